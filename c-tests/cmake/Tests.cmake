@@ -1,0 +1,101 @@
+# nxf_c_test(name [NO_VALGRIND] [TIMEOUT seconds] [LIBRARIES library...])
+#   tests/<name>.c, written with cmocka (include "nxf_test.h"), four times: as C11 and as C++17, with the shared and
+#   with the static library. Each runs plainly, as <name>.<language>.<library>, and, labelled valgrind, as
+#   valgrind.<name>.<language>.<library>.
+# nxf_cxx_test(name ...)
+#   tests/<name>.cpp, written with doctest, as C++17, with the shared and with the static library, likewise.
+#
+# A test runs in an empty folder of its own, so that tests can run at the same time. The timeout is that of the plain
+# run (60 s unless told); under valgrind it is ten times as long. The environment variable NXF_VALGRIND is set there,
+# for tests that are to do less.
+
+set(NXF_WARNINGS -Wall -Wextra -Werror -pedantic CACHE STRING "Warnings for the tests, and for the header in them")
+
+find_package(cmocka CONFIG QUIET)
+if(NOT TARGET cmocka::cmocka)
+    find_path(CMOCKA_INCLUDE cmocka.h HINTS ${CMOCKA_INCLUDE_DIR} REQUIRED)
+    find_library(CMOCKA_LIBRARY cmocka HINTS ${CMOCKA_LIBRARIES} REQUIRED)
+    add_library(cmocka::cmocka UNKNOWN IMPORTED)
+    set_target_properties(cmocka::cmocka PROPERTIES
+        IMPORTED_LOCATION "${CMOCKA_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${CMOCKA_INCLUDE}")
+endif()
+
+find_package(doctest CONFIG QUIET)
+if(NOT TARGET doctest::doctest)
+    find_path(DOCTEST_INCLUDE doctest/doctest.h REQUIRED)
+    add_library(doctest::doctest INTERFACE IMPORTED)
+    set_target_properties(doctest::doctest PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${DOCTEST_INCLUDE}")
+endif()
+
+find_program(VALGRIND valgrind)
+if(NOT VALGRIND)
+    message(STATUS "valgrind is not there: the tests run without it only")
+endif()
+
+function(nxf_c_test name)
+    nxf_test_variants(${name} c11 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c" cmocka::cmocka ${ARGN})
+    # The same file as C++. Not by the source file's LANGUAGE property, which would hold for both.
+    set(as_cxx "${CMAKE_CURRENT_BINARY_DIR}/as-cxx/${name}.cpp")
+    file(CONFIGURE OUTPUT "${as_cxx}" CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c\"\n")
+    nxf_test_variants(${name} cxx17 "${as_cxx}" cmocka::cmocka ${ARGN})
+endfunction()
+
+function(nxf_cxx_test name)
+    nxf_test_variants(${name} cxx17 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.cpp" doctest::doctest ${ARGN})
+endfunction()
+
+function(nxf_test_variants name language source framework)
+    if(TARGET NoxuFeeder::NoxuFeederStatic)
+        nxf_test(${name}.${language}.static ${language} "${source}" ${framework} NoxuFeeder::NoxuFeederStatic ${ARGN})
+    endif()
+    get_target_property(shared NoxuFeeder::NoxuFeeder IMPORTED_LOCATION)
+    if(shared)
+        nxf_test(${name}.${language}.shared ${language} "${source}" ${framework} NoxuFeeder::NoxuFeeder ${ARGN})
+    endif()
+endfunction()
+
+function(nxf_test test language source framework library)
+    cmake_parse_arguments(arg "NO_VALGRIND" "TIMEOUT" "LIBRARIES" ${ARGN})
+    if(arg_UNPARSED_ARGUMENTS)
+        message(FATAL_ERROR "${test}: what is ${arg_UNPARSED_ARGUMENTS}?")
+    endif()
+    if(NOT arg_TIMEOUT)
+        set(arg_TIMEOUT 60)
+    endif()
+
+    add_executable(${test} "${source}")
+    set_target_properties(${test} PROPERTIES
+        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
+        CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
+        # Headers of imported targets are system headers to CMake, and compilers keep quiet about those.
+        NO_SYSTEM_FROM_IMPORTED ON)
+    target_include_directories(${test} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+    # C_EXTENSIONS OFF hides POSIX, which the tests stand on.
+    target_compile_definitions(${test} PRIVATE _POSIX_C_SOURCE=200809L
+        NXF_TEST_PACKAGE_VERSION="${NoxuFeeder_VERSION}")
+    target_compile_options(${test} PRIVATE ${NXF_WARNINGS})
+    target_link_libraries(${test} PRIVATE ${library} ${arg_LIBRARIES})
+    nxf_use_framework(${test} ${framework})
+
+    set(folder "${CMAKE_CURRENT_BINARY_DIR}/run/${test}")
+    file(MAKE_DIRECTORY "${folder}" "${folder}.valgrind")
+    add_test(NAME ${test} COMMAND ${test} WORKING_DIRECTORY "${folder}")
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS plain)
+
+    if(VALGRIND AND NOT arg_NO_VALGRIND)
+        math(EXPR timeout "${arg_TIMEOUT} * 10")
+        add_test(NAME valgrind.${test}
+            COMMAND "${PROJECT_SOURCE_DIR}/valgrind.sh" "${VALGRIND}" $<TARGET_FILE:${test}>
+            WORKING_DIRECTORY "${folder}.valgrind")
+        set_tests_properties(valgrind.${test} PROPERTIES TIMEOUT ${timeout} LABELS valgrind ENVIRONMENT NXF_VALGRIND=1)
+    endif()
+endfunction()
+
+# The frameworks' own headers are not ours to be strict about.
+function(nxf_use_framework test framework)
+    get_target_property(include ${framework} INTERFACE_INCLUDE_DIRECTORIES)
+    if(include)
+        target_include_directories(${test} SYSTEM PRIVATE "${include}")
+    endif()
+    target_link_libraries(${test} PRIVATE ${framework})
+endfunction()

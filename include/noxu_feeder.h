@@ -1,0 +1,811 @@
+/**
+ * @file
+ * noxu-feeder: reads a Noxu write-ahead log while it is being written, streams its replicated entries to
+ * replicas, and tells the host how far each replica has acknowledged.
+ *
+ * Statuses and errors. What can fail returns an nxf_status: NXF_OK is 0, a negative value is an error, and a
+ * positive one means that nothing is wrong and nothing is there (NXF_AGAIN, NXF_CLOSED, NXF_TIMEOUT). The
+ * numbers never change; new ones may be added. Results go to out-parameters, which are written on NXF_OK only,
+ * unless the function says otherwise. The last parameter is an nxf_error **, and may be NULL: on an error it
+ * receives an object that describes what happened, which the caller releases with nxf_error_free().
+ *
+ * Ownership. What a function named _new, _open, _connect or _from_... hands out belongs to the caller, until a
+ * function whose comment says so takes it over, and is released by the _free function of its type. Every _free
+ * accepts NULL. A call that fails takes nothing over. Strings that go in are NUL-terminated UTF-8 and are copied;
+ * a pointer that comes out is valid for as long as the function's comment says, and is not the caller's to free.
+ * Callbacks come as a function, a context, and a function that drops the context: it runs exactly once, last.
+ *
+ * Threads. A handle that is passed as a pointer to const may be used by any number of threads at once; one that
+ * is not, by one thread at a time. Callbacks run on the thread that does the library's work, with no lock held,
+ * and must not block for long. After fork(), the child can only release what it inherited: everything else is NXF_E_FORKED.
+ */
+
+#ifndef NOXU_FEEDER_H
+#define NOXU_FEEDER_H
+
+/* Generated from src/ffi by scripts/header.sh. Change the sources, not this file. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The runner was not started.
+ */
+#define NXF_RUN_NEW 0
+
+/**
+ * The run goes on.
+ */
+#define NXF_RUN_RUNNING 1
+
+/**
+ * It was ended by nxf_runner_stop() or nxf_runner_free().
+ */
+#define NXF_RUN_STOPPED 2
+
+/**
+ * The replica closed the connection, in order.
+ */
+#define NXF_RUN_CLOSED_BY_REPLICA 3
+
+/**
+ * The replica broke the connection off.
+ */
+#define NXF_RUN_RESET_BY_REPLICA 4
+
+/**
+ * It failed: nxf_runner_result() says why.
+ */
+#define NXF_RUN_FAILED 5
+
+/**
+ * There is more to read in the log, or the run has ended.
+ */
+#define NXF_LOG_READING 0
+
+/**
+ * All that the log has was read.
+ */
+#define NXF_LOG_AT_END 1
+
+/**
+ * The log has no file yet, or not the one to start in.
+ */
+#define NXF_LOG_NO_FILE 2
+
+/**
+ * A file's header is still being written.
+ */
+#define NXF_LOG_UNFINISHED_HEADER 3
+
+/**
+ * Zeros with more behind them: the writer is to fill them.
+ */
+#define NXF_LOG_HOLE 4
+
+/**
+ * An entry whose end is not there yet.
+ */
+#define NXF_LOG_TORN 5
+
+/**
+ * Bytes that are no entry; perhaps they are being written.
+ */
+#define NXF_LOG_UNREADABLE 6
+
+/**
+ * The next file is there and has no entry yet.
+ */
+#define NXF_LOG_NEXT_FILE_EMPTY 7
+
+/**
+ * The next file names an entry as the last of this one that is not here yet.
+ */
+#define NXF_LOG_LAST_ENTRY_MISSING 8
+
+/**
+ * The send limit is reached.
+ */
+#define NXF_LOG_SEND_LIMIT 9
+
+/**
+ * Where to start for "at the first entry that the log has". 0 means the same.
+ */
+#define NXF_LSN_FIRST UINT64_MAX
+
+/**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_MAJOR 0
+
+/**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_MINOR 1
+
+/**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_PATCH 0
+
+/**
+ * Whole messages, both ways, to and from one peer. One thread may send while another receives, and any may close.
+ * A runner that is given a channel takes it over.
+ */
+typedef struct nxf_channel nxf_channel;
+
+/**
+ * What went wrong. Made by the function that failed, never changed afterwards: any number of threads may read it.
+ * It belongs to who received it, until nxf_error_free(); the one that an end callback is given belongs to the
+ * library, and is valid during the callback.
+ */
+typedef struct nxf_error nxf_error;
+
+/**
+ * A log directory, open for reading: nothing in it is created, written or locked. Opened once, it is shared by any
+ * number of scanners and runners, which keep what they need of it when it is freed.
+ */
+typedef struct nxf_log nxf_log;
+
+/**
+ * A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
+ * time. Where options are asked for, NULL means the defaults. docs/options.md has every key.
+ */
+typedef struct nxf_options nxf_options;
+
+/**
+ * Feeds one replica.
+ */
+typedef struct nxf_runner nxf_runner;
+
+/**
+ * Reads the replicated entries of a log in VLSN order: each once, none left out, all checked. Used directly with
+ * nxf_scanner_next(), or given to a runner.
+ */
+typedef struct nxf_scanner nxf_scanner;
+
+/**
+ * What a function that can fail returns: NXF_OK, a positive status (nothing wrong, nothing there), or a negative
+ * one (an error). The numbers are never changed and never used again, only added to.
+ */
+typedef int32_t nxf_status;
+
+/**
+ * Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
+ * runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
+ * the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
+ */
+typedef void (*nxf_ack_callback)(void *context, const char *replica_name, uint64_t vlsn);
+
+/**
+ * Releases the context of a callback. Called once, after the callback's last call; on any thread.
+ */
+typedef void (*nxf_drop_callback)(void *context);
+
+/**
+ * Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on.
+ * why is NULL unless how is an error, and valid during the call only.
+ */
+typedef void (*nxf_end_callback)(void *context,
+                                 const char *replica_name,
+                                 nxf_status how,
+                                 const nxf_error *why);
+
+/**
+ * An acknowledgement, or several merged into one because nobody took them in time.
+ */
+typedef struct nxf_ack {
+    /**
+     * The VLSN acknowledged; of several, the highest.
+     */
+    uint64_t vlsn;
+    /**
+     * How many more acknowledgements it stands for.
+     */
+    uint64_t merged;
+} nxf_ack;
+
+/**
+ * What a runner is doing, for people and for monitoring. Consistent in itself, a moment old.
+ */
+typedef struct nxf_runner_stats_t {
+    /**
+     * To be set to sizeof(nxf_runner_stats_t) by the caller: only so much is written.
+     */
+    size_t struct_size;
+    /**
+     * NXF_RUN_...
+     */
+    uint32_t run_state;
+    /**
+     * NXF_LOG_...: why there is nothing to read, if that is so.
+     */
+    uint32_t log_state;
+    /**
+     * Where in the log that is, as an LSN.
+     */
+    uint64_t log_state_lsn;
+    /**
+     * Whether it has lasted for longer than the settle time: no error, but worth a look.
+     */
+    bool is_stalled;
+    /**
+     * Whether the system notifies of changes in the log; if not, it is looked at every now and then.
+     */
+    bool is_notified;
+    /**
+     * A VLSN that was not found although later ones were; 0 for none.
+     */
+    uint64_t missing_vlsn;
+    /**
+     * The VLSN that the run starts with.
+     */
+    uint64_t start_vlsn;
+    /**
+     * The highest VLSN read from the log; one below the start before the first.
+     */
+    uint64_t read_vlsn;
+    /**
+     * The highest VLSN whose frame was wholly handed to the system; one below the start before the first.
+     */
+    uint64_t sent_vlsn;
+    /**
+     * The highest VLSN acknowledged; 0 before the first.
+     */
+    uint64_t acked_vlsn;
+    /**
+     * Frames wholly handed to the system.
+     */
+    uint64_t frames_sent;
+    /**
+     * Bytes handed to the system.
+     */
+    uint64_t bytes_sent;
+    /**
+     * Bytes read from the log that wait to be sent.
+     */
+    uint64_t queued_bytes;
+    /**
+     * Acknowledgements received.
+     */
+    uint64_t acks_received;
+    /**
+     * Acknowledgements merged into others because nobody polled.
+     */
+    uint64_t acks_merged;
+    /**
+     * Entries of the log without a VLSN, which are not sent.
+     */
+    uint64_t entries_untagged;
+    /**
+     * Entries that a rollback took back, which are not sent.
+     */
+    uint64_t entries_invisible;
+    /**
+     * Entries below the start.
+     */
+    uint64_t entries_below;
+    /**
+     * Entries that the log holds a second time, which are not sent again.
+     */
+    uint64_t entries_repeated;
+    /**
+     * Entries that stood in the log before one of a lower VLSN.
+     */
+    uint64_t entries_early;
+    /**
+     * Of these, how many are held back now.
+     */
+    uint64_t entries_held;
+    /**
+     * Holes in log files that were crossed, because what is behind them proves that nothing is missing.
+     */
+    uint64_t holes_crossed;
+    /**
+     * How often the log directory was listed.
+     */
+    uint64_t listings;
+    /**
+     * How often the run went to sleep.
+     */
+    uint64_t sleeps;
+    /**
+     * The longest time that the host took for one delivery of acknowledgements, in nanoseconds.
+     */
+    uint64_t callback_longest_ns;
+} nxf_runner_stats_t;
+
+/**
+ * An entry of the log.
+ */
+typedef struct nxf_entry {
+    /**
+     * Its VLSN, 1 or above.
+     */
+    uint64_t vlsn;
+    /**
+     * Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
+     */
+    uint64_t lsn;
+    /**
+     * Its payload, as it stands on disk.
+     */
+    const uint8_t *payload;
+    /**
+     * The payload's length in bytes.
+     */
+    size_t payload_len;
+    /**
+     * Its type, as it stands on disk.
+     */
+    uint8_t entry_type;
+} nxf_entry;
+
+/**
+ * Done.
+ */
+#define NXF_OK 0
+
+/**
+ * Nothing there yet: ask again later.
+ */
+#define NXF_AGAIN 1
+
+/**
+ * The channel is closed, or the run has ended: nothing more will come.
+ */
+#define NXF_CLOSED 2
+
+/**
+ * It did not happen within the time given.
+ */
+#define NXF_TIMEOUT 3
+
+/**
+ * A parameter cannot be what it is; the message names it.
+ */
+#define NXF_E_INVALID_ARGUMENT (-1)
+
+/**
+ * There is no such option, or it does not take the value; the message lists what is allowed.
+ */
+#define NXF_E_INVALID_OPTION (-2)
+
+/**
+ * The call does not fit what happened to the handle before.
+ */
+#define NXF_E_WRONG_STATE (-3)
+
+/**
+ * The call would wait for the callback that it is made from.
+ */
+#define NXF_E_INSIDE_CALLBACK (-4)
+
+/**
+ * The buffer given is too small; nothing is lost.
+ */
+#define NXF_E_BUFFER_TOO_SMALL (-5)
+
+/**
+ * A defect of this library; the handle cannot be used any more, only freed.
+ */
+#define NXF_E_PANIC (-6)
+
+/**
+ * The handle was made by the parent of this process; it can only be freed.
+ */
+#define NXF_E_FORKED (-7)
+
+/**
+ * The operating system refused something: nxf_error_errno() has its number.
+ */
+#define NXF_E_OS (-8)
+
+/**
+ * The log directory cannot be listed, or a log file cannot be opened or read.
+ */
+#define NXF_E_LOG_IO (-20)
+
+/**
+ * A file in the log directory has no header that can be used.
+ */
+#define NXF_E_LOG_FILE_HEADER (-21)
+
+/**
+ * The log is damaged: a checksum fails, an entry is torn, or the like. Nothing at or behind it is sent.
+ */
+#define NXF_E_LOG_DAMAGED (-22)
+
+/**
+ * A VLSN is missing in the log. The replica needs a network restore.
+ */
+#define NXF_E_LOG_GAP (-23)
+
+/**
+ * The log was cut, or written anew, below what had been read. The replica needs a network restore.
+ */
+#define NXF_E_LOG_TRUNCATED (-24)
+
+/**
+ * A log file that is still needed is gone. The replica needs a network restore.
+ */
+#define NXF_E_LOG_FILE_GONE (-25)
+
+/**
+ * The log holds another entry at a VLSN that was already sent. The replica must sync up again.
+ */
+#define NXF_E_LOG_HISTORY_CHANGED (-26)
+
+/**
+ * An entry is larger than a frame can be (64 MiB).
+ */
+#define NXF_E_ENTRY_TOO_LARGE (-27)
+
+/**
+ * The replica acknowledged a VLSN that it was not sent. The ack was not believed and not delivered.
+ */
+#define NXF_E_ACK_BEYOND_SENT (-40)
+
+/**
+ * The peer sent something that is not in the protocol, or a message was too long for it.
+ */
+#define NXF_E_PROTOCOL (-41)
+
+/**
+ * No connection could be made.
+ */
+#define NXF_E_CONNECT (-42)
+
+/**
+ * The replica took no byte for the write timeout.
+ */
+#define NXF_E_WRITE_TIMEOUT (-43)
+
+/**
+ * The connection failed, other than by being closed.
+ */
+#define NXF_E_CONNECTION (-44)
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address
+ * that a name has is tried. Reads the options channel.*. To be released with nxf_channel_free(), or to be given to a
+ * runner.
+ */
+nxf_status nxf_channel_tcp_connect(const char *host,
+                                   uint16_t port,
+                                   const nxf_options *options,
+                                   nxf_channel **channel,
+                                   nxf_error **err);
+
+/**
+ * Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. The socket
+ * is the channel's from now on, if this succeeds, and is made non-blocking and close-on-exec. Reads the options
+ * channel.*.
+ */
+nxf_status nxf_channel_from_fd(int fd,
+                               const nxf_options *options,
+                               nxf_channel **channel,
+                               nxf_error **err);
+
+/**
+ * Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
+ * channel.write_timeout_ms. NXF_CLOSED: the channel is closed.
+ */
+nxf_status nxf_channel_send(nxf_channel *channel,
+                            const uint8_t *message,
+                            size_t len,
+                            nxf_error **err);
+
+/**
+ * Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
+ *
+ * NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
+ * before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
+ */
+nxf_status nxf_channel_receive(nxf_channel *channel,
+                               uint8_t *buf,
+                               size_t capacity,
+                               size_t *len,
+                               int timeout_ms,
+                               nxf_error **err);
+
+/**
+ * Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
+ */
+nxf_status nxf_channel_close(nxf_channel *channel, nxf_error **err);
+
+/**
+ * Whether neither side has closed the channel, as far as is known without asking the network. False for NULL.
+ */
+bool nxf_channel_is_open(const nxf_channel *channel);
+
+/**
+ * Closes and releases a channel that no runner has taken over. NULL is fine.
+ */
+void nxf_channel_free(nxf_channel *channel);
+
+/**
+ * The status that the function returned. NXF_OK for NULL.
+ */
+nxf_status nxf_error_status(const nxf_error *err);
+
+/**
+ * What happened, in words, with every fact that is known. Valid until the error is freed. "" for NULL.
+ */
+const char *nxf_error_message(const nxf_error *err);
+
+/**
+ * The operating system's error number, 0 if it gave none.
+ */
+int32_t nxf_error_errno(const nxf_error *err);
+
+/**
+ * The number of the log file concerned. False, and nothing written, if there is none.
+ */
+bool nxf_error_file(const nxf_error *err, uint32_t *file);
+
+/**
+ * The offset in that file, in bytes. False, and nothing written, if there is none.
+ */
+bool nxf_error_offset(const nxf_error *err, uint64_t *offset);
+
+/**
+ * The VLSN concerned: missing, damaged, too large or acknowledged. False, and nothing written, if there is none.
+ */
+bool nxf_error_vlsn(const nxf_error *err,
+                    uint64_t *vlsn);
+
+/**
+ * Whether the same thing tried again may succeed with nothing repaired: after a network failure, say.
+ */
+bool nxf_error_is_retriable(const nxf_error *err);
+
+/**
+ * Whether the replica being fed can only be helped by a network restore: what it needs next is not in the log.
+ */
+bool nxf_error_needs_restore(const nxf_error *err);
+
+/**
+ * Releases an error. NULL is fine.
+ */
+void nxf_error_free(nxf_error *err);
+
+/**
+ * Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty.
+ * Reads the options log.*. To be released with nxf_log_free().
+ */
+nxf_status nxf_log_open(const char *env_dir,
+                        const nxf_options *options,
+                        nxf_log **log,
+                        nxf_error **err);
+
+/**
+ * "I appended": what reads this log looks again. Never needed for correctness, where the system notifies of changes
+ * in directories; it saves the system's notification some microseconds. Any thread, cheap, never blocks.
+ */
+nxf_status nxf_log_notify(const nxf_log *log);
+
+/**
+ * From now on only entries below this LSN are sent: for a host that wants replicas to have only what is durable
+ * here. UINT64_MAX lifts the limit. What was read already is not called back. Any thread, cheap, never blocks.
+ */
+nxf_status nxf_log_set_send_limit(const nxf_log *log,
+                                  uint64_t lsn);
+
+/**
+ * Releases a log. Scanners and runners that read it go on. NULL is fine.
+ */
+void nxf_log_free(nxf_log *log);
+
+/**
+ * Makes a set of options, all at their defaults. To be released with nxf_options_free().
+ */
+nxf_status nxf_options_new(nxf_options **options, nxf_error **err);
+
+/**
+ * Sets the option of this key. NXF_E_INVALID_OPTION, with the allowed keys or values in the message and nothing
+ * changed, if there is no such option or it does not take this value.
+ */
+nxf_status nxf_options_set(nxf_options *options,
+                           const char *key,
+                           const char *value,
+                           nxf_error **err);
+
+/**
+ * Releases a set of options. NULL is fine.
+ */
+void nxf_options_free(nxf_options *options);
+
+/**
+ * Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
+ * that the source holds without a hole. Nothing below start_vlsn is ever sent. Reads the options runner.* and ack.*.
+ *
+ * On NXF_OK the channel is the runner's, and its pointer must not be used any more. The runner is to be released
+ * with nxf_runner_free().
+ */
+nxf_status nxf_runner_new(nxf_channel *channel,
+                          const char *replica_name,
+                          uint64_t start_vlsn,
+                          const nxf_options *options,
+                          nxf_runner **runner,
+                          nxf_error **err);
+
+/**
+ * Has every acknowledgement handed to callback, instead of kept for nxf_runner_poll_acks(). Before the start only.
+ * context goes to every call; drop, which may be NULL, releases it when the last call is over, at the latest when
+ * nxf_runner_free() returns. On an error the context stays the caller's.
+ */
+nxf_status nxf_runner_set_ack_callback(nxf_runner *runner,
+                                       nxf_ack_callback callback,
+                                       void *context,
+                                       nxf_drop_callback drop,
+                                       nxf_error **err);
+
+/**
+ * Has callback called when the run has ended. Before the start only. context and drop as for
+ * nxf_runner_set_ack_callback().
+ */
+nxf_status nxf_runner_set_end_callback(nxf_runner *runner,
+                                       nxf_end_callback callback,
+                                       void *context,
+                                       nxf_drop_callback drop,
+                                       nxf_error **err);
+
+/**
+ * Starts the run on a thread of its own. On NXF_OK the scanner is the runner's, and its pointer must not be used any
+ * more. A runner starts once.
+ */
+nxf_status nxf_runner_start(nxf_runner *runner,
+                            nxf_scanner *scanner,
+                            nxf_error **err);
+
+/**
+ * Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on.
+ *
+ * The scanner is the runner's from the moment the run begins: that is, unless the status is NXF_E_INVALID_ARGUMENT,
+ * NXF_E_WRONG_STATE or NXF_E_FORKED, which no run ends with.
+ */
+nxf_status nxf_runner_run(nxf_runner *runner,
+                          nxf_scanner *scanner,
+                          nxf_error **err);
+
+/**
+ * Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
+ * first: timeout_ms 0 tries, -1 waits for as long as it takes. Any number of threads.
+ *
+ * NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken. With an
+ * ack callback set, acknowledgements go there and never come here.
+ */
+nxf_status nxf_runner_poll_acks(const nxf_runner *runner,
+                                nxf_ack *acks,
+                                size_t capacity,
+                                int timeout_ms,
+                                size_t *count,
+                                nxf_error **err);
+
+/**
+ * A descriptor that is readable while acknowledgements wait to be polled, or the run has ended. It belongs to the
+ * runner: watch it with poll, select or epoll, and never read, write or close it. Valid until the runner is freed.
+ */
+nxf_status nxf_runner_event_fd(const nxf_runner *runner,
+                               int *fd,
+                               nxf_error **err);
+
+/**
+ * Waits until the replica has acknowledged vlsn or more: timeout_ms 0 tries, -1 waits for as long as it takes. Any
+ * number of threads.
+ *
+ * NXF_OK: it has. NXF_TIMEOUT: not in time. NXF_CLOSED: the run was closed before; or the error that it ended with.
+ * A vlsn below the start, which this run never sends, is NXF_E_INVALID_ARGUMENT.
+ */
+nxf_status nxf_runner_wait_acked(const nxf_runner *runner,
+                                 uint64_t vlsn,
+                                 int timeout_ms,
+                                 nxf_error **err);
+
+/**
+ * nxf_log_notify() for the log that this runner reads. Any thread, cheap, never blocks.
+ */
+nxf_status nxf_runner_notify(const nxf_runner *runner);
+
+/**
+ * The highest VLSN that the replica has acknowledged; 0 before the first, and for NULL. Never falls. Any thread.
+ */
+uint64_t nxf_runner_known_replica_vlsn(const nxf_runner *runner);
+
+/**
+ * Writes the run's figures to *stats, as much as stats->struct_size says. Any thread.
+ */
+nxf_status nxf_runner_stats(const nxf_runner *runner,
+                            nxf_runner_stats_t *stats,
+                            nxf_error **err);
+
+/**
+ * Ends the run: what is queued is not sent any more, and the replica's last acknowledgements are still taken for the
+ * option runner.linger_ms. Waits until that is over: timeout_ms 0 only begins it, -1 waits for as long as it takes.
+ * Any thread, any number of times; a runner that was stopped before its start cannot be started.
+ *
+ * NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
+ * NXF_E_INSIDE_CALLBACK from a callback of this runner; NXF_OK there too with timeout_ms 0, which does not wait.
+ */
+nxf_status nxf_runner_stop(const nxf_runner *runner,
+                           int timeout_ms,
+                           nxf_error **err);
+
+/**
+ * How the run ended. NXF_OK: it was stopped, or the replica closed the connection; nxf_runner_stats() says which.
+ * NXF_AGAIN: it has not ended. Otherwise the error that it ended with, each time. Any thread.
+ */
+nxf_status nxf_runner_result(const nxf_runner *runner,
+                             nxf_error **err);
+
+/**
+ * Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any
+ * more, but for one that is in nxf_runner_run(). NULL is fine. From inside a callback of this runner:
+ * NXF_E_INSIDE_CALLBACK, and nothing is released. When it returns NXF_OK the callbacks' contexts have been dropped.
+ */
+nxf_status nxf_runner_free(nxf_runner *runner);
+
+/**
+ * Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
+ * there is. A start whose file does not exist yet is waited for. Reads the options log.*. Several scanners over one
+ * log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
+ */
+nxf_status nxf_scanner_open(const char *env_dir,
+                            uint64_t start_lsn,
+                            const nxf_options *options,
+                            nxf_scanner **scanner,
+                            nxf_error **err);
+
+/**
+ * The same over a log that is open already. The log may be freed before the scanner.
+ */
+nxf_status nxf_scanner_from_log(nxf_log *log,
+                                uint64_t start_lsn,
+                                nxf_scanner **scanner,
+                                nxf_error **err);
+
+/**
+ * The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
+ * the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
+ *
+ * NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
+ * error is final: the same comes at every further call, and nothing behind the place it names is ever returned.
+ */
+nxf_status nxf_scanner_next(nxf_scanner *scanner,
+                            uint64_t from_vlsn,
+                            nxf_entry *entry,
+                            nxf_error **err);
+
+/**
+ * Releases a scanner that no runner has taken over. NULL is fine.
+ */
+void nxf_scanner_free(nxf_scanner *scanner);
+
+/**
+ * The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
+ * valid for as long as the library is loaded. Any thread.
+ */
+const char *nxf_status_name(nxf_status status);
+
+/**
+ * The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
+ */
+const char *nxf_version(void);
+
+/**
+ * The number of the binary interface. A program that was compiled with a header of the same number runs with this
+ * library; functions are only ever added under one number. Any thread.
+ */
+uint32_t nxf_abi_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* NOXU_FEEDER_H */

@@ -1,0 +1,216 @@
+# shellcheck shell=bash
+# What the scripts need, checked and, where the system's package manager has it, installed. Sourced:
+#
+#     set -euo pipefail
+#     . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+#     setup rust build tests
+#
+#   rust    cargo, and a compiler that is new enough
+#   build   a C compiler, CMake, make: to build, install and use the package
+#   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind
+#   demo    what scripts/demo.sh needs besides `rust build`
+#
+# Installs only what is missing, and says so before it does. NXF_SETUP=check: installs nothing, only says.
+# Afterwards $root is the folder of the project, and setup_has NAME tells whether an optional tool is there.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# A new shell after rustup has cargo in its PATH; a service or a CI job often has not.
+case ":$PATH:" in
+    *":${CARGO_HOME:-$HOME/.cargo}/bin:"*) ;;
+    *) PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin" ;;
+esac
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# interop_cargo ARGS...: cargo for the crates in interop/, in release but without link-time optimisation, which
+# would take minutes for every test program, and buys nothing there. One function, so that all scripts build
+# them alike and find each other's results.
+interop_cargo() {
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo "$@"
+}
+
+# --- what is there ------------------------------------------------------------------------------------------
+
+version_at_least() { # FOUND WANTED
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+compiles() { # COMPILER LANGUAGE, the source on standard input
+    "$1" -x "$2" -fsyntax-only - >/dev/null 2>&1
+}
+
+setup_has() {
+    case "$1" in
+        cc) echo 'int main(void) { return 0; }' | compiles "${CC:-cc}" c ;;
+        c++) echo '#include <vector>' | compiles "${CXX:-c++}" c++ ;;
+        cmake) command -v cmake >/dev/null && version_at_least "$(cmake --version | awk 'NR == 1 { print $3 }')" 3.22 ;;
+        make) command -v make >/dev/null || [ -n "${CMAKE_GENERATOR-}" ] ;;
+        pkg-config) command -v pkg-config >/dev/null ;;
+        cmocka)
+            { command -v pkg-config >/dev/null && pkg-config --exists cmocka; } ||
+                printf '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>\n' |
+                compiles "${CC:-cc}" c
+            ;;
+        doctest)
+            [ -f /opt/homebrew/include/doctest/doctest.h ] || [ -f /usr/local/include/doctest/doctest.h ] ||
+                echo '#include <doctest/doctest.h>' | compiles "${CXX:-c++}" c++
+            ;;
+        valgrind) command -v valgrind >/dev/null && valgrind --error-exitcode=9 true >/dev/null 2>&1 ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+# Who installs packages here, and what each of them calls what we need.
+package_manager() {
+    local name
+    for name in apt-get dnf pacman brew; do
+        if command -v "$name" >/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+packages_for() { # MANAGER TOOL
+    case "$1:$2" in
+        apt-get:cc) echo gcc libc6-dev ;;
+        apt-get:c++) echo g++ ;;
+        apt-get:cmocka) echo libcmocka-dev ;;
+        apt-get:doctest) echo doctest-dev ;;
+        apt-get:valgrind) echo valgrind libc6-dbg ;;
+        dnf:cc) echo gcc ;;
+        dnf:c++) echo gcc-c++ ;;
+        dnf:pkg-config) echo pkgconf-pkg-config ;;
+        dnf:cmocka) echo libcmocka-devel ;;
+        dnf:doctest) echo doctest-devel ;;
+        pacman:cc | pacman:c++) echo gcc ;;
+        pacman:pkg-config) echo pkgconf ;;
+        brew:pkg-config) echo pkgconf ;;
+        # The compilers and make come with Xcode's command line tools; valgrind is not made for current systems.
+        brew:cc | brew:c++ | brew:make | brew:valgrind) ;;
+        *) echo "$2" ;;
+    esac
+}
+
+# What it means when a tool cannot be had.
+consequence() {
+    case "$1" in
+        cc) echo "a C compiler: nothing can be built or linked without one" ;;
+        c++) echo "a C++ compiler (C++17): the C++ half of the tests needs one" ;;
+        cmake) echo "CMake 3.22 or later (here: $(cmake --version 2>/dev/null | head -n 1 | grep . || echo none)): it builds and installs the package" ;;
+        make) echo "make (or Ninja, with CMAKE_GENERATOR=Ninja): CMake calls it" ;;
+        pkg-config) echo "pkg-config: the test that a host can be built with it alone needs it" ;;
+        cmocka) echo "cmocka: the C tests are written with it" ;;
+        doctest) echo "doctest: the C++ tests are written with it" ;;
+        valgrind) echo "valgrind: the C tests run, but not under valgrind as well" ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# --- getting it ---------------------------------------------------------------------------------------------
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        # Without a terminal nobody can type a password.
+        if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+    else
+        echo "neither root nor sudo" >&2
+        return 1
+    fi
+}
+
+install_packages() { # MANAGER PACKAGE...
+    local manager=$1
+    shift
+    echo "setup: installing $* ($manager)"
+    case "$manager" in
+        apt-get)
+            as_root apt-get -o DPkg::Lock::Timeout=300 -qq update &&
+                as_root env DEBIAN_FRONTEND=noninteractive \
+                    apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install "$@"
+            ;;
+        dnf) as_root dnf -q -y install "$@" ;;
+        pacman) as_root pacman -S --noconfirm --needed "$@" ;;
+        brew) brew install --quiet "$@" ;;
+    esac </dev/null >/dev/null
+}
+
+# require TOOL...: installs what is missing of them, and fails, naming all of it, when something cannot be had.
+# A tool written as name? is optional.
+require() {
+    local tool manager packages='' missing='' lacking=no
+    for tool in "$@"; do
+        setup_has "${tool%\?}" || missing="$missing $tool"
+    done
+    [ -n "$missing" ] || return 0
+
+    manager=$(package_manager)
+    if [ -n "$manager" ] && [ "${NXF_SETUP-}" != check ]; then
+        for tool in $missing; do
+            packages="$packages $(packages_for "$manager" "${tool%\?}")"
+        done
+        # One at a time when all at once does not work: what one repository lacks must not stop the others.
+        # Word splitting is meant: these are lists of package names.
+        # shellcheck disable=SC2086
+        if [ -n "${packages// /}" ] && ! install_packages "$manager" $packages; then
+            for tool in $missing; do
+                packages=$(packages_for "$manager" "${tool%\?}")
+                if [ -n "$packages" ]; then
+                    install_packages "$manager" $packages || echo "setup: $manager could not install $packages" >&2
+                fi
+            done
+        fi
+    fi
+
+    for tool in $missing; do
+        setup_has "${tool%\?}" && continue
+        case "$tool" in
+            *\?) echo "setup: going on without $(consequence "${tool%\?}")" >&2 ;;
+            *)
+                echo "setup: missing: $(consequence "$tool")" >&2
+                lacking=yes
+                ;;
+        esac
+    done
+    [ "$lacking" = no ] || fail "install what is named above, and start again."
+}
+
+setup_rust() {
+    local wanted found
+    command -v cargo >/dev/null || fail "cargo is not there: install Rust (https://rustup.rs), and start again."
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    found=$(cd "$root" && rustc --version | awk '{ print $2 }')
+    version_at_least "$found" "$wanted" ||
+        fail "Rust $found is too old, $wanted is needed: rustup update stable, and start again."
+}
+
+setup_rust_component() { # COMMAND COMPONENT
+    (cd "$root" && cargo "$1" --version >/dev/null 2>&1) && return
+    if command -v rustup >/dev/null && [ "${NXF_SETUP-}" != check ]; then
+        echo "setup: installing $2 (rustup)"
+        (cd "$root" && rustup component add "$2" >/dev/null 2>&1) && return
+    fi
+    fail "cargo $1 is not there: install the $2 that belongs to your Rust, and start again."
+}
+
+setup() {
+    local purpose
+    for purpose in "$@"; do
+        case "$purpose" in
+            rust) setup_rust ;;
+            build) require cc cmake make ;;
+            tests)
+                setup_rust_component fmt rustfmt
+                setup_rust_component clippy clippy
+                require cc c++ pkg-config cmocka doctest valgrind\?
+                ;;
+            demo) ;; # nothing beyond rust and build so far
+            *) fail "setup: unknown purpose $purpose" ;;
+        esac
+    done
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change is merged, in the order in which it fails fastest. Stops at the first
+# failure. Leaves nothing behind outside target/.
+#   --quick   without the real replica (interop/) and without valgrind
+set -euo pipefail
+# shellcheck source=scripts/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+quick=no
+case "${1-}" in
+    '') ;;
+    --quick) quick=yes ;;
+    *)
+        echo "usage: scripts/test.sh [--quick]" >&2
+        exit 2
+        ;;
+esac
+cd "$root"
+setup rust build tests
+
+work=$root/target/test
+logs=$work/logs
+rm -rf "$logs"
+mkdir -p "$logs"
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+summary=''
+started=$SECONDS
+
+# section TITLE COMMAND...: runs it with its output shown and kept in $log, and ends the script if it fails.
+section() {
+    local title=$1 start=$SECONDS status
+    shift
+    log=$logs/${title//[^A-Za-z0-9]/-}.log
+    printf '\n==> %s\n' "$title"
+    # `set -e` holds inside only as long as no condition surrounds it.
+    set +e
+    (set -e; "$@") </dev/null 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    set -e
+    if [ "$status" != 0 ]; then
+        printf '\n%s\nFAILED: %s (exit status %s)\nIts output is above, and in %s\n' \
+            "$summary" "$title" "$status" "${log#"$root"/}" >&2
+        exit 1
+    fi
+    note "$title" "$((SECONDS - start)) s"
+}
+
+note() { # TITLE WHAT
+    summary="$summary$(printf '%-46s %s' "$1" "$2")
+"
+}
+
+cargo_passed=0
+ctest_passed=0
+
+count_cargo() { # adds up what `cargo test` has said in $log
+    local counts passed ignored
+    counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, i + 0 }' "$log")
+    passed=${counts% *} ignored=${counts#* }
+    cargo_passed=$((cargo_passed + passed))
+    note "" "$passed tests passed, $ignored ignored"
+}
+
+count_ctest() { # takes over the closing line of ctest in $log: "100% tests passed, 0 tests failed out of 25"
+    local closing
+    closing=$(grep -E '^[0-9]+% tests passed' "$log")
+    ctest_passed=$((ctest_passed + ${closing##* }))
+    note "" "$closing"
+}
+
+# --- Rust ---------------------------------------------------------------------------------------------------
+
+format() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path tools/header/Cargo.toml --check
+}
+
+lint() {
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --manifest-path tools/header/Cargo.toml --target-dir target/tools -- -D warnings
+}
+
+interop() {
+    interop_cargo clippy --locked --release --package noxu-feeder-interop --all-targets -- -D warnings
+    interop_cargo test --locked --release --package noxu-feeder-interop
+}
+
+section "Formatting" format
+section "Lints" lint
+if [ "$quick" = no ]; then
+    section "The real master and replica" interop
+    count_cargo
+else
+    note "The real master and replica" "left out (--quick)"
+fi
+section "Rust tests" cargo test --locked
+count_cargo
+
+# --- C ------------------------------------------------------------------------------------------------------
+
+header() {
+    scripts/header.sh --check
+    scripts/symbols.sh
+}
+
+# Installed into one folder and tested from another, with the first one gone: nothing can reach back to it. Not
+# target/prefix, which whoever works here may be using.
+installed=$work/installed
+prefix=$work/relocated
+install_package() {
+    rm -rf "$installed" "$prefix"
+    scripts/install.sh "$installed"
+    cp -pR "$installed" "$prefix"
+    rm -rf "$installed"
+    if grep -rIF "$installed" "$prefix"; then
+        echo "The lines above name the folder of the installation: the package cannot be moved."
+        return 1
+    fi
+}
+
+build_c_tests() {
+    cmake -S c-tests -B "$work/c-tests" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_PREFIX_PATH="$prefix" \
+        -DNXF_NATIVE_STATIC_LIBS_PRINTED="$root/target/cmake/cargo/native-static-libs-release.txt" \
+        -DNXF_CARGO_TARGET_DIR="$root/target/cmake/cargo"
+    cmake --build "$work/c-tests" --parallel "$jobs"
+}
+
+# run_c_tests ARGS...: those of the C tests that the arguments of ctest select; none is a failure.
+run_c_tests() {
+    ctest --test-dir "$work/c-tests" --output-on-failure --no-tests=error --parallel "$jobs" "$@"
+}
+
+exports() {
+    local library
+    library=$(find "$prefix" \( -name 'libnoxu_feeder.so.0' -o -name 'libnoxu_feeder.0.dylib' \) | head -n 1)
+    if [ "$(uname -s)" = Darwin ]; then nm -gU "$library"; else nm -D --defined-only "$library"; fi |
+        awk '{ print $NF; all++ } $NF ~ /^_?nxf_/ { ours++ } END { print ours + 0 " of " all + 0; exit ours != all || !all }'
+}
+
+section "Header and list of symbols" header
+section "Package, installed and moved" install_package
+section "C and C++ tests, built against the package" build_c_tests
+section "C and C++ tests" run_c_tests --label-exclude 'package|valgrind'
+count_ctest
+section "Package tests" run_c_tests --label-regex package
+count_ctest
+if [ "$quick" = yes ]; then
+    note "C and C++ tests under valgrind" "left out (--quick)"
+elif setup_has valgrind; then
+    section "C and C++ tests under valgrind" run_c_tests --label-regex valgrind
+    count_ctest
+else
+    note "C and C++ tests under valgrind" "LEFT OUT: there is no valgrind here"
+fi
+section "Only nxf_* is exported" exports
+note "" "$(tail -n 1 "$log") exported symbols"
+
+printf '\n==> Summary\n%s%s s in all\n\n%s passed, 0 failed\n' \
+    "$summary" "$((SECONDS - started))" "$((cargo_passed + ctest_passed))"

@@ -1,0 +1,42 @@
+//! Fills chunks from a source.
+
+use std::time::Instant;
+
+use super::{Chunk, ChunkLimits};
+use crate::error::Error;
+use crate::log::{Next, Pause, Source};
+
+/// Why the filling of a chunk ended.
+#[derive(Debug)]
+pub enum Filled {
+    /// The chunk is full; the source has more.
+    Full,
+    /// The source has nothing more for now.
+    Dry(Pause),
+    /// The source has failed. What is in the chunk came before that, and is good.
+    Failed(Error),
+}
+
+/// Appends entries from `from_vlsn` on until the chunk is full or the source has no more.
+pub fn fill(
+    chunk: &mut Chunk,
+    source: &mut dyn Source,
+    from_vlsn: u64,
+    limits: &ChunkLimits,
+    now: Instant,
+) -> Filled {
+    let mut from_vlsn = from_vlsn;
+    while !chunk.is_full(limits) {
+        match source.next(from_vlsn, now) {
+            Ok(Next::Entry(entry)) => {
+                if let Err(error) = chunk.push(&entry, limits) {
+                    return Filled::Failed(error);
+                }
+                from_vlsn = entry.vlsn.saturating_add(1);
+            }
+            Ok(Next::Nothing(pause)) => return Filled::Dry(pause),
+            Err(error) => return Filled::Failed(error),
+        }
+    }
+    Filled::Full
+}

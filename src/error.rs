@@ -1,0 +1,537 @@
+//! Everything that can go wrong, once: with the facts that a person needs to act, and the status that C gets.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::log::format::{FileName, HeaderFault, Lsn};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operating system's error number, kept in a form that can be copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OsError {
+    /// `errno`, 0 when the system gave none.
+    pub errno: i32,
+    kind: io::ErrorKind,
+}
+
+impl std::fmt::Display for OsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.errno == 0 {
+            self.kind.fmt(f)
+        } else {
+            io::Error::from_raw_os_error(self.errno).fmt(f)
+        }
+    }
+}
+
+impl From<io::Error> for OsError {
+    fn from(error: io::Error) -> OsError {
+        OsError {
+            errno: error.raw_os_error().unwrap_or(0),
+            kind: error.kind(),
+        }
+    }
+}
+
+/// What stands in the log where an entry should be, and is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EntryFault {
+    /// Zeros with more of the file behind them.
+    #[error("a hole (zeros where an entry should be)")]
+    Hole,
+    /// The entry runs past the end of its file.
+    #[error("a torn entry ({needed} bytes, of which the file has {present})")]
+    Torn {
+        /// Bytes that header and payload take, as far as known.
+        needed: u64,
+        /// Bytes from the entry's beginning to the file's end.
+        present: u64,
+    },
+    /// A length that no entry has.
+    #[error("an item size of {0}, above the largest there is")]
+    Oversize(u32),
+    /// The checksum fails.
+    #[error("an entry whose checksum fails (stored {stored:08x}, computed {computed:08x})")]
+    Checksum {
+        /// As the entry's header has it.
+        stored: u32,
+        /// Of the bytes read.
+        computed: u32,
+    },
+    /// The entry does not follow the one before it.
+    #[error("an entry that names offset {found} as the one before it, which is at {expected}")]
+    BrokenChain {
+        /// Offset of the entry before.
+        expected: u32,
+        /// Offset that the entry names.
+        found: u32,
+    },
+    /// The file ends before an entry that the next file's header names.
+    #[error(
+        "the end of the file, before the entry at offset {0} that the next file names as its last"
+    )]
+    EndsEarly(u32),
+}
+
+/// Any error of this library.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter cannot be what it is.
+    #[error("parameter `{parameter}`: {reason}")]
+    InvalidArgument {
+        /// The parameter's name.
+        parameter: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option has no such name or no such value.
+    #[error("option `{key}`: {reason}")]
+    InvalidOption {
+        /// The key as given.
+        key: String,
+        /// What is wrong, and what is allowed.
+        reason: String,
+    },
+    /// The call does not fit what happened before.
+    #[error("{call}: {reason}")]
+    WrongState {
+        /// The function.
+        call: &'static str,
+        /// Why not now.
+        reason: &'static str,
+    },
+    /// The call is not allowed from inside a callback.
+    #[error("{call} cannot be called from inside a callback of the same handle")]
+    InsideCallback {
+        /// The function.
+        call: &'static str,
+    },
+    /// The buffer given is too small.
+    #[error("the buffer holds {capacity} bytes, the message has {needed}")]
+    BufferTooSmall {
+        /// Size of the buffer.
+        capacity: usize,
+        /// Size of the message.
+        needed: usize,
+    },
+    /// A queue has no room for more.
+    #[error("the queue has {queued} bytes; it holds at most {max}")]
+    QueueFull {
+        /// Bytes in it.
+        queued: usize,
+        /// Its limit.
+        max: usize,
+    },
+    /// A panic was caught at the border; the handle cannot be used any more.
+    #[error("an internal error: {0}; the handle cannot be used any more")]
+    Panicked(String),
+    /// The handle was made before a fork, by the parent.
+    #[error("the handle belongs to the parent process: after a fork the child can only free it")]
+    Forked,
+    /// The operating system refused something.
+    #[error("cannot {action} {what}: {os}")]
+    Os {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        what: String,
+        /// The system's answer.
+        os: OsError,
+    },
+    /// The log directory cannot be read.
+    #[error("cannot list the log directory {}: {os}", path.display())]
+    LogDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        os: OsError,
+    },
+    /// A log file cannot be opened or read.
+    #[error("cannot read log file {}: {os}", FileName(*file))]
+    LogRead {
+        /// Number of the file.
+        file: u32,
+        /// Where, in bytes.
+        offset: u64,
+        /// The system's answer.
+        os: OsError,
+    },
+    /// A file in the log directory is not a log file that can be read.
+    #[error("log file {}: {fault}", FileName(*file))]
+    LogFileHeader {
+        /// Number of the file.
+        file: u32,
+        /// What its header says.
+        fault: HeaderFault,
+    },
+    /// The log is damaged.
+    #[error("log damaged at {at}{}: {fault}", expecting(*expected_vlsn))]
+    LogDamaged {
+        /// Where the entry begins.
+        at: Lsn,
+        /// What stands there.
+        fault: EntryFault,
+        /// VLSN in the damaged entry's header, as far as it can be believed.
+        vlsn: Option<u64>,
+        /// The next VLSN that was to be returned, if known.
+        expected_vlsn: Option<u64>,
+    },
+    /// A VLSN is not in the log.
+    #[error("VLSN {expected} is not in the log: after it comes {found}, at {at}")]
+    LogGap {
+        /// The next VLSN that was to be returned.
+        expected: u64,
+        /// The one found instead.
+        found: u64,
+        /// Where that one stands.
+        at: Lsn,
+    },
+    /// The log was cut behind a position that was already read and passed on.
+    #[error("log truncated: {} now ends at {len}, entries up to offset {read} were already read", FileName(*file))]
+    LogTruncated {
+        /// Number of the file.
+        file: u32,
+        /// Its length now.
+        len: u64,
+        /// How far it was read.
+        read: u64,
+    },
+    /// An entry that was already read has been cut off and another one written in its place.
+    #[error("log rewritten: the entry at {at} is not the one that was read there before")]
+    LogRewritten {
+        /// Where the entry begins.
+        at: Lsn,
+    },
+    /// A log file that is still needed is gone.
+    #[error("log file {} is gone{}", FileName(*file), expecting(*expected_vlsn))]
+    LogFileGone {
+        /// Number of the file.
+        file: u32,
+        /// The next VLSN that was to be returned, if known.
+        expected_vlsn: Option<u64>,
+        /// The VLSN found behind the missing file, if one was.
+        found_vlsn: Option<u64>,
+    },
+    /// A VLSN that was already returned stands in the log again with another content.
+    #[error(
+        "history changed: VLSN {vlsn} at {at} differs from the entry of that VLSN returned before"
+    )]
+    HistoryChanged {
+        /// The VLSN.
+        vlsn: u64,
+        /// Where the new entry stands.
+        at: Lsn,
+    },
+    /// An entry is too large for the replication protocol.
+    #[error("VLSN {vlsn} has {len} bytes of payload: more than a frame can carry")]
+    EntryTooLarge {
+        /// The VLSN.
+        vlsn: u64,
+        /// Payload length in bytes.
+        len: u64,
+    },
+    /// The replica acknowledged what it was never sent.
+    #[error("the replica acknowledged VLSN {acked}, but the highest sent is {sent}")]
+    AckBeyondSent {
+        /// The VLSN in the ack.
+        acked: u64,
+        /// The highest VLSN whose frame was wholly handed to the transport.
+        sent: u64,
+    },
+    /// A message is longer than the protocol allows.
+    #[error("a message of {len} bytes: the protocol's limit is {max}")]
+    MessageTooLong {
+        /// Its announced length.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Bytes that are no message of the protocol.
+    #[error("not a {what}: {reason}")]
+    Malformed {
+        /// What they should have been.
+        what: &'static str,
+        /// Why they are not.
+        reason: String,
+    },
+    /// A connection could not be made.
+    #[error("cannot connect to {address}: {os}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// The system's answer.
+        os: OsError,
+    },
+    /// The replica took nothing for too long.
+    #[error("the replica took no byte for {waited_ms} ms")]
+    WriteTimeout {
+        /// How long, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The connection failed.
+    #[error("the connection failed: {os}")]
+    Connection {
+        /// The system's answer.
+        os: OsError,
+    },
+    /// The channel is closed.
+    #[error("the channel is closed")]
+    ChannelClosed,
+}
+
+fn expecting(vlsn: Option<u64>) -> String {
+    vlsn.map(|vlsn| format!(" (while looking for VLSN {vlsn})"))
+        .unwrap_or_default()
+}
+
+/// Statuses as C sees them. Numbers are never reused or changed, only added.
+pub mod status {
+    /// Generates the constants and the table of their names from one list.
+    macro_rules! statuses {
+        ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+            $($(#[$doc])* pub const $name: i32 = $code;)*
+            /// Every status, with its name in C.
+            pub const ALL: &[(i32, &std::ffi::CStr)] = &[$(($code, {
+                const NAME: &str = concat!("NXF_", stringify!($name), "\0");
+                match std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()) {
+                    Ok(name) => name,
+                    Err(_) => panic!("a status name has no NUL inside"),
+                }
+            })),*];
+        };
+    }
+    statuses! {
+        /// Done.
+        OK = 0,
+        /// Nothing there yet.
+        AGAIN = 1,
+        /// Closed or ended.
+        CLOSED = 2,
+        /// The time given is over.
+        TIMEOUT = 3,
+        /// A parameter is wrong.
+        E_INVALID_ARGUMENT = -1,
+        /// An option is unknown or its value is not allowed.
+        E_INVALID_OPTION = -2,
+        /// The call does not fit the handle's state.
+        E_WRONG_STATE = -3,
+        /// Not allowed from inside a callback.
+        E_INSIDE_CALLBACK = -4,
+        /// The buffer is too small.
+        E_BUFFER_TOO_SMALL = -5,
+        /// A defect in this library; the handle is unusable.
+        E_PANIC = -6,
+        /// The handle belongs to the parent of this process.
+        E_FORKED = -7,
+        /// The operating system refused.
+        E_OS = -8,
+        /// The log directory or a file cannot be read.
+        E_LOG_IO = -20,
+        /// A log file's header cannot be used.
+        E_LOG_FILE_HEADER = -21,
+        /// Damage in the log.
+        E_LOG_DAMAGED = -22,
+        /// A VLSN is missing.
+        E_LOG_GAP = -23,
+        /// The log was cut below what was sent.
+        E_LOG_TRUNCATED = -24,
+        /// A needed log file is gone.
+        E_LOG_FILE_GONE = -25,
+        /// The log holds another entry at a VLSN already sent.
+        E_LOG_HISTORY_CHANGED = -26,
+        /// An entry that no frame can carry.
+        E_ENTRY_TOO_LARGE = -27,
+        /// The replica acknowledged what was never sent.
+        E_ACK_BEYOND_SENT = -40,
+        /// The peer broke the protocol.
+        E_PROTOCOL = -41,
+        /// No connection could be made.
+        E_CONNECT = -42,
+        /// The replica took nothing for too long.
+        E_WRITE_TIMEOUT = -43,
+        /// The connection failed.
+        E_CONNECTION = -44,
+    }
+}
+
+impl Error {
+    /// A parameter that cannot be what it is.
+    pub fn invalid(parameter: &'static str, reason: impl Into<String>) -> Error {
+        Error::InvalidArgument {
+            parameter,
+            reason: reason.into(),
+        }
+    }
+
+    /// The operating system's last word on something.
+    pub fn os(action: &'static str, what: impl Into<String>, error: io::Error) -> Error {
+        Error::Os {
+            action,
+            what: what.into(),
+            os: error.into(),
+        }
+    }
+
+    /// The status that C gets.
+    pub fn status(&self) -> i32 {
+        match self {
+            Error::InvalidArgument { .. } => status::E_INVALID_ARGUMENT,
+            Error::InvalidOption { .. } => status::E_INVALID_OPTION,
+            Error::WrongState { .. } => status::E_WRONG_STATE,
+            Error::InsideCallback { .. } => status::E_INSIDE_CALLBACK,
+            Error::BufferTooSmall { .. } => status::E_BUFFER_TOO_SMALL,
+            Error::QueueFull { .. } => status::AGAIN,
+            Error::Panicked(_) => status::E_PANIC,
+            Error::Forked => status::E_FORKED,
+            Error::Os { .. } => status::E_OS,
+            Error::LogDirectory { .. } | Error::LogRead { .. } => status::E_LOG_IO,
+            Error::LogFileHeader { .. } => status::E_LOG_FILE_HEADER,
+            Error::LogDamaged { .. } => status::E_LOG_DAMAGED,
+            Error::LogGap { .. } => status::E_LOG_GAP,
+            Error::LogTruncated { .. } | Error::LogRewritten { .. } => status::E_LOG_TRUNCATED,
+            Error::LogFileGone { .. } => status::E_LOG_FILE_GONE,
+            Error::HistoryChanged { .. } => status::E_LOG_HISTORY_CHANGED,
+            Error::EntryTooLarge { .. } => status::E_ENTRY_TOO_LARGE,
+            Error::AckBeyondSent { .. } => status::E_ACK_BEYOND_SENT,
+            Error::MessageTooLong { .. } | Error::Malformed { .. } => status::E_PROTOCOL,
+            Error::Connect { .. } => status::E_CONNECT,
+            Error::WriteTimeout { .. } => status::E_WRITE_TIMEOUT,
+            Error::Connection { .. } => status::E_CONNECTION,
+            Error::ChannelClosed => status::CLOSED,
+        }
+    }
+
+    /// The operating system's error number, when it gave one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Os { os, .. }
+            | Error::LogDirectory { os, .. }
+            | Error::LogRead { os, .. }
+            | Error::Connect { os, .. }
+            | Error::Connection { os } => Some(os.errno).filter(|&errno| errno != 0),
+            _ => None,
+        }
+    }
+
+    /// The log file concerned.
+    pub fn file(&self) -> Option<u32> {
+        match self {
+            Error::LogRead { file, .. }
+            | Error::LogFileHeader { file, .. }
+            | Error::LogTruncated { file, .. }
+            | Error::LogFileGone { file, .. } => Some(*file),
+            Error::LogDamaged { at, .. }
+            | Error::LogGap { at, .. }
+            | Error::LogRewritten { at }
+            | Error::HistoryChanged { at, .. } => Some(at.file()),
+            _ => None,
+        }
+    }
+
+    /// The offset in [`file`](Self::file), in bytes.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Error::LogRead { offset, .. } => Some(*offset),
+            Error::LogTruncated { len, .. } => Some(*len),
+            Error::LogDamaged { at, .. }
+            | Error::LogGap { at, .. }
+            | Error::LogRewritten { at }
+            | Error::HistoryChanged { at, .. } => Some(u64::from(at.offset())),
+            _ => None,
+        }
+    }
+
+    /// The VLSN concerned: the one missing, damaged, too large or acknowledged.
+    pub fn vlsn(&self) -> Option<u64> {
+        match self {
+            Error::LogDamaged {
+                vlsn,
+                expected_vlsn,
+                ..
+            } => vlsn.or(*expected_vlsn),
+            Error::LogGap { expected, .. } => Some(*expected),
+            Error::LogFileGone { expected_vlsn, .. } => *expected_vlsn,
+            Error::HistoryChanged { vlsn, .. } | Error::EntryTooLarge { vlsn, .. } => Some(*vlsn),
+            Error::AckBeyondSent { acked, .. } => Some(*acked),
+            _ => None,
+        }
+    }
+
+    /// Whether the same thing tried again, with nothing changed by a person, may succeed: after a network failure
+    /// it may, after damage in the log it will not.
+    pub fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Error::Connect { .. }
+                | Error::Connection { .. }
+                | Error::WriteTimeout { .. }
+                | Error::Os { .. }
+                | Error::LogDirectory { .. }
+                | Error::LogRead { .. }
+        )
+    }
+
+    /// Whether the replica that was being fed can only be helped by a network restore.
+    pub fn needs_restore(&self) -> bool {
+        matches!(
+            self,
+            Error::LogGap { .. }
+                | Error::LogTruncated { .. }
+                | Error::LogRewritten { .. }
+                | Error::LogFileGone { .. }
+                | Error::HistoryChanged { .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_own_number_and_name() {
+        let mut codes: Vec<i32> = status::ALL.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), status::ALL.len());
+        assert_eq!(status::ALL[0], (0, c"NXF_OK"));
+    }
+
+    #[test]
+    fn a_damaged_entry_is_described_with_every_fact() {
+        let error = Error::LogDamaged {
+            at: Lsn::new(42, 1000),
+            fault: EntryFault::Checksum {
+                stored: 0xdead_beef,
+                computed: 1,
+            },
+            vlsn: Some(7),
+            expected_vlsn: Some(7),
+        };
+        let text = error.to_string();
+        for fact in [
+            "0000002a.ndb",
+            "offset 1000",
+            "VLSN 7",
+            "deadbeef",
+            "00000001",
+        ] {
+            assert!(text.contains(fact), "{fact} is missing from: {text}");
+        }
+        assert_eq!(
+            (error.file(), error.offset(), error.vlsn()),
+            (Some(42), Some(1000), Some(7))
+        );
+        assert!(!error.is_retriable());
+    }
+
+    #[test]
+    fn an_error_of_the_system_keeps_its_number() {
+        let error = Error::os("open", "x", io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(error.errno(), Some(libc::EMFILE));
+        assert!(error.to_string().starts_with("cannot open x: "));
+    }
+}

@@ -1,0 +1,282 @@
+//! What every export goes through: checks of handles and arguments, and the guard that no panic passes.
+
+use std::ffi::{CStr, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::nxf_error;
+use super::status::nxf_status;
+use crate::error::{Error, Result, status};
+use crate::sys::fork;
+use crate::sys::thread::{panic_text, without_output};
+
+/// What stands behind every pointer that C holds.
+pub(crate) struct Handle<T> {
+    /// The process that made it, by number of forks.
+    generation: u32,
+    /// A panic passed through it: its state cannot be trusted.
+    dead: AtomicBool,
+    value: T,
+}
+
+impl<T> Handle<T> {
+    pub(crate) fn new(value: T) -> Handle<T> {
+        Handle {
+            generation: fork::generation(),
+            dead: AtomicBool::new(false),
+            value,
+        }
+    }
+
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.generation == fork::generation()
+    }
+
+    fn check(&self) -> Result<&T> {
+        if !self.is_of_this_process() {
+            Err(Error::Forked)
+        } else if self.dead.load(Ordering::Acquire) {
+            Err(Error::Panicked(
+                "an earlier call failed inside the library".into(),
+            ))
+        } else {
+            Ok(&self.value)
+        }
+    }
+
+    /// The value, whatever happened to it. For releasing it.
+    pub(crate) fn into_value(self) -> T {
+        self.value
+    }
+
+    pub(crate) fn value(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A type whose pointers C holds.
+pub(crate) trait Opaque {
+    type Value;
+    /// Its name as a parameter.
+    const NAME: &'static str;
+    fn handle(&self) -> &Handle<Self::Value>;
+}
+
+/// Makes a struct that wraps a handle an opaque type.
+macro_rules! opaque {
+    ($type:ident, $name:literal, $value:ty) => {
+        impl $crate::ffi::border::Opaque for $type {
+            type Value = $value;
+            const NAME: &'static str = $name;
+            fn handle(&self) -> &$crate::ffi::border::Handle<$value> {
+                &self.0
+            }
+        }
+    };
+}
+pub(crate) use opaque;
+
+/// Runs the body of an export that has no handle.
+///
+/// # Safety
+/// `err` is NULL or valid for writing.
+pub(crate) unsafe fn guard(
+    err: *mut *mut nxf_error,
+    body: impl FnOnce() -> Result<nxf_status>,
+) -> nxf_status {
+    let result = without_output(|| catch_unwind(AssertUnwindSafe(body)));
+    let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))));
+    // SAFETY: promised by the caller.
+    unsafe { report(err, result) }
+}
+
+/// Runs the body of an export on a handle. A panic makes the handle unusable.
+///
+/// # Safety
+/// `pointer` is NULL or a live handle of its type, and stays so during the call; `err` is NULL or valid for writing.
+pub(crate) unsafe fn with<T: Opaque>(
+    pointer: *const T,
+    err: *mut *mut nxf_error,
+    body: impl FnOnce(&T::Value) -> Result<nxf_status>,
+) -> nxf_status {
+    // SAFETY: promised by the caller.
+    let Some(opaque) = (unsafe { pointer.as_ref() }) else {
+        // SAFETY: promised by the caller.
+        return unsafe { report(err, Err(null(T::NAME))) };
+    };
+    let handle = opaque.handle();
+    let result = match handle.check() {
+        Ok(value) => without_output(|| catch_unwind(AssertUnwindSafe(|| body(value))))
+            .unwrap_or_else(|panic| {
+                handle.dead.store(true, Ordering::Release);
+                Err(Error::Panicked(panic_text(&*panic)))
+            }),
+        Err(error) => Err(error),
+    };
+    // SAFETY: promised by the caller. The handle is not looked at any more: the body may have freed it.
+    unsafe { report(err, result) }
+}
+
+/// # Safety
+/// `err` is NULL or valid for writing.
+unsafe fn report(err: *mut *mut nxf_error, result: Result<nxf_status>) -> nxf_status {
+    match result {
+        Ok(status) => status,
+        Err(error) => {
+            let code = error.status();
+            // A positive status is no error: there is nothing to describe.
+            if code < status::OK && !err.is_null() {
+                // SAFETY: not NULL, and so valid for writing.
+                unsafe { err.write(nxf_error::boxed(error)) };
+            }
+            code
+        }
+    }
+}
+
+/// What a NULL where a pointer is needed is answered with.
+pub(crate) fn null(parameter: &'static str) -> Error {
+    Error::invalid(parameter, "is NULL")
+}
+
+/// The place for a result.
+///
+/// # Safety
+/// `pointer` is NULL or valid for writing during `'a`.
+pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Result<Out<'a, T>> {
+    if pointer.is_null() {
+        return Err(null(parameter));
+    }
+    Ok(Out {
+        pointer,
+        lifetime: std::marker::PhantomData,
+    })
+}
+
+/// A place that C provided for a result, possibly not initialised.
+pub(crate) struct Out<'a, T> {
+    pointer: *mut T,
+    lifetime: std::marker::PhantomData<&'a mut T>,
+}
+
+impl<T> Out<'_, T> {
+    pub(crate) fn write(self, value: T) {
+        // SAFETY: `out` checked that it is not NULL, and its caller promised that it is valid.
+        unsafe { self.pointer.write(value) };
+    }
+}
+
+/// A string argument.
+///
+/// # Safety
+/// `pointer` is NULL or a NUL-terminated string, valid during `'a`.
+pub(crate) unsafe fn string<'a>(
+    pointer: *const c_char,
+    parameter: &'static str,
+) -> Result<&'a str> {
+    // SAFETY: promised by the caller.
+    let text = unsafe { c_string(pointer, parameter)? };
+    text.to_str()
+        .map_err(|_| Error::invalid(parameter, "is not UTF-8"))
+}
+
+/// A string argument that need not be UTF-8.
+///
+/// # Safety
+/// As for [`string`].
+pub(crate) unsafe fn c_string<'a>(
+    pointer: *const c_char,
+    parameter: &'static str,
+) -> Result<&'a CStr> {
+    if pointer.is_null() {
+        return Err(null(parameter));
+    }
+    // SAFETY: not NULL, and so, as promised by the caller, a NUL-terminated string.
+    Ok(unsafe { CStr::from_ptr(pointer) })
+}
+
+/// Bytes given as pointer and length. NULL with length 0 is an empty slice.
+///
+/// # Safety
+/// `pointer` is valid for reading `len` bytes during `'a`.
+pub(crate) unsafe fn bytes<'a>(
+    pointer: *const u8,
+    len: usize,
+    parameter: &'static str,
+) -> Result<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() {
+        return Err(null(parameter));
+    }
+    if len > isize::MAX.unsigned_abs() {
+        return Err(Error::invalid(
+            parameter,
+            format!("{len} bytes are more than memory can hold"),
+        ));
+    }
+    // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
+/// A buffer given as pointer and capacity, to be written to.
+///
+/// # Safety
+/// `pointer` is valid for reading and writing `len` items during `'a`, and nobody else uses them.
+pub(crate) unsafe fn buffer<'a, T>(
+    pointer: *mut T,
+    len: usize,
+    parameter: &'static str,
+) -> Result<&'a mut [T]> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if pointer.is_null() {
+        return Err(null(parameter));
+    }
+    if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
+        return Err(Error::invalid(
+            parameter,
+            format!("{len} items are more than memory can hold"),
+        ));
+    }
+    // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
+}
+
+/// Gives a handle to C.
+pub(crate) fn give<T>(opaque: T) -> *mut T {
+    Box::into_raw(Box::new(opaque))
+}
+
+/// Takes a handle back from C.
+///
+/// # Safety
+/// `pointer` came from [`give`] and was not taken back before.
+pub(crate) unsafe fn take<T>(pointer: *mut T) -> T {
+    // SAFETY: promised by the caller.
+    *unsafe { Box::from_raw(pointer) }
+}
+
+/// Releases a handle of which nothing but memory remains to be released. NULL is fine. In a forked child the value is
+/// left alone: locks in it may be held by threads that do not exist there.
+///
+/// # Safety
+/// `pointer` is NULL, or came from [`give`] and was not taken back before.
+pub(crate) unsafe fn free<T>(pointer: *mut T, into_handle: impl FnOnce(T) -> Handle<T::Value>)
+where
+    T: Opaque,
+{
+    if pointer.is_null() {
+        return;
+    }
+    // SAFETY: promised by the caller.
+    let handle = into_handle(unsafe { take(pointer) });
+    if handle.is_of_this_process() {
+        // A panic in a destructor has nobody to be told to.
+        let _ = without_output(|| catch_unwind(AssertUnwindSafe(|| drop(handle.into_value()))));
+    } else {
+        std::mem::forget(handle);
+    }
+}

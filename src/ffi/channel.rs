@@ -1,0 +1,227 @@
+//! Channels.
+
+use std::ffi::{c_char, c_int};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use parking_lot::RwLock;
+
+use super::border::{
+    Handle, Opaque, buffer, bytes, free, give, guard, null, opaque, out, string, with,
+};
+use super::error::nxf_error;
+use super::options::{copied, nxf_options};
+use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, nxf_status};
+use crate::acks::Deadline;
+use crate::error::{Error, Result};
+use crate::sys::socket;
+use crate::transport::connect::tcp_connect;
+use crate::transport::{Channel, Received, SocketChannel};
+
+/// Whole messages, both ways, to and from one peer. One thread may send while another receives, and any may close.
+/// A runner that is given a channel takes it over.
+pub struct nxf_channel(Handle<RwLock<Option<Box<dyn Channel>>>>);
+opaque!(nxf_channel, "channel", RwLock<Option<Box<dyn Channel>>>);
+
+impl nxf_channel {
+    fn give(channel: impl Channel + 'static) -> *mut nxf_channel {
+        give(nxf_channel(Handle::new(RwLock::new(Some(Box::new(
+            channel,
+        ))))))
+    }
+}
+
+const BUSY: Error = Error::WrongState {
+    call: "channel",
+    reason: "another thread is using it",
+};
+
+/// Lends a channel to `body`, which gives it back on failure. On success the handle is freed.
+///
+/// # Safety
+/// `channel` is NULL or a live handle that nobody else uses.
+pub(crate) unsafe fn hand_over<T>(
+    channel: *mut nxf_channel,
+    body: impl FnOnce(Box<dyn Channel>) -> Result<T, (Box<dyn Channel>, Error)>,
+) -> Result<T> {
+    // SAFETY: promised by the caller.
+    let handle = unsafe { channel.as_ref() }.ok_or(null("channel"))?.handle();
+    if !handle.is_of_this_process() {
+        return Err(Error::Forked);
+    }
+    let mut cell = handle.value().try_write().ok_or(BUSY)?;
+    let inner = cell.take().ok_or(BUSY)?;
+    match body(inner) {
+        Ok(done) => {
+            drop(cell);
+            // SAFETY: the caller's handle, which is the library's from now on.
+            drop(unsafe { super::border::take(channel) });
+            Ok(done)
+        }
+        Err((inner, error)) => {
+            *cell = Some(inner);
+            Err(error)
+        }
+    }
+}
+
+/// Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address
+/// that a name has is tried. Reads the options channel.*. To be released with nxf_channel_free(), or to be given to a
+/// runner.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_tcp_connect(
+    host: *const c_char,
+    port: u16,
+    options: *const nxf_options,
+    channel: *mut *mut nxf_channel,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(channel, "channel")?;
+            let (host, options) = (string(host, "host")?, copied(options)?);
+            let socket = tcp_connect(host, port, options.connect_timeout())?;
+            let options = options.socket();
+            options.prepare(socket.as_fd())?;
+            place.write(nxf_channel::give(SocketChannel::new(socket, options)));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. The socket
+/// is the channel's from now on, if this succeeds, and is made non-blocking and close-on-exec. Reads the options
+/// channel.*.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_from_fd(
+    fd: c_int,
+    options: *const nxf_options,
+    channel: *mut *mut nxf_channel,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(channel, "channel")?;
+            let options = copied(options)?;
+            if fd < 0 {
+                return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
+            }
+            let is_stream = socket::is_connected_stream(BorrowedFd::borrow_raw(fd))
+                .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
+            if !is_stream {
+                return Err(Error::invalid(
+                    "fd",
+                    format!("{fd} is no connected stream socket"),
+                ));
+            }
+            let options = options.socket();
+            options.prepare(BorrowedFd::borrow_raw(fd))?;
+            place.write(nxf_channel::give(SocketChannel::new(
+                OwnedFd::from_raw_fd(fd),
+                options,
+            )));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+fn lent<T>(
+    cell: &RwLock<Option<Box<dyn Channel>>>,
+    body: impl FnOnce(&dyn Channel) -> Result<T>,
+) -> Result<T> {
+    body(&**cell.read().as_ref().ok_or(BUSY)?)
+}
+
+/// Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
+/// channel.write_timeout_ms. NXF_CLOSED: the channel is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_send(
+    channel: *mut nxf_channel,
+    message: *const u8,
+    len: usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(channel, err, |cell| {
+            let message = bytes(message, len, "message")?;
+            lent(cell, |channel| channel.send(message))?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
+///
+/// NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
+/// before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_receive(
+    channel: *mut nxf_channel,
+    buf: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    timeout_ms: c_int,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(channel, err, |cell| {
+            let place = out(len, "len")?;
+            let into = buffer(buf, capacity, "buf")?;
+            let deadline = Deadline::from_millis(timeout_ms).instant();
+            match lent(cell, |channel| channel.receive(into, deadline)) {
+                Ok(Received::Message(len)) => {
+                    place.write(len);
+                    Ok(NXF_OK)
+                }
+                Ok(Received::Again) => Ok(NXF_AGAIN),
+                Ok(Received::Closed) => Ok(NXF_CLOSED),
+                Err(Error::BufferTooSmall { capacity, needed }) => {
+                    place.write(needed);
+                    Err(Error::BufferTooSmall { capacity, needed })
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_close(
+    channel: *mut nxf_channel,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(channel, err, |cell| {
+            lent(cell, |channel| {
+                channel.close();
+                Ok(NXF_OK)
+            })
+        })
+    }
+}
+
+/// Whether neither side has closed the channel, as far as is known without asking the network. False for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_is_open(channel: *const nxf_channel) -> bool {
+    let mut is_open = false;
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(channel, std::ptr::null_mut(), |cell| {
+            is_open = lent(cell, |channel| Ok(channel.is_open()))?;
+            Ok(NXF_OK)
+        });
+    }
+    is_open
+}
+
+/// Closes and releases a channel that no runner has taken over. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_free(channel: *mut nxf_channel) {
+    // SAFETY: NULL or a handle that belongs to the caller.
+    unsafe { free(channel, |channel| channel.0) };
+}

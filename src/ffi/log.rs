@@ -1,0 +1,81 @@
+//! Logs.
+
+use std::ffi::c_char;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::border::{Handle, c_string, free, give, guard, opaque, out, with};
+use super::error::nxf_error;
+use super::options::{copied, nxf_options};
+use super::status::{NXF_OK, nxf_status};
+use crate::error::Result;
+use crate::log::{Log, Lsn};
+
+/// A log directory, open for reading: nothing in it is created, written or locked. Opened once, it is shared by any
+/// number of scanners and runners, which keep what they need of it when it is freed.
+pub struct nxf_log(Handle<Arc<Log>>);
+opaque!(nxf_log, "log", Arc<Log>);
+
+/// Opens the log directory of that name.
+///
+/// # Safety
+/// `env_dir` is NULL or a NUL-terminated string, `options` NULL or a live handle.
+pub(crate) unsafe fn open(env_dir: *const c_char, options: *const nxf_options) -> Result<Arc<Log>> {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: promised by the caller.
+    let (env_dir, options) = unsafe { (c_string(env_dir, "env_dir")?, copied(options)?) };
+    let path = Path::new(std::ffi::OsStr::from_bytes(env_dir.to_bytes()));
+    Log::open(path, options.scanner(), options.logger)
+}
+
+/// Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty.
+/// Reads the options log.*. To be released with nxf_log_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_log_open(
+    env_dir: *const c_char,
+    options: *const nxf_options,
+    log: *mut *mut nxf_log,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(log, "log")?;
+            place.write(give(nxf_log(Handle::new(open(env_dir, options)?))));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// "I appended": what reads this log looks again. Never needed for correctness, where the system notifies of changes
+/// in directories; it saves the system's notification some microseconds. Any thread, cheap, never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(log, std::ptr::null_mut(), |log| {
+            log.notify();
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// From now on only entries below this LSN are sent: for a host that wants replicas to have only what is durable
+/// here. UINT64_MAX lifts the limit. What was read already is not called back. Any thread, cheap, never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(log, std::ptr::null_mut(), |log| {
+            log.set_send_limit(Lsn(lsn));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Releases a log. Scanners and runners that read it go on. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_log_free(log: *mut nxf_log) {
+    // SAFETY: NULL or a handle that belongs to the caller.
+    unsafe { free(log, |log| log.0) };
+}

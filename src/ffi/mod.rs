@@ -1,0 +1,21 @@
+//! The C interface: casts, checks and nothing else. Every decision is taken behind it.
+//!
+//! The header `include/noxu_feeder.h` is generated from these files, in the order of the modules below. Each export
+//! does its work inside [`guard`](crate::ffi::border): arguments are checked, a fork is noticed, a panic becomes a
+//! status.
+#![allow(non_camel_case_types, reason = "these are the names that C sees")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the documentation is the header's: what C has to keep is said there"
+)]
+
+pub mod channel;
+pub mod error;
+pub mod log;
+pub mod options;
+pub mod runner;
+pub mod scanner;
+pub mod status;
+pub mod version;
+
+mod border;

@@ -1,0 +1,564 @@
+//! Runners.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+use super::border::{Handle, Opaque, buffer, give, guard, null, opaque, out, string, take, with};
+use super::channel::{hand_over as hand_over_channel, nxf_channel};
+use super::error::nxf_error;
+use super::options::{copied, nxf_options};
+use super::scanner::{hand_over as hand_over_scanner, nxf_scanner};
+use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, NXF_TIMEOUT, nxf_status};
+use crate::acks::{Ack, Deadline, End, Polled, Waited};
+use crate::error::Error;
+use crate::log::tail::WaitReason;
+use crate::runner::Runner;
+use crate::transport::Closing;
+
+/// An acknowledgement, or several merged into one because nobody took them in time.
+#[repr(C)]
+pub struct nxf_ack {
+    /// The VLSN acknowledged; of several, the highest.
+    pub vlsn: u64,
+    /// How many more acknowledgements it stands for.
+    pub merged: u64,
+}
+
+/// Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
+/// runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
+/// the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
+pub type nxf_ack_callback =
+    Option<unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, vlsn: u64)>;
+
+/// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on.
+/// why is NULL unless how is an error, and valid during the call only.
+pub type nxf_end_callback = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        replica_name: *const c_char,
+        how: nxf_status,
+        why: *const nxf_error,
+    ),
+>;
+
+/// Releases the context of a callback. Called once, after the callback's last call; on any thread.
+pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
+
+/// The runner was not started.
+pub const NXF_RUN_NEW: u32 = 0;
+/// The run goes on.
+pub const NXF_RUN_RUNNING: u32 = 1;
+/// It was ended by nxf_runner_stop() or nxf_runner_free().
+pub const NXF_RUN_STOPPED: u32 = 2;
+/// The replica closed the connection, in order.
+pub const NXF_RUN_CLOSED_BY_REPLICA: u32 = 3;
+/// The replica broke the connection off.
+pub const NXF_RUN_RESET_BY_REPLICA: u32 = 4;
+/// It failed: nxf_runner_result() says why.
+pub const NXF_RUN_FAILED: u32 = 5;
+
+/// There is more to read in the log, or the run has ended.
+pub const NXF_LOG_READING: u32 = 0;
+/// All that the log has was read.
+pub const NXF_LOG_AT_END: u32 = 1;
+/// The log has no file yet, or not the one to start in.
+pub const NXF_LOG_NO_FILE: u32 = 2;
+/// A file's header is still being written.
+pub const NXF_LOG_UNFINISHED_HEADER: u32 = 3;
+/// Zeros with more behind them: the writer is to fill them.
+pub const NXF_LOG_HOLE: u32 = 4;
+/// An entry whose end is not there yet.
+pub const NXF_LOG_TORN: u32 = 5;
+/// Bytes that are no entry; perhaps they are being written.
+pub const NXF_LOG_UNREADABLE: u32 = 6;
+/// The next file is there and has no entry yet.
+pub const NXF_LOG_NEXT_FILE_EMPTY: u32 = 7;
+/// The next file names an entry as the last of this one that is not here yet.
+pub const NXF_LOG_LAST_ENTRY_MISSING: u32 = 8;
+/// The send limit is reached.
+pub const NXF_LOG_SEND_LIMIT: u32 = 9;
+
+/// What a runner is doing, for people and for monitoring. Consistent in itself, a moment old.
+#[repr(C)]
+pub struct nxf_runner_stats_t {
+    /// To be set to sizeof(nxf_runner_stats_t) by the caller: only so much is written.
+    pub struct_size: usize,
+    /// NXF_RUN_...
+    pub run_state: u32,
+    /// NXF_LOG_...: why there is nothing to read, if that is so.
+    pub log_state: u32,
+    /// Where in the log that is, as an LSN.
+    pub log_state_lsn: u64,
+    /// Whether it has lasted for longer than the settle time: no error, but worth a look.
+    pub is_stalled: bool,
+    /// Whether the system notifies of changes in the log; if not, it is looked at every now and then.
+    pub is_notified: bool,
+    /// A VLSN that was not found although later ones were; 0 for none.
+    pub missing_vlsn: u64,
+    /// The VLSN that the run starts with.
+    pub start_vlsn: u64,
+    /// The highest VLSN read from the log; one below the start before the first.
+    pub read_vlsn: u64,
+    /// The highest VLSN whose frame was wholly handed to the system; one below the start before the first.
+    pub sent_vlsn: u64,
+    /// The highest VLSN acknowledged; 0 before the first.
+    pub acked_vlsn: u64,
+    /// Frames wholly handed to the system.
+    pub frames_sent: u64,
+    /// Bytes handed to the system.
+    pub bytes_sent: u64,
+    /// Bytes read from the log that wait to be sent.
+    pub queued_bytes: u64,
+    /// Acknowledgements received.
+    pub acks_received: u64,
+    /// Acknowledgements merged into others because nobody polled.
+    pub acks_merged: u64,
+    /// Entries of the log without a VLSN, which are not sent.
+    pub entries_untagged: u64,
+    /// Entries that a rollback took back, which are not sent.
+    pub entries_invisible: u64,
+    /// Entries below the start.
+    pub entries_below: u64,
+    /// Entries that the log holds a second time, which are not sent again.
+    pub entries_repeated: u64,
+    /// Entries that stood in the log before one of a lower VLSN.
+    pub entries_early: u64,
+    /// Of these, how many are held back now.
+    pub entries_held: u64,
+    /// Holes in log files that were crossed, because what is behind them proves that nothing is missing.
+    pub holes_crossed: u64,
+    /// How often the log directory was listed.
+    pub listings: u64,
+    /// How often the run went to sleep.
+    pub sleeps: u64,
+    /// The longest time that the host took for one delivery of acknowledgements, in nanoseconds.
+    pub callback_longest_ns: u64,
+}
+
+/// Feeds one replica.
+pub struct nxf_runner(Handle<Arc<Runner>>);
+opaque!(nxf_runner, "runner", Arc<Runner>);
+
+/// A context of the host's, which is dropped once, last.
+struct Context {
+    pointer: *mut c_void,
+    drop: nxf_drop_callback,
+}
+
+// SAFETY: the header asks the host for contexts that may be used from the runner's thread.
+unsafe impl Send for Context {}
+// SAFETY: as above; calls with one context come one after the other.
+unsafe impl Sync for Context {}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the host gave the function for this pointer, and it is called once.
+            unsafe { drop(self.pointer) };
+        }
+    }
+}
+
+/// Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
+/// that the source holds without a hole. Nothing below start_vlsn is ever sent. Reads the options runner.* and ack.*.
+///
+/// On NXF_OK the channel is the runner's, and its pointer must not be used any more. The runner is to be released
+/// with nxf_runner_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_new(
+    channel: *mut nxf_channel,
+    replica_name: *const c_char,
+    start_vlsn: u64,
+    options: *const nxf_options,
+    runner: *mut *mut nxf_runner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(runner, "runner")?;
+            let name = CString::new(string(replica_name, "replica_name")?).unwrap_or_default();
+            let options = copied(options)?;
+            let made = hand_over_channel(channel, |channel| {
+                Runner::new(channel, name, start_vlsn, options)
+            })?;
+            place.write(give(nxf_runner(Handle::new(Arc::new(made)))));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Has every acknowledgement handed to callback, instead of kept for nxf_runner_poll_acks(). Before the start only.
+/// context goes to every call; drop, which may be NULL, releases it when the last call is over, at the latest when
+/// nxf_runner_free() returns. On an error the context stays the caller's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_set_ack_callback(
+    runner: *mut nxf_runner,
+    callback: nxf_ack_callback,
+    context: *mut c_void,
+    drop: nxf_drop_callback,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            let function = callback.ok_or_else(|| null("callback"))?;
+            runner.check_can_set("set_ack_callback")?;
+            let context = Context {
+                pointer: context,
+                drop,
+            };
+            runner.set_ack_function(Box::new(move |name, vlsn| {
+                let context = &context;
+                // The host gave function and context for each other; the name lives during the call.
+                function(context.pointer, name.as_ptr(), vlsn);
+            }))?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Has callback called when the run has ended. Before the start only. context and drop as for
+/// nxf_runner_set_ack_callback().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_set_end_callback(
+    runner: *mut nxf_runner,
+    callback: nxf_end_callback,
+    context: *mut c_void,
+    drop: nxf_drop_callback,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            let function = callback.ok_or_else(|| null("callback"))?;
+            runner.check_can_set("set_end_callback")?;
+            let context = Context {
+                pointer: context,
+                drop,
+            };
+            runner.set_end_function(Box::new(move |name, end| {
+                let context = &context;
+                let why = end.result().err().map(nxf_error::new);
+                let how = why.as_ref().map_or(NXF_OK, |why| nxf_error_status_of(why));
+                let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+                // The host gave function and context for each other; name and error live during the call.
+                function(context.pointer, name.as_ptr(), how, why);
+            }))?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+fn nxf_error_status_of(error: &nxf_error) -> nxf_status {
+    // SAFETY: a reference is a valid pointer.
+    unsafe { super::error::nxf_error_status(error) }
+}
+
+/// Starts the run on a thread of its own. On NXF_OK the scanner is the runner's, and its pointer must not be used any
+/// more. A runner starts once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_start(
+    runner: *mut nxf_runner,
+    scanner: *mut nxf_scanner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            hand_over_scanner(scanner, |source| runner.start(source))?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on.
+///
+/// The scanner is the runner's from the moment the run begins: that is, unless the status is NXF_E_INVALID_ARGUMENT,
+/// NXF_E_WRONG_STATE or NXF_E_FORKED, which no run ends with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_run(
+    runner: *mut nxf_runner,
+    scanner: *mut nxf_scanner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            // Kept alive by this call, should another thread free the runner as soon as the run has ended.
+            let runner = Arc::clone(runner);
+            let end = hand_over_scanner(scanner, |source| runner.run(source))?;
+            end.result()?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
+/// first: timeout_ms 0 tries, -1 waits for as long as it takes. Any number of threads.
+///
+/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken. With an
+/// ack callback set, acknowledgements go there and never come here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_poll_acks(
+    runner: *const nxf_runner,
+    acks: *mut nxf_ack,
+    capacity: usize,
+    timeout_ms: c_int,
+    count: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says; nxf_ack has the layout of Ack.
+    unsafe {
+        with(runner, err, |runner| {
+            let place = out(count, "count")?;
+            if capacity == 0 {
+                return Err(Error::invalid("capacity", "is 0"));
+            }
+            let into = buffer(acks.cast::<Ack>(), capacity, "acks")?;
+            let deadline = Deadline::from_millis(timeout_ms);
+            runner.refuse_waiting_inside("poll_acks", deadline)?;
+            let (status, taken) = match runner.acks().poll(into, deadline) {
+                Polled::Acks(taken) => (NXF_OK, taken),
+                Polled::TimedOut => (NXF_TIMEOUT, 0),
+                Polled::Ended => (NXF_CLOSED, 0),
+            };
+            place.write(taken);
+            Ok(status)
+        })
+    }
+}
+
+const _: () = assert!(
+    size_of::<nxf_ack>() == size_of::<Ack>()
+        && std::mem::offset_of!(nxf_ack, vlsn) == std::mem::offset_of!(Ack, vlsn)
+        && std::mem::offset_of!(nxf_ack, merged) == std::mem::offset_of!(Ack, merged)
+);
+
+/// A descriptor that is readable while acknowledgements wait to be polled, or the run has ended. It belongs to the
+/// runner: watch it with poll, select or epoll, and never read, write or close it. Valid until the runner is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_event_fd(
+    runner: *const nxf_runner,
+    fd: *mut c_int,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            let place = out(fd, "fd")?;
+            let made = runner.acks().event_fd();
+            place.write(made.map_err(|error| Error::os("make", "an event descriptor", error))?);
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Waits until the replica has acknowledged vlsn or more: timeout_ms 0 tries, -1 waits for as long as it takes. Any
+/// number of threads.
+///
+/// NXF_OK: it has. NXF_TIMEOUT: not in time. NXF_CLOSED: the run was closed before; or the error that it ended with.
+/// A vlsn below the start, which this run never sends, is NXF_E_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_wait_acked(
+    runner: *const nxf_runner,
+    vlsn: u64,
+    timeout_ms: c_int,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            match runner.wait_acked(vlsn, Deadline::from_millis(timeout_ms))? {
+                Waited::Acked => Ok(NXF_OK),
+                Waited::TimedOut => Ok(NXF_TIMEOUT),
+                Waited::Ended(end) => {
+                    end.result()?;
+                    Ok(NXF_CLOSED)
+                }
+            }
+        })
+    }
+}
+
+/// nxf_log_notify() for the log that this runner reads. Any thread, cheap, never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_notify(runner: *const nxf_runner) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |runner| {
+            runner.notify();
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The highest VLSN that the replica has acknowledged; 0 before the first, and for NULL. Never falls. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_known_replica_vlsn(runner: *const nxf_runner) -> u64 {
+    let mut vlsn = 0;
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |runner| {
+            vlsn = runner.acks().known_vlsn();
+            Ok(NXF_OK)
+        });
+    }
+    vlsn
+}
+
+/// Writes the run's figures to *stats, as much as stats->struct_size says. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_stats(
+    runner: *const nxf_runner,
+    stats: *mut nxf_runner_stats_t,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            if stats.is_null() {
+                return Err(null("stats"));
+            }
+            let size = (&raw const (*stats).struct_size).read();
+            if size < size_of::<usize>() {
+                return Err(Error::invalid(
+                    "stats",
+                    format!("its struct_size is {size}"),
+                ));
+            }
+            let full = stats_of(runner, size);
+            // Only as much as the caller's version of the struct has.
+            let written = size.min(size_of::<nxf_runner_stats_t>());
+            std::ptr::copy_nonoverlapping(
+                (&raw const full).cast::<u8>(),
+                stats.cast::<u8>(),
+                written,
+            );
+            Ok(NXF_OK)
+        })
+    }
+}
+
+fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
+    let now = runner.snapshot();
+    let run_state = match runner.acks().ended() {
+        None if runner.is_started() => NXF_RUN_RUNNING,
+        None => NXF_RUN_NEW,
+        Some(End::Stopped) => NXF_RUN_STOPPED,
+        Some(End::ClosedByPeer(Closing::Finished)) => NXF_RUN_CLOSED_BY_REPLICA,
+        Some(End::ClosedByPeer(Closing::Reset)) => NXF_RUN_RESET_BY_REPLICA,
+        Some(End::Failed(_)) => NXF_RUN_FAILED,
+    };
+    let log_state = now
+        .pause
+        .map_or(NXF_LOG_READING, |pause| match pause.wait.reason {
+            WaitReason::End => NXF_LOG_AT_END,
+            WaitReason::NoFile => NXF_LOG_NO_FILE,
+            WaitReason::UnfinishedHeader => NXF_LOG_UNFINISHED_HEADER,
+            WaitReason::Hole => NXF_LOG_HOLE,
+            WaitReason::Torn => NXF_LOG_TORN,
+            WaitReason::Unreadable => NXF_LOG_UNREADABLE,
+            WaitReason::NextFileEmpty => NXF_LOG_NEXT_FILE_EMPTY,
+            WaitReason::LastEntryMissing => NXF_LOG_LAST_ENTRY_MISSING,
+            WaitReason::SendLimit => NXF_LOG_SEND_LIMIT,
+        });
+    nxf_runner_stats_t {
+        struct_size,
+        run_state,
+        log_state,
+        log_state_lsn: now.pause.map_or(0, |pause| pause.wait.at.0),
+        is_stalled: now.pause.is_some_and(|pause| pause.stalled),
+        is_notified: now.is_notified,
+        missing_vlsn: now.pause.and_then(|pause| pause.missing_vlsn).unwrap_or(0),
+        start_vlsn: runner.start_vlsn(),
+        read_vlsn: now.read_vlsn,
+        sent_vlsn: now.sent_vlsn,
+        acked_vlsn: runner.acks().known_vlsn(),
+        frames_sent: now.stream.frames,
+        bytes_sent: now.stream.bytes,
+        queued_bytes: now.queued_bytes,
+        acks_received: now.stream.acks,
+        acks_merged: runner.acks().merged(),
+        entries_untagged: now.source.counts.untagged,
+        entries_invisible: now.source.counts.invisible,
+        entries_below: now.source.counts.below,
+        entries_repeated: now.source.counts.repeats,
+        entries_early: now.source.counts.early,
+        entries_held: now.source.held,
+        holes_crossed: now.source.holes_crossed,
+        listings: now.source.listings,
+        sleeps: now.sleeps,
+        callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos())
+            .unwrap_or(u64::MAX),
+    }
+}
+
+/// Ends the run: what is queued is not sent any more, and the replica's last acknowledgements are still taken for the
+/// option runner.linger_ms. Waits until that is over: timeout_ms 0 only begins it, -1 waits for as long as it takes.
+/// Any thread, any number of times; a runner that was stopped before its start cannot be started.
+///
+/// NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
+/// NXF_E_INSIDE_CALLBACK from a callback of this runner; NXF_OK there too with timeout_ms 0, which does not wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_stop(
+    runner: *const nxf_runner,
+    timeout_ms: c_int,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| {
+            let stopped = runner.stop(Deadline::from_millis(timeout_ms))?;
+            Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
+        })
+    }
+}
+
+/// How the run ended. NXF_OK: it was stopped, or the replica closed the connection; nxf_runner_stats() says which.
+/// NXF_AGAIN: it has not ended. Otherwise the error that it ended with, each time. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_result(
+    runner: *const nxf_runner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(runner, err, |runner| match runner.acks().ended() {
+            None => Ok(NXF_AGAIN),
+            Some(end) => {
+                end.result()?;
+                Ok(NXF_OK)
+            }
+        })
+    }
+}
+
+/// Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any
+/// more, but for one that is in nxf_runner_run(). NULL is fine. From inside a callback of this runner:
+/// NXF_E_INSIDE_CALLBACK, and nothing is released. When it returns NXF_OK the callbacks' contexts have been dropped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status {
+    // SAFETY: NULL or a handle that belongs to the caller.
+    let Some(opaque) = (unsafe { runner.as_ref() }) else {
+        return NXF_OK;
+    };
+    let handle = opaque.handle();
+    if !handle.is_of_this_process() {
+        // SAFETY: as above. The threads that hold the rest do not exist in this process.
+        std::mem::forget(unsafe { take(runner) });
+        return NXF_OK;
+    }
+    // SAFETY: no pointer is passed.
+    let status = unsafe {
+        guard(std::ptr::null_mut(), || {
+            handle.value().dispose()?;
+            Ok(NXF_OK)
+        })
+    };
+    if status == NXF_OK {
+        // SAFETY: as above; the run is over.
+        drop(unsafe { take(runner) });
+    }
+    status
+}

@@ -1,0 +1,174 @@
+//! Scanners.
+
+use std::ffi::c_char;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::border::{Handle, free, give, guard, opaque, out, with};
+use super::error::nxf_error;
+use super::log::{nxf_log, open};
+use super::options::nxf_options;
+use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
+use crate::error::{Error, Result};
+use crate::log::{LogSource, Lsn, Next, Source};
+
+/// Where to start for "at the first entry that the log has". 0 means the same.
+pub const NXF_LSN_FIRST: u64 = u64::MAX;
+
+/// An entry of the log.
+#[repr(C)]
+pub struct nxf_entry {
+    /// Its VLSN, 1 or above.
+    pub vlsn: u64,
+    /// Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
+    pub lsn: u64,
+    /// Its payload, as it stands on disk.
+    pub payload: *const u8,
+    /// The payload's length in bytes.
+    pub payload_len: usize,
+    /// Its type, as it stands on disk.
+    pub entry_type: u8,
+}
+
+/// Reads the replicated entries of a log in VLSN order: each once, none left out, all checked. Used directly with
+/// nxf_scanner_next(), or given to a runner.
+pub struct nxf_scanner(Handle<Mutex<Option<Box<dyn Source>>>>);
+opaque!(nxf_scanner, "scanner", Mutex<Option<Box<dyn Source>>>);
+
+impl nxf_scanner {
+    fn give(source: Box<dyn Source>) -> *mut nxf_scanner {
+        give(nxf_scanner(Handle::new(Mutex::new(Some(source)))))
+    }
+}
+
+/// Lends the source of a scanner to `body`, which gives it back on failure. On success the scanner is freed.
+///
+/// # Safety
+/// `scanner` is NULL or a live handle that nobody else uses.
+pub(crate) unsafe fn hand_over<T>(
+    scanner: *mut nxf_scanner,
+    body: impl FnOnce(Box<dyn Source>) -> Result<T, (Box<dyn Source>, Error)>,
+) -> Result<T> {
+    let mut result = Err(Error::Forked);
+    let mut handed_over = false;
+    // SAFETY: promised by the caller.
+    let status = unsafe {
+        with(scanner, std::ptr::null_mut(), |cell| {
+            let mut cell = cell.try_lock().ok_or(BUSY)?;
+            let source = cell.take().ok_or(BUSY)?;
+            result = match body(source) {
+                Ok(done) => {
+                    handed_over = true;
+                    Ok(done)
+                }
+                Err((source, error)) => {
+                    *cell = Some(source);
+                    Err(error)
+                }
+            };
+            Ok(NXF_OK)
+        })
+    };
+    if handed_over {
+        // SAFETY: the caller's handle, which is the library's from now on.
+        drop(unsafe { super::border::take(scanner) });
+    }
+    match status {
+        NXF_OK => result,
+        crate::error::status::E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
+        crate::error::status::E_FORKED => Err(Error::Forked),
+        crate::error::status::E_WRONG_STATE => Err(BUSY),
+        _ => Err(Error::Panicked("the scanner failed before".into())),
+    }
+}
+
+const BUSY: Error = Error::WrongState {
+    call: "scanner",
+    reason: "another thread is using it",
+};
+
+/// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
+/// there is. A start whose file does not exist yet is waited for. Reads the options log.*. Several scanners over one
+/// log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_scanner_open(
+    env_dir: *const c_char,
+    start_lsn: u64,
+    options: *const nxf_options,
+    scanner: *mut *mut nxf_scanner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(scanner, "scanner")?;
+            place.write(nxf_scanner::give(Box::new(LogSource::new(
+                open(env_dir, options)?,
+                Lsn(start_lsn),
+            ))));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The same over a log that is open already. The log may be freed before the scanner.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_scanner_from_log(
+    log: *mut nxf_log,
+    start_lsn: u64,
+    scanner: *mut *mut nxf_scanner,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(log, err, |log| {
+            let place = out(scanner, "scanner")?;
+            let source = LogSource::new(std::sync::Arc::clone(log), Lsn(start_lsn));
+            place.write(nxf_scanner::give(Box::new(source)));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
+/// the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
+///
+/// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
+/// error is final: the same comes at every further call, and nothing behind the place it names is ever returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_scanner_next(
+    scanner: *mut nxf_scanner,
+    from_vlsn: u64,
+    entry: *mut nxf_entry,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(scanner, err, |cell| {
+            let place = out(entry, "entry")?;
+            let mut cell = cell.try_lock().ok_or(BUSY)?;
+            let source = cell.as_mut().ok_or(BUSY)?;
+            match source.next(from_vlsn, Instant::now())? {
+                Next::Nothing(_) => Ok(NXF_AGAIN),
+                Next::Entry(found) => {
+                    place.write(nxf_entry {
+                        vlsn: found.vlsn,
+                        lsn: found.lsn.0,
+                        payload: found.payload.as_ptr(),
+                        payload_len: found.payload.len(),
+                        entry_type: found.entry_type,
+                    });
+                    Ok(NXF_OK)
+                }
+            }
+        })
+    }
+}
+
+/// Releases a scanner that no runner has taken over. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_scanner_free(scanner: *mut nxf_scanner) {
+    // SAFETY: NULL or a handle that belongs to the caller.
+    unsafe { free(scanner, |scanner| scanner.0) };
+}

@@ -1,0 +1,40 @@
+//! Versions.
+
+use std::ffi::{CStr, c_char};
+
+/// The version that this header belongs to.
+pub const NXF_VERSION_MAJOR: u32 = 0;
+/// The version that this header belongs to.
+pub const NXF_VERSION_MINOR: u32 = 1;
+/// The version that this header belongs to.
+pub const NXF_VERSION_PATCH: u32 = 0;
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("a version has no NUL inside"),
+    };
+
+/// The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn nxf_version() -> *const c_char {
+    VERSION.as_ptr()
+}
+
+/// The number of the binary interface. A program that was compiled with a header of the same number runs with this
+/// library; functions are only ever added under one number. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn nxf_abi_version() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_version_is_the_packages() {
+        let header = format!("{NXF_VERSION_MAJOR}.{NXF_VERSION_MINOR}.{NXF_VERSION_PATCH}");
+        assert_eq!(header, env!("CARGO_PKG_VERSION").split('-').next().unwrap());
+    }
+}

@@ -1,0 +1,13 @@
+//! noxu-feeder: the master-side replication sender for Noxu DB logs.
+pub mod acks;
+pub mod chunk;
+pub mod error;
+pub mod ffi;
+pub mod log;
+pub mod options;
+pub mod reactor;
+pub mod runner;
+pub mod stream;
+pub mod sys;
+pub mod transport;
+pub use error::{Error, Result};

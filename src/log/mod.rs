@@ -1,0 +1,20 @@
+//! The log: files on disk, read as a sequence of checked entries in VLSN order while the writer goes on writing.
+//!
+//! [`files`] is the seam to the file system, [`format`] the bytes. [`window`] parses what a large read brought,
+//! [`tail`] follows the log in the order of the disk, [`order`] turns that into the order of VLSNs, and a
+//! [`Scanner`] is all of them together: what a feeder reads from. A [`Log`] is what scanners of one directory share.
+
+pub mod block;
+pub mod files;
+pub mod format;
+pub mod order;
+pub mod scanner;
+pub mod shared;
+pub mod source;
+pub mod tail;
+pub mod window;
+
+pub use format::Lsn;
+pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
+pub use shared::Log;
+pub use source::{LogSource, Source, SourceProgress};

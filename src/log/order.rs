@@ -1,0 +1,408 @@
+//! From the order of the disk to the order of VLSNs.
+//!
+//! A writer takes a VLSN and then appends, with no lock over both: VLSN n+1 can stand in the log before n. So what
+//! comes early is held back, by its position only, until what belongs before it has been found. The window of what
+//! is held is bounded in entries and in bytes. Deciding when to give up waiting for a VLSN needs the clock and the
+//! state of the log, and is the [`scanner`](super::scanner)'s work.
+
+use std::collections::VecDeque;
+
+use super::format::Lsn;
+
+/// How much is held back at most.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowLimits {
+    /// How far a VLSN may be ahead of the missing one.
+    pub entries_max: usize,
+    /// How many bytes of the log the entries held back may take.
+    pub bytes_max: u64,
+}
+
+/// What becomes of an entry that was found on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// It is the next one: return it, then call [`Order::returned`].
+    Next,
+    /// It came early and is held back.
+    Held,
+    /// It is below the first VLSN asked for.
+    Below,
+    /// Its VLSN was returned before, with the same content as far as is known.
+    Repeat,
+    /// Its VLSN was returned before, with another content.
+    Changed,
+    /// It came early, and the window has no room for it.
+    Full,
+}
+
+/// How many of the last returned entries are remembered, to tell a repeat from a changed history.
+const RECENT: usize = 16 * 1024;
+
+/// The sequence of VLSNs: what was returned, what comes next, what waits.
+#[derive(Debug)]
+pub struct Order {
+    limits: WindowLimits,
+    /// The first VLSN asked for.
+    first: u64,
+    /// The next VLSN to return.
+    next: u64,
+    /// Position of VLSN `next + i`; 0, where no entry can be, for one not found yet.
+    held: VecDeque<(u64, u32)>,
+    held_count: usize,
+    held_bytes: u64,
+    /// Digests of the entries returned last, by VLSN modulo [`RECENT`].
+    recent: Box<[u32]>,
+    /// The lowest VLSN in `recent`.
+    recent_from: u64,
+}
+
+impl Order {
+    /// An order that begins with VLSN `first`, 1 or above.
+    pub fn new(first: u64, limits: WindowLimits) -> Order {
+        assert!(first > 0, "VLSN 0 means none");
+        Order {
+            limits,
+            first,
+            next: first,
+            held: VecDeque::new(),
+            held_count: 0,
+            held_bytes: 0,
+            recent: vec![0; RECENT].into_boxed_slice(),
+            recent_from: first,
+        }
+    }
+
+    /// The next VLSN to return.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether any VLSN was returned since the beginning or the last skip.
+    pub fn has_returned(&self) -> bool {
+        self.next > self.first
+    }
+
+    /// How many entries are held back.
+    pub fn held(&self) -> usize {
+        self.held_count
+    }
+
+    /// How many bytes of the log the entries held back take.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// The lowest VLSN held back, and where it stands.
+    pub fn lowest_held(&self) -> Option<(u64, Lsn)> {
+        let ahead = self.held.iter().position(|&(lsn, _)| lsn != 0)?;
+        Some((self.next + ahead as u64, Lsn(self.held[ahead].0)))
+    }
+
+    /// Where the next VLSN stands, if it was held back.
+    #[inline]
+    pub fn ready(&self) -> Option<Lsn> {
+        if self.held_count == 0 {
+            return None;
+        }
+        self.held
+            .front()
+            .filter(|&&(lsn, _)| lsn != 0)
+            .map(|&(lsn, _)| Lsn(lsn))
+    }
+
+    /// Places the entry of `vlsn` found at `lsn`, `entry_len` bytes long and with this digest.
+    #[inline]
+    pub fn place(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32, digest: u32) -> Placement {
+        if vlsn == self.next {
+            Placement::Next
+        } else if vlsn > self.next {
+            self.hold(vlsn, lsn, entry_len)
+        } else if vlsn < self.first {
+            Placement::Below
+        } else if vlsn >= self.recent_from && self.recent[slot(vlsn)] != digest {
+            Placement::Changed
+        } else {
+            Placement::Repeat
+        }
+    }
+
+    #[cold]
+    fn hold(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) -> Placement {
+        let ahead = vlsn - self.next;
+        if ahead >= self.limits.entries_max as u64
+            || self.held_bytes + u64::from(entry_len) > self.limits.bytes_max
+        {
+            return Placement::Full;
+        }
+        let ahead = usize::try_from(ahead).expect("bounded by the window");
+        if self.held.len() <= ahead {
+            self.held.resize(ahead + 1, (0, 0));
+        }
+        let (old, old_len) = self.held[ahead];
+        if old == 0 {
+            self.held_count += 1;
+        }
+        self.held_bytes = self.held_bytes - u64::from(old_len) + u64::from(entry_len);
+        // A VLSN found twice before it was returned: a rollback took the first back, so the later one counts.
+        self.held[ahead] = (lsn.0, entry_len);
+        Placement::Held
+    }
+
+    /// Notes that the next VLSN was returned.
+    #[inline]
+    pub fn returned(&mut self, digest: u32) {
+        self.recent[slot(self.next)] = digest;
+        self.next += 1;
+        if self.next - self.recent_from > RECENT as u64 {
+            self.recent_from = self.next - RECENT as u64;
+        }
+        if !self.held.is_empty() {
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        let Some((lsn, len)) = self.held.pop_front() else {
+            return;
+        };
+        if lsn != 0 {
+            self.held_count -= 1;
+            self.held_bytes -= u64::from(len);
+        }
+        if self.held_count == 0 {
+            // What disorder needed is given back with it.
+            self.held = VecDeque::new();
+        }
+    }
+
+    /// Forgets where the next VLSN stands: what was there does not count any more.
+    pub fn forget_ready(&mut self) {
+        if let Some(front) = self.held.front_mut() {
+            self.held_count -= usize::from(front.0 != 0);
+            self.held_bytes -= u64::from(front.1);
+            *front = (0, 0);
+        }
+    }
+
+    /// Goes on at `vlsn`, if that is above the next; what is below counts as not asked for.
+    pub fn skip_to(&mut self, vlsn: u64) {
+        if vlsn <= self.next {
+            return;
+        }
+        while self.next < vlsn && !self.held.is_empty() {
+            self.drop_front();
+            self.next += 1;
+        }
+        self.next = vlsn;
+        self.first = vlsn;
+        self.recent_from = vlsn;
+    }
+}
+
+fn slot(vlsn: u64) -> usize {
+    (vlsn % RECENT as u64) as usize
+}
+
+/// A number that differs, in all likelihood, between two entries that differ.
+#[inline]
+pub fn digest(entry_type: u8, payload_crc: u32) -> u32 {
+    payload_crc ^ u32::from(entry_type).wrapping_mul(0x9E37_79B1)
+}
+
+/// Finds the VLSN to begin with when the caller asks for the lowest that the log holds without a hole.
+///
+/// The first entries on disk may be out of order, and after the cleaner deleted files there may be stragglers of
+/// older numbers among them. So a window's worth of entries is looked at before the choice is made.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    seen: Vec<(u64, Lsn, u32)>,
+    bytes: u64,
+}
+
+impl Beginning {
+    /// Notes an entry; true when enough has been seen to choose.
+    pub fn note(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32, limits: &WindowLimits) -> bool {
+        self.seen.push((vlsn, lsn, entry_len));
+        self.bytes += u64::from(entry_len);
+        // Nothing is lower than 1.
+        vlsn == 1 || self.seen.len() >= limits.entries_max / 2 || self.bytes >= limits.bytes_max / 2
+    }
+
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// The order to go on with, in which everything noted from its beginning on is held back.
+    ///
+    /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
+    /// later half of what was seen may still come.
+    pub fn choose(mut self, complete: bool, limits: WindowLimits) -> Order {
+        let settled = if complete {
+            self.seen.len()
+        } else {
+            self.seen.len().div_ceil(2)
+        };
+        let highest_settled = self.seen[..settled]
+            .iter()
+            .map(|&(vlsn, ..)| vlsn)
+            .max()
+            .unwrap_or(1);
+        self.seen
+            .sort_unstable_by_key(|&(vlsn, lsn, _)| (vlsn, lsn));
+        let mut first = self.seen[0].0;
+        for pair in self.seen.windows(2) {
+            let (below, above) = (pair[0].0, pair[1].0);
+            if above > below + 1 && below < highest_settled && self.seen[0].0 != 1 {
+                first = above;
+            }
+        }
+        let mut order = Order::new(first, limits);
+        for &(vlsn, lsn, len) in &self.seen {
+            if vlsn >= first {
+                order.hold(vlsn, lsn, len);
+            }
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: WindowLimits = WindowLimits {
+        entries_max: 1000,
+        bytes_max: 1_000_000,
+    };
+
+    fn lsn(n: u64) -> Lsn {
+        Lsn(n + 100)
+    }
+
+    /// Feeds VLSNs in disk order; returns what comes out, in order.
+    fn run(order: &mut Order, on_disk: &[u64]) -> Vec<u64> {
+        let mut out = Vec::new();
+        for &vlsn in on_disk {
+            if order.place(vlsn, lsn(vlsn), 10, vlsn as u32) == Placement::Next {
+                out.push(order.next());
+                order.returned(vlsn as u32);
+                while order.ready().is_some() {
+                    out.push(order.next());
+                    order.returned(order.next() as u32);
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn what_comes_early_waits_for_what_belongs_before_it() {
+        let mut order = Order::new(1, LIMITS);
+        assert_eq!(run(&mut order, &[3, 2, 5, 1, 4, 6]), [1, 2, 3, 4, 5, 6]);
+        assert_eq!((order.held(), order.held_bytes()), (0, 0));
+        assert_eq!(order.next(), 7);
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_distance_and_in_bytes() {
+        let mut order = Order::new(
+            1,
+            WindowLimits {
+                entries_max: 5,
+                bytes_max: 25,
+            },
+        );
+        assert_eq!(order.place(6, lsn(6), 10, 0), Placement::Full);
+        assert_eq!(order.place(5, lsn(5), 10, 0), Placement::Held);
+        assert_eq!(order.place(4, lsn(4), 10, 0), Placement::Held);
+        assert_eq!(order.place(3, lsn(3), 10, 0), Placement::Full);
+        assert_eq!(order.lowest_held(), Some((4, lsn(4))));
+        assert_eq!(order.place(u64::MAX, lsn(9), 10, 0), Placement::Full);
+    }
+
+    #[test]
+    fn a_vlsn_that_was_returned_is_a_repeat_or_a_changed_history() {
+        let mut order = Order::new(10, LIMITS);
+        run(&mut order, &[10, 11]);
+        assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
+        assert_eq!(order.place(10, lsn(99), 10, 10), Placement::Repeat);
+        assert_eq!(order.place(10, lsn(99), 10, 77), Placement::Changed);
+        run(&mut order, &(12..12 + RECENT as u64).collect::<Vec<_>>());
+        assert_eq!(
+            order.place(10, lsn(99), 10, 77),
+            Placement::Repeat,
+            "too long ago to tell"
+        );
+        assert_eq!(order.place(12, lsn(99), 10, 77), Placement::Changed);
+    }
+
+    #[test]
+    fn skipping_drops_what_is_not_asked_for_any_more() {
+        let mut order = Order::new(1, LIMITS);
+        run(&mut order, &[3, 5, 9]);
+        order.skip_to(5);
+        assert_eq!(
+            (order.next(), order.ready(), order.held()),
+            (5, Some(lsn(5)), 2)
+        );
+        order.skip_to(20);
+        assert_eq!(
+            (
+                order.next(),
+                order.ready(),
+                order.held(),
+                order.held_bytes()
+            ),
+            (20, None, 0, 0)
+        );
+        assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
+    }
+
+    #[test]
+    fn a_held_entry_that_was_taken_back_is_waited_for_again() {
+        let mut order = Order::new(1, LIMITS);
+        assert_eq!(run(&mut order, &[2, 1]), [1, 2]);
+        order.place(4, lsn(4), 10, 0);
+        order.place(3, lsn(3), 10, 0);
+        order.returned(0);
+        assert_eq!(order.ready(), Some(lsn(4)));
+        order.forget_ready();
+        assert_eq!(
+            (order.ready(), order.held(), order.held_bytes()),
+            (None, 0, 0)
+        );
+        assert_eq!(order.place(4, lsn(50), 10, 0), Placement::Next);
+    }
+
+    fn begin(on_disk: &[u64], complete: bool) -> u64 {
+        let mut beginning = Beginning::default();
+        for &vlsn in on_disk {
+            if beginning.note(vlsn, lsn(vlsn), 10, &LIMITS) {
+                break;
+            }
+        }
+        beginning.choose(complete, LIMITS).next()
+    }
+
+    #[test]
+    fn the_beginning_is_the_lowest_vlsn_without_a_hole_behind_it() {
+        assert_eq!(begin(&[52, 50, 51, 53], true), 50);
+        assert_eq!(
+            begin(&[47, 50, 51, 52], true),
+            50,
+            "48 and 49 went with the cleaned files"
+        );
+        assert_eq!(
+            begin(&[2, 3, 1, 5], true),
+            1,
+            "from 1 on nothing can be missing but what is late"
+        );
+        assert_eq!(
+            begin(&[50, 51, 52, 53, 54, 56], false),
+            50,
+            "55 may still come"
+        );
+    }
+}

@@ -1,0 +1,536 @@
+//! A scanner: the replicated, visible entries of a log, each once, in VLSN order, with no number left out.
+//!
+//! It never guesses. What it returns was read whole, with its checksum checked, and is the successor of what it
+//! returned before. When it cannot go on it says so, with an error that stays, or with *nothing yet* and the reason.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::block::Block;
+use super::files::{Files, LogFile};
+use super::format::Lsn;
+use super::order::{self, Beginning, Order, Placement, WindowLimits};
+use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
+use super::window::{Look, Sighted, Window};
+use crate::error::{Error, Result};
+
+/// An entry to send, borrowed from the scanner until its next call.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its VLSN, 1 or above.
+    pub vlsn: u64,
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// Its type, as on disk.
+    pub entry_type: u8,
+    /// Its payload, as on disk.
+    pub payload: &'a [u8],
+    /// CRC-32 of the payload.
+    pub payload_crc: u32,
+    /// The block that the payload is part of, for who wants to keep it without copying.
+    pub block: Option<&'a Arc<Block>>,
+}
+
+/// What a scanner answers.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// The next entry.
+    Entry(Entry<'a>),
+    /// Nothing yet.
+    Nothing(Pause),
+}
+
+/// Why there is nothing yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pause {
+    /// What the reader of the log waits for, and where.
+    pub wait: Wait,
+    /// A VLSN that has not been found although later ones have.
+    pub missing_vlsn: Option<u64>,
+    /// When time alone will change the answer.
+    pub look_again: Option<Instant>,
+    /// Whether this has lasted so long that somebody should know.
+    pub stalled: bool,
+}
+
+/// How a scanner works.
+#[derive(Clone, Copy, Debug)]
+pub struct ScannerOptions {
+    /// How the log is read.
+    pub tail: TailOptions,
+    /// How much is held back for a late VLSN.
+    pub window: WindowLimits,
+    /// How long a VLSN may be missing at the live end of the log before that is a gap.
+    pub gap_patience: Duration,
+}
+
+/// What a scanner has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ScannerCounts {
+    /// Entries returned.
+    pub returned: u64,
+    /// Entries without a VLSN.
+    pub untagged: u64,
+    /// Entries below the VLSN asked for.
+    pub below: u64,
+    /// Entries that a rollback took back.
+    pub invisible: u64,
+    /// Entries whose VLSN had been returned before.
+    pub repeats: u64,
+    /// Entries whose VLSN field contradicts the flag that announces it.
+    pub bad_vlsns: u64,
+    /// Entries that came before one of a lower VLSN.
+    pub early: u64,
+}
+
+/// Where the payload of the entry about to be returned is.
+enum Source {
+    Tail,
+    Again,
+}
+
+struct Place {
+    vlsn: u64,
+    lsn: Lsn,
+    entry: Sighted,
+    source: Source,
+}
+
+/// See the module's comment. One thread at a time.
+pub struct Scanner {
+    files: Arc<dyn Files>,
+    options: ScannerOptions,
+    tail: Tail,
+    /// `None` until it is known with which VLSN to begin.
+    order: Option<Order>,
+    beginning: Beginning,
+    again: Option<Again>,
+    /// The missing VLSN, and since when it is missing.
+    missing: Option<(u64, Instant)>,
+    failed: Option<Failure>,
+    counts: ScannerCounts,
+    logger: Option<Arc<dyn ::log::Log>>,
+}
+
+/// An error, and the file to look at for whether what caused it is gone.
+struct Failure {
+    error: Error,
+    /// The cut back to this position would repair it.
+    repaired_at: Option<Lsn>,
+}
+
+/// Reads held entries again.
+struct Again {
+    window: Window,
+    file: Option<(u32, Arc<dyn LogFile>)>,
+}
+
+/// Held entries stand close together, so reads are large, but not as large as the tail's.
+const AGAIN_BYTES: usize = 256 * 1024;
+
+impl Scanner {
+    /// A scanner over `files` from `start` on; [`Lsn::NULL`] for the first entry there is.
+    pub fn new(files: Arc<dyn Files>, start: Lsn, options: ScannerOptions) -> Scanner {
+        Scanner {
+            tail: Tail::new(Arc::clone(&files), start, options.tail),
+            files,
+            options,
+            order: None,
+            beginning: Beginning::default(),
+            again: None,
+            missing: None,
+            failed: None,
+            counts: ScannerCounts::default(),
+            logger: None,
+        }
+    }
+
+    /// Sends warnings to `logger` from now on.
+    pub fn set_logger(&mut self, logger: Option<Arc<dyn ::log::Log>>) {
+        self.logger = logger;
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> ScannerCounts {
+        self.counts
+    }
+
+    /// How many entries are held back for a late VLSN.
+    pub fn held(&self) -> usize {
+        self.order.as_ref().map_or(0, Order::held)
+    }
+
+    /// The reader below, for its counters.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The next entry whose VLSN is at least `from_vlsn`. `from_vlsn` 0 means the lowest that the log still holds
+    /// without a hole. No entry at or behind `send_limit` is returned.
+    ///
+    /// An error is final: it comes again at each further call, but for a torn or unreadable end that the writer has
+    /// cut off since.
+    #[inline]
+    pub fn next(&mut self, from_vlsn: u64, send_limit: Lsn, now: Instant) -> Result<Next<'_>> {
+        if self.failed.is_some() {
+            self.recheck_failure()?;
+        }
+        match self.find(from_vlsn, send_limit, now) {
+            Ok(Ok(place)) => {
+                self.counts.returned += 1;
+                let block = match place.source {
+                    Source::Tail => self.tail.block(),
+                    Source::Again => self
+                        .again
+                        .as_ref()
+                        .expect("it was just read")
+                        .window
+                        .block(),
+                };
+                Ok(Next::Entry(Entry {
+                    vlsn: place.vlsn,
+                    lsn: place.lsn,
+                    entry_type: place.entry.header.entry_type,
+                    payload: &block.bytes()[place.entry.payload],
+                    payload_crc: place.entry.payload_crc,
+                    block: Some(block),
+                }))
+            }
+            Ok(Err(pause)) => Ok(Next::Nothing(pause)),
+            Err(error) => {
+                let repaired_at = match &error {
+                    Error::LogDamaged { at, .. } => Some(*at),
+                    _ => None,
+                };
+                self.failed = Some(Failure {
+                    error: error.clone(),
+                    repaired_at,
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the error again, unless the writer has cut off what caused it.
+    #[cold]
+    fn recheck_failure(&mut self) -> Result<()> {
+        let Some(failure) = &self.failed else {
+            return Ok(());
+        };
+        if let Some(at) = failure.repaired_at {
+            let again = self.again.get_or_insert_with(Again::new);
+            again.window.forget();
+            let is_repaired = match again.look(&*self.files, at, 0) {
+                Ok(Look::Entry(_)) => true,
+                Ok(Look::Short { .. }) => again.window.from(u64::from(at.offset())).is_empty(),
+                _ => false,
+            };
+            if is_repaired {
+                self.failed = None;
+                return Ok(());
+            }
+        }
+        Err(failure.error.clone())
+    }
+
+    #[inline]
+    fn find(
+        &mut self,
+        from_vlsn: u64,
+        send_limit: Lsn,
+        now: Instant,
+    ) -> Result<Result<Place, Pause>> {
+        self.ask_from(from_vlsn);
+        loop {
+            if let Some(lsn) = self.order.as_ref().and_then(Order::ready)
+                && let Some(place) = self.take_held(lsn)?
+            {
+                return Ok(Ok(place));
+            }
+            let expected_vlsn = self.order.as_ref().map(Order::next);
+            match self.tail.step(&Ask {
+                now,
+                expected_vlsn,
+                send_limit,
+            })? {
+                Step::Found(found) => {
+                    if let Some(place) = self.place(found, now)? {
+                        return Ok(Ok(place));
+                    }
+                }
+                Step::Wait(wait) => match self.pause(wait, now)? {
+                    Some(pause) => return Ok(Err(pause)),
+                    None => continue,
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn ask_from(&mut self, from_vlsn: u64) {
+        match &mut self.order {
+            Some(order) if from_vlsn > order.next() => order.skip_to(from_vlsn),
+            None if from_vlsn > 0 => {
+                // What was looked at to find a beginning is behind the cursor already: it counts as found.
+                let beginning = std::mem::take(&mut self.beginning);
+                self.order = Some(if beginning.is_empty() {
+                    Order::new(from_vlsn, self.options.window)
+                } else {
+                    let mut order = beginning.choose(true, self.options.window);
+                    order.skip_to(from_vlsn);
+                    order
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What to do with an entry found on disk; some: return it.
+    #[inline]
+    fn place(&mut self, found: Found, now: Instant) -> Result<Option<Place>> {
+        let Found { lsn, entry } = found;
+        let Some(vlsn) = entry.header.vlsn else {
+            self.counts.untagged += 1;
+            return Ok(None);
+        };
+        if entry.header.is_invisible() {
+            self.counts.invisible += 1;
+            return Ok(None);
+        }
+        let Some(vlsn) = u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0) else {
+            self.counts.bad_vlsns += 1;
+            let number = entry.header.vlsn.unwrap_or(0);
+            self.warn(format_args!(
+                "the entry at {lsn} has VLSN {number}, which is none; it is not sent"
+            ));
+            return Ok(None);
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "header and at most MAX_ITEM_SIZE"
+        )]
+        let entry_len = entry.header.entry_len() as u32;
+        let Some(order) = &mut self.order else {
+            if self
+                .beginning
+                .note(vlsn, lsn, entry_len, &self.options.window)
+            {
+                self.begin(false);
+            }
+            return Ok(None);
+        };
+        let digest = order::digest(entry.header.entry_type, entry.payload_crc);
+        match order.place(vlsn, lsn, entry_len, digest) {
+            Placement::Next => {
+                order.returned(digest);
+                Ok(Some(Place {
+                    vlsn,
+                    lsn,
+                    entry,
+                    source: Source::Tail,
+                }))
+            }
+            Placement::Held => {
+                self.counts.early += 1;
+                let expected = order.next();
+                if self.missing.is_none_or(|(missing, _)| missing != expected) {
+                    self.missing = Some((expected, now));
+                }
+                Ok(None)
+            }
+            Placement::Below => {
+                self.counts.below += 1;
+                Ok(None)
+            }
+            Placement::Repeat => {
+                self.counts.repeats += 1;
+                if self.counts.repeats == 1 {
+                    self.warn(format_args!(
+                        "VLSN {vlsn} stands in the log again, at {lsn}; repeats are not sent"
+                    ));
+                }
+                Ok(None)
+            }
+            Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
+            Placement::Full => {
+                self.tail.put_back(lsn);
+                // What was passed may have been completed since, and hold what is missing.
+                if self.tail.look_back()? {
+                    Ok(None)
+                } else {
+                    Err(self.gap(vlsn, lsn))
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, complete: bool) {
+        let beginning = std::mem::take(&mut self.beginning);
+        self.order = Some(beginning.choose(complete, self.options.window));
+    }
+
+    /// The entry held back at `lsn`, read again and checked again; `None` if it does not count any more.
+    fn take_held(&mut self, lsn: Lsn) -> Result<Option<Place>> {
+        let order = self.order.as_mut().expect("only called with an order");
+        let vlsn = order.next();
+        let (look, source) = match self.tail.look_at(lsn) {
+            Some(look) => (look, Source::Tail),
+            None => {
+                let again = self.again.get_or_insert_with(Again::new);
+                (again.look(&*self.files, lsn, vlsn)?, Source::Again)
+            }
+        };
+        let Look::Entry(entry) = look else {
+            return Err(Error::LogRewritten { at: lsn });
+        };
+        if entry
+            .header
+            .vlsn
+            .and_then(|found| u64::try_from(found).ok())
+            != Some(vlsn)
+        {
+            return Err(Error::LogRewritten { at: lsn });
+        }
+        if entry.header.is_invisible() {
+            self.counts.invisible += 1;
+            order.forget_ready();
+            return Ok(None);
+        }
+        order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
+        Ok(Some(Place {
+            vlsn,
+            lsn,
+            entry,
+            source,
+        }))
+    }
+
+    /// What it means that the log has no more for now. `None`: look again at once.
+    #[cold]
+    fn pause(&mut self, wait: Wait, now: Instant) -> Result<Option<Pause>> {
+        let idle = Pause {
+            wait,
+            missing_vlsn: None,
+            look_again: wait.look_again,
+            stalled: wait.stalled,
+        };
+        let Some(order) = &self.order else {
+            if !self.beginning.is_empty() && wait.reason == WaitReason::End {
+                self.begin(true);
+                return Ok(None);
+            }
+            return Ok(Some(idle));
+        };
+        let Some((found, at)) = order.lowest_held() else {
+            self.missing = None;
+            return Ok(Some(idle));
+        };
+        let expected = order.next();
+        let since = match self.missing {
+            Some((missing, since)) if missing == expected => since,
+            _ => now,
+        };
+        self.missing = Some((expected, since));
+        // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
+        let is_below_the_log = !order.has_returned() && self.counts.below == 0;
+        let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
+        let settle = self.options.tail.settle;
+        let patience = if is_sealed {
+            settle
+        } else {
+            self.options.gap_patience
+        };
+        // Elsewhere than at the end, what is missing may be what the reader is waiting for.
+        let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
+        if is_at_end && now >= since + patience {
+            if self.tail.look_back()? {
+                return Ok(None);
+            }
+            return Err(self.gap(found, at));
+        }
+        let missing_until = is_at_end.then_some(since + patience);
+        let look_again = [wait.look_again, missing_until].into_iter().flatten().min();
+        let stalled = wait.stalled || now >= since + settle;
+        Ok(Some(Pause {
+            wait,
+            missing_vlsn: Some(expected),
+            look_again,
+            stalled,
+        }))
+    }
+
+    fn gap(&self, found: u64, at: Lsn) -> Error {
+        let expected = self.order.as_ref().map_or(0, Order::next);
+        match self.tail.missing_file() {
+            Some(file) => Error::LogFileGone {
+                file,
+                expected_vlsn: Some(expected),
+                found_vlsn: Some(found),
+            },
+            None => Error::LogGap {
+                expected,
+                found,
+                at,
+            },
+        }
+    }
+
+    fn warn(&self, text: std::fmt::Arguments<'_>) {
+        if let Some(logger) = &self.logger {
+            logger.log(
+                &::log::Record::builder()
+                    .level(::log::Level::Warn)
+                    .target("noxu_feeder::log")
+                    .args(text)
+                    .build(),
+            );
+        }
+    }
+}
+
+impl Again {
+    fn new() -> Again {
+        Again {
+            window: Window::new(AGAIN_BYTES),
+            file: None,
+        }
+    }
+
+    fn look(&mut self, files: &dyn Files, lsn: Lsn, vlsn: u64) -> Result<Look> {
+        let gone = |error: std::io::Error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                Error::LogFileGone {
+                    file: lsn.file(),
+                    expected_vlsn: Some(vlsn),
+                    found_vlsn: None,
+                }
+            } else {
+                Error::LogRead {
+                    file: lsn.file(),
+                    offset: u64::from(lsn.offset()),
+                    os: error.into(),
+                }
+            }
+        };
+        if self
+            .file
+            .as_ref()
+            .is_none_or(|(number, _)| *number != lsn.file())
+        {
+            self.window.forget();
+            self.file = Some((lsn.file(), files.open(lsn.file()).map_err(gone)?));
+        }
+        let (_, file) = self.file.as_ref().expect("opened above");
+        let offset = u64::from(lsn.offset());
+        let mut look = self.window.look(offset);
+        if let Look::Short { needed } = look {
+            self.window.read(&**file, offset, needed).map_err(gone)?;
+            look = self.window.look(offset);
+        }
+        if let Look::Short { needed } = look {
+            self.window.read(&**file, offset, needed).map_err(gone)?;
+            look = self.window.look(offset);
+        }
+        Ok(look)
+    }
+}

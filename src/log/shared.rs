@@ -1,0 +1,126 @@
+//! A log that any number of scanners read: what they share, and how they learn that there is more.
+
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::RwLock;
+
+use super::files::{Directory, Files};
+use super::format::Lsn;
+use super::scanner::{Scanner, ScannerOptions};
+use crate::error::{Error, Result};
+use crate::sys::bell::Bell;
+use crate::sys::watch::Watch;
+
+/// A log directory, open for reading. Any thread.
+pub struct Log {
+    files: Arc<dyn Files>,
+    scanner_options: ScannerOptions,
+    /// One for all sleepers; none where the system has none to give.
+    watch: Option<Watch>,
+    /// Of every loop that reads this log.
+    bells: RwLock<Vec<Weak<Bell>>>,
+    send_limit: AtomicU64,
+    logger: Option<Arc<dyn ::log::Log>>,
+}
+
+impl Log {
+    /// Opens the log in `directory`, which has to be there and may be empty.
+    pub fn open(
+        directory: &Path,
+        scanner_options: ScannerOptions,
+        logger: Option<Arc<dyn ::log::Log>>,
+    ) -> Result<Arc<Log>> {
+        let files = Directory::open(directory).map_err(|error| Error::LogDirectory {
+            path: directory.to_path_buf(),
+            os: error.into(),
+        })?;
+        let watch = match Watch::new(directory) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                if let Some(logger) = &logger {
+                    logger.log(
+                        &::log::Record::builder()
+                            .level(::log::Level::Warn)
+                            .target("noxu_feeder::log")
+                            .args(format_args!(
+                                "cannot watch {}: {error}; the log is looked at every now and then instead",
+                                directory.display()
+                            ))
+                            .build(),
+                    );
+                }
+                None
+            }
+        };
+        Ok(Arc::new(Log {
+            files: Arc::new(files),
+            scanner_options,
+            watch,
+            bells: RwLock::new(Vec::new()),
+            send_limit: AtomicU64::new(u64::MAX),
+            logger,
+        }))
+    }
+
+    /// A scanner of its own position over this log.
+    pub fn scanner(&self, start: Lsn) -> Scanner {
+        let mut scanner = Scanner::new(Arc::clone(&self.files), start, self.scanner_options);
+        scanner.set_logger(self.logger.clone());
+        scanner
+    }
+
+    /// Says that the log has more. Never blocks.
+    pub fn notify(&self) {
+        self.ring_all_but(None);
+    }
+
+    /// From now on only what is below `lsn` is sent. [`Lsn::NULL`] lifts the limit.
+    pub fn set_send_limit(&self, lsn: Lsn) {
+        self.send_limit.store(lsn.0, Ordering::Release);
+        self.notify();
+    }
+
+    /// Nothing at or behind this position is sent.
+    #[inline]
+    pub fn send_limit(&self) -> Lsn {
+        Lsn(self.send_limit.load(Ordering::Acquire))
+    }
+
+    /// Has `bell` rung when the log may have more, for as long as somebody keeps it.
+    pub fn register(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.write();
+        bells.retain(|bell| bell.strong_count() > 0);
+        bells.push(Arc::downgrade(bell));
+    }
+
+    /// Prepares for a sleep: from now on the next change in the directory makes [`watch_fd`](Self::watch_fd)
+    /// readable. False: changes cannot be noticed, only looked for.
+    pub fn arm(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.arm().is_ok())
+    }
+
+    /// The descriptor of the kernel's notification, to be polled for reading.
+    pub fn watch_fd(&self) -> Option<RawFd> {
+        use std::os::fd::AsRawFd;
+        self.watch.as_ref().map(|watch| watch.fd().as_raw_fd())
+    }
+
+    /// The notification's descriptor was readable: takes the events, and tells the other sleepers, for
+    /// whom there may be nothing left to see.
+    pub fn take_events(&self, own: &Arc<Bell>) {
+        if self.watch.as_ref().is_some_and(Watch::take) {
+            self.ring_all_but(Some(own));
+        }
+    }
+
+    fn ring_all_but(&self, own: Option<&Arc<Bell>>) {
+        for bell in self.bells.read().iter().filter_map(Weak::upgrade) {
+            if own.is_none_or(|own| !Arc::ptr_eq(own, &bell)) {
+                bell.ring();
+            }
+        }
+    }
+}

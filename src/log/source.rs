@@ -1,0 +1,68 @@
+//! Where entries come from: a log directory, or whatever else can play one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Log;
+use super::format::Lsn;
+use super::scanner::{Next, Scanner, ScannerCounts};
+use crate::error::Result;
+
+/// Yields entries in VLSN order. One thread at a time.
+pub trait Source: Send {
+    /// The next entry whose VLSN is at least `from_vlsn`, or why there is none yet. An error is final.
+    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>>;
+
+    /// The log that tells when there is more, if it is one.
+    fn log(&self) -> Option<&Arc<Log>>;
+
+    /// What it has done so far.
+    fn progress(&self) -> SourceProgress;
+}
+
+/// What a source has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SourceProgress {
+    /// Entries returned and passed over.
+    pub counts: ScannerCounts,
+    /// Entries held back for a late VLSN.
+    pub held: u64,
+    /// Holes in files that were crossed.
+    pub holes_crossed: u64,
+    /// How often the directory was listed.
+    pub listings: u64,
+}
+
+/// A scanner over a shared log.
+pub struct LogSource {
+    log: Arc<Log>,
+    scanner: Scanner,
+}
+
+impl LogSource {
+    /// A source of all entries of `log` from `start` on.
+    pub fn new(log: Arc<Log>, start: Lsn) -> LogSource {
+        let scanner = log.scanner(start);
+        LogSource { log, scanner }
+    }
+}
+
+impl Source for LogSource {
+    #[inline]
+    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>> {
+        self.scanner.next(from_vlsn, self.log.send_limit(), now)
+    }
+
+    fn log(&self) -> Option<&Arc<Log>> {
+        Some(&self.log)
+    }
+
+    fn progress(&self) -> SourceProgress {
+        SourceProgress {
+            counts: self.scanner.counts(),
+            held: self.scanner.held() as u64,
+            holes_crossed: self.scanner.tail().holes_crossed(),
+            listings: self.scanner.tail().listings(),
+        }
+    }
+}

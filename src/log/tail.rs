@@ -1,0 +1,1112 @@
+//! Reads the entries of a log in the order in which they stand on disk, while the log is being written.
+//!
+//! The tail decides where the log ends for now and where it is broken, and when to go from one file to the next.
+//! It guarantees that every entry it returns is whole, has a valid checksum and follows the one before it, that it
+//! returns none twice, and that it passes over nothing that could be an entry. What it cannot read is first taken as
+//! being written; only what has stood still for the settle time is judged:
+//!
+//! | at the cursor | in the newest file | in a lower file |
+//! | --- | --- | --- |
+//! | end of the file | wait | leave for the next file, by the rule below |
+//! | zeros below the file's length (a hole) | wait; settled: cross with proof, else stalled | wait; settled: cross with proof, else error |
+//! | an entry that runs past the end (torn) | wait; settled: stalled | wait; settled: error |
+//! | anything else that is no entry | wait; settled: error | wait; settled: error |
+//! | cursor beyond the file's length | error: truncated | error: truncated |
+//! | file gone | nothing read from it: wait for its name; else error: gone | read on in the open file |
+//!
+//! *Leaving a file.* File N is left only when the next file holds a whole entry, N was read to its end after that
+//! was seen, and N has the entry that the next file's header names as N's last.
+//!
+//! *Proof.* VLSNs are dense. So when the expected VLSN stands behind a hole, what the hole hides cannot be the next
+//! thing to send. For a hole to be crossed it is enough that its own zeros have stood for the settle time: a backup
+//! leaves such a hole for good, and the writer goes on behind it without a pause.
+//!
+//! *Looking back.* A file that was left and a hole that was crossed may, against expectation, be written to later.
+//! They are remembered, and [`Tail::look_back`] goes to them before a VLSN is called missing.
+//!
+//! The order of VLSNs and what a missing one means is [`order`](super::order)'s concern. There is no I/O but through
+//! [`Files`], and no clock but the `now` of each call.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::block::Block;
+use super::files::{FileIdentity, Files, Listing, LogFile};
+use super::format::{
+    ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn,
+    ParsedFileHeader,
+};
+use super::window::{Look, Sighted, Window};
+use crate::error::{EntryFault, Error, Result};
+
+/// An entry, by its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Where its header begins.
+    pub lsn: Lsn,
+    /// The entry, in [`Tail::block`].
+    pub entry: Sighted,
+}
+
+/// What a step brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The next entry on disk.
+    Found(Found),
+    /// Nothing for now.
+    Wait(Wait),
+}
+
+/// Why there is nothing for now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// What is waited for.
+    pub reason: WaitReason,
+    /// Where.
+    pub at: Lsn,
+    /// Whether it has stood still for the settle time: no error, but somebody may want to know.
+    pub stalled: bool,
+    /// When time alone will change the answer; `None` when only a change of the log will.
+    pub look_again: Option<Instant>,
+}
+
+/// What a tail waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitReason {
+    /// The log has no file yet, or not the one to start in.
+    NoFile,
+    /// All that the log has was read.
+    End,
+    /// A file shorter than its header, or with a header that is still being written.
+    UnfinishedHeader,
+    /// Zeros, to be filled by the writer.
+    Hole,
+    /// An entry whose end is not there yet.
+    Torn,
+    /// Bytes that are no entry, perhaps being written.
+    Unreadable,
+    /// The next file is there but has no entry yet.
+    NextFileEmpty,
+    /// The next file names an entry as this file's last that is not here yet.
+    LastEntryMissing,
+    /// The host allows no more to be sent.
+    SendLimit,
+}
+
+/// What the caller knows at the time of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The time.
+    pub now: Instant,
+    /// The next VLSN to be returned to whoever reads the log, if that is known: what proves a hole harmless.
+    pub expected_vlsn: Option<u64>,
+    /// No entry at or behind this position is returned.
+    pub send_limit: Lsn,
+}
+
+/// How a tail reads.
+#[derive(Clone, Copy, Debug)]
+pub struct TailOptions {
+    /// How long everything must stand still before it is judged.
+    pub settle: Duration,
+    /// How many bytes are read at once.
+    pub read_bytes: usize,
+    /// How far behind a hole its proof is looked for, in bytes.
+    pub proof_bytes_max: u64,
+}
+
+/// A file being read.
+#[derive(Clone)]
+struct OpenFile {
+    number: u32,
+    file: Arc<dyn LogFile>,
+    identity: FileIdentity,
+    first_entry: u64,
+    /// Where the next entry begins.
+    cursor: u64,
+    /// The entry before, which the next one must name.
+    last: LastEntry,
+}
+
+/// What is known of the entry before the cursor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastEntry {
+    /// The cursor is at the file's first entry.
+    None,
+    /// Reading began in the middle of the file, or behind a hole: no telling.
+    Unknown,
+    /// It begins there and has this checksum.
+    At { offset: u32, checksum: u32 },
+}
+
+/// The file behind the current one.
+struct Successor {
+    number: u32,
+    file: Arc<dyn LogFile>,
+    /// `None` while the header is not complete.
+    header: Option<FileHeader>,
+    header_fault: Option<HeaderFault>,
+    /// Whether an entry stands in it.
+    has_entry: bool,
+}
+
+/// A place that was passed.
+struct Passed {
+    file: OpenFile,
+    /// Where what was not read ends; `None` for all that the file may still get.
+    until: Option<u64>,
+}
+
+/// How many passed places are remembered. Those forgotten are the oldest, and long settled.
+const PASSED_MAX: usize = 32;
+
+/// What has stood still, and since when.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Scene {
+    at: Lsn,
+    len: u64,
+    bytes_crc: u32,
+    listing_epoch: u64,
+}
+
+/// See the module's comment.
+pub struct Tail {
+    files: Arc<dyn Files>,
+    options: TailOptions,
+    start: Lsn,
+    listing: Listing,
+    current: Option<OpenFile>,
+    window: Window,
+    /// For looks elsewhere than at the cursor. Made when first needed.
+    probe: Option<Window>,
+    successor: Option<Successor>,
+    /// Places that were passed and could still be written to: the file left last, and crossed holes.
+    passed: Vec<Passed>,
+    /// The place being read again, its end, and where to go on afterwards.
+    looking_back: Option<(Option<u64>, OpenFile)>,
+    /// Files that should stand between the one left and the current one, and do not.
+    missing_files: Option<(u32, u32)>,
+    still: Option<(Scene, Instant)>,
+    /// Since when there have been zeros at this place.
+    hole_since: Option<(Lsn, Instant)>,
+    /// The scene for which no proof was found, so that it is not looked for again before something changes.
+    unproven: Option<(Scene, Option<u64>)>,
+    holes_crossed: u64,
+}
+
+/// What to do after a look that showed no entry.
+enum Verdict {
+    /// Something was found out: look again.
+    Retry,
+    /// Wait.
+    Wait(Wait),
+}
+
+/// Size of the window for looks elsewhere.
+const PROBE_BYTES: usize = 64 * 1024;
+
+impl Tail {
+    /// A tail over `files` from `start`: an entry's position, or [`Lsn::NULL`] for the first entry there is.
+    pub fn new(files: Arc<dyn Files>, start: Lsn, options: TailOptions) -> Tail {
+        Tail {
+            files,
+            options,
+            start,
+            listing: Listing::default(),
+            current: None,
+            window: Window::new(options.read_bytes),
+            probe: None,
+            successor: None,
+            passed: Vec::new(),
+            looking_back: None,
+            missing_files: None,
+            still: None,
+            hole_since: None,
+            unproven: None,
+            holes_crossed: 0,
+        }
+    }
+
+    /// The block that holds the payload of the entry found last.
+    #[inline]
+    pub fn block(&self) -> &Arc<Block> {
+        self.window.block()
+    }
+
+    /// What stands at `lsn`, if it is in the window: a look that costs no reading.
+    pub fn look_at(&self, lsn: Lsn) -> Option<Look> {
+        let current = self.current.as_ref()?;
+        if lsn.file() != current.number {
+            return None;
+        }
+        Some(self.window.look(u64::from(lsn.offset())))
+            .filter(|look| !matches!(look, Look::Short { .. }))
+    }
+
+    /// Where the next entry is expected; [`Lsn::NULL`] before a file was opened.
+    pub fn position(&self) -> Lsn {
+        self.current
+            .as_ref()
+            .map_or(Lsn::NULL, |current| lsn_of(current.number, current.cursor))
+    }
+
+    /// How often the directory was listed.
+    pub fn listings(&self) -> u64 {
+        self.listing.listings()
+    }
+
+    /// How many holes were crossed because what stood behind them proved that nothing was missing.
+    pub fn holes_crossed(&self) -> u64 {
+        self.holes_crossed
+    }
+
+    /// The first file number that is missing between the current file and the one read before it.
+    pub fn missing_file(&self) -> Option<u32> {
+        self.missing_files.map(|(first, _)| first)
+    }
+
+    /// The next entry on disk, or why there is none.
+    #[inline]
+    pub fn step(&mut self, ask: &Ask) -> Result<Step> {
+        if let Some(current) = &mut self.current
+            && self
+                .looking_back
+                .as_ref()
+                .is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
+            && let Look::Entry(entry) = self.window.look(current.cursor)
+            && current.last.precedes(&entry)
+        {
+            let lsn = lsn_of(current.number, current.cursor);
+            if lsn < ask.send_limit {
+                current.consume(&entry);
+                return Ok(Step::Found(Found { lsn, entry }));
+            }
+        }
+        self.step_reading(ask)
+    }
+
+    /// A step for which the window does not suffice. Whatever is concluded here comes from bytes read just now.
+    #[cold]
+    fn step_reading(&mut self, ask: &Ask) -> Result<Step> {
+        self.window.forget();
+        loop {
+            if self.current.is_none()
+                && let Some(wait) = self.open_start(ask)?
+            {
+                return Ok(Step::Wait(wait));
+            }
+            let current = self.current.as_mut().expect("a file was just opened");
+            if self
+                .looking_back
+                .as_ref()
+                .is_some_and(|(until, _)| until.is_some_and(|until| current.cursor >= until))
+            {
+                self.return_from_look_back();
+                continue;
+            }
+            let lsn = lsn_of(current.number, current.cursor);
+            let look = read_and_look(&mut self.window, current)?;
+            if let Look::Entry(entry) = &look
+                && current.last.precedes(entry)
+            {
+                if lsn >= ask.send_limit {
+                    self.window.forget();
+                    return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
+                }
+                current.consume(entry);
+                self.still = None;
+                let Look::Entry(entry) = look else {
+                    unreachable!("matched above")
+                };
+                return Ok(Step::Found(Found { lsn, entry }));
+            }
+            match self.judge(&look, ask)? {
+                Verdict::Retry => {}
+                Verdict::Wait(wait) => {
+                    self.window.forget();
+                    return Ok(Step::Wait(wait));
+                }
+            }
+        }
+    }
+
+    /// Looks again at what was passed. True if an entry stands now where there was none, and it comes next; the tail
+    /// returns to where it was by itself.
+    pub fn look_back(&mut self) -> Result<bool> {
+        if self.looking_back.is_some() || self.current.is_none() {
+            return Ok(false);
+        }
+        let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
+        for at in 0..self.passed.len() {
+            let file = &self.passed[at].file;
+            probe.forget();
+            if entry_at(probe, &*file.file, file.cursor)
+                .map_err(|error| read_error(file, error))?
+                .is_some()
+            {
+                let passed = self.passed.remove(at);
+                let current = self.current.replace(passed.file).expect("checked above");
+                self.looking_back = Some((passed.until, current));
+                self.window.forget();
+                self.still = None;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes back the entry found last, which stands at `lsn`: it comes again.
+    pub fn put_back(&mut self, lsn: Lsn) {
+        let current = self.current.as_mut().expect("an entry was found in a file");
+        debug_assert_eq!(current.number, lsn.file());
+        current.cursor = u64::from(lsn.offset());
+        current.last = LastEntry::Unknown;
+        self.window.forget();
+    }
+
+    fn remember_passed(&mut self, file: OpenFile, until: Option<u64>) {
+        if self.passed.len() == PASSED_MAX {
+            self.passed.remove(0);
+        }
+        self.passed.push(Passed { file, until });
+    }
+
+    /// The place looked back at has been read to its end again.
+    fn return_from_look_back(&mut self) {
+        let Some((until, resume)) = self.looking_back.take() else {
+            return;
+        };
+        let file = self
+            .current
+            .replace(resume)
+            .expect("a file is read while looking back");
+        if until.is_none_or(|until| file.cursor < until) {
+            self.remember_passed(file, until);
+        }
+        self.window.forget();
+        self.still = None;
+    }
+
+    /// Opens the file to start in. Some: there is none yet.
+    fn open_start(&mut self, ask: &Ask) -> Result<Option<Wait>> {
+        self.refresh_listing()?;
+        let wanted = if self.start == Lsn::NULL {
+            0
+        } else {
+            self.start.file()
+        };
+        let Some(number) = self.listing.at_or_above(wanted) else {
+            return Ok(Some(Wait::until_changed(
+                WaitReason::NoFile,
+                Lsn::new(wanted, 0),
+            )));
+        };
+        let is_newest = self.listing.newest() == Some(number);
+        let (file, parsed) = match self.open_file(number)? {
+            Some(opened) => opened,
+            // Listed, and gone before it could be opened: the next look lists again.
+            None => {
+                return Ok(Some(
+                    self.wait_settling(WaitReason::NoFile, Lsn::new(number, 0), 0, 0, ask)
+                        .0,
+                ));
+            }
+        };
+        let header = match parsed {
+            ParsedFileHeader::Header(header) => header,
+            ParsedFileHeader::Fault(fault) if !fault.may_be_unfinished() => {
+                return Err(Error::LogFileHeader {
+                    file: number,
+                    fault,
+                });
+            }
+            unfinished => {
+                let len = file.len().map_err(|error| open_error(number, error))?;
+                let fault = match unfinished {
+                    ParsedFileHeader::Fault(fault) => fault,
+                    _ => HeaderFault::Short(len),
+                };
+                let (wait, settled) = self.wait_settling(
+                    WaitReason::UnfinishedHeader,
+                    Lsn::new(number, 0),
+                    len,
+                    0,
+                    ask,
+                );
+                // The newest file may stay shorter than its header for as long as it likes.
+                if settled && !(is_newest && matches!(fault, HeaderFault::Short(_))) {
+                    return Err(Error::LogFileHeader {
+                        file: number,
+                        fault,
+                    });
+                }
+                return Ok(Some(wait));
+            }
+        };
+        let mut current = open_at_first(number, file, &header)?;
+        if number == wanted && self.start != Lsn::NULL {
+            let offset = u64::from(self.start.offset());
+            if offset > current.first_entry {
+                current.cursor = offset;
+                current.last = LastEntry::Unknown;
+            }
+        }
+        self.still = None;
+        self.current = Some(current);
+        Ok(None)
+    }
+
+    /// Opens a file and reads its header; `None` if it is not there.
+    fn open_file(&mut self, number: u32) -> Result<Option<(Arc<dyn LogFile>, ParsedFileHeader)>> {
+        let file = match self.files.open(number) {
+            Ok(file) => file,
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                self.listing.distrust();
+                return Ok(None);
+            }
+            Err(error) => return Err(open_error(number, error)),
+        };
+        let parsed = read_header(&*file, number)?;
+        Ok(Some((file, parsed)))
+    }
+
+    /// Brings the listing up to date.
+    fn refresh_listing(&mut self) -> Result<()> {
+        self.listing
+            .refresh(&*self.files)
+            .map_err(|error| Error::LogDirectory {
+                path: self
+                    .files
+                    .path()
+                    .map(std::path::Path::to_path_buf)
+                    .unwrap_or_default(),
+                os: error.into(),
+            })
+    }
+
+    /// Whether the current file still has its name.
+    fn current_is_in_place(&mut self) -> Result<bool> {
+        let current = self.current.as_ref().expect("only asked of a current file");
+        if !self.listing.contains(current.number) {
+            return Ok(false);
+        }
+        let named = self
+            .files
+            .identity(current.number)
+            .map_err(|error| read_error(current, error))?;
+        Ok(named == Some(current.identity))
+    }
+
+    /// Decides what a look at the cursor means that showed no entry. The bytes were read just now.
+    fn judge(&mut self, look: &Look, ask: &Ask) -> Result<Verdict> {
+        if self.looking_back.is_some() {
+            self.return_from_look_back();
+            return Ok(Verdict::Retry);
+        }
+        self.refresh_listing()?;
+        let in_place = self.current_is_in_place()?;
+        let current = self
+            .current
+            .as_ref()
+            .expect("only called with a current file");
+        let at = lsn_of(current.number, current.cursor);
+        let newest = self.listing.newest();
+        if !in_place && newest.is_none_or(|newest| newest <= current.number) {
+            return self.judge_vanished(at, ask);
+        }
+        let len = current
+            .file
+            .len()
+            .map_err(|error| read_error(current, error))?;
+        let Some(present) = len.checked_sub(current.cursor) else {
+            return Err(Error::LogTruncated {
+                file: current.number,
+                len,
+                read: current.cursor,
+            });
+        };
+        if matches!(look, Look::Short { needed } if *needed as u64 <= present) {
+            // It has grown since the read.
+            return Ok(Verdict::Retry);
+        }
+        let is_newest = newest == Some(current.number);
+        if present > 0 {
+            return self.judge_no_entry(look, at, present, is_newest, ask);
+        }
+        if is_newest {
+            self.still = None;
+            return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
+        }
+        self.judge_end_of_lower(at, len, ask)
+    }
+
+    /// There are bytes at the cursor, and they are no entry that could follow here.
+    fn judge_no_entry(
+        &mut self,
+        look: &Look,
+        at: Lsn,
+        present: u64,
+        is_newest: bool,
+        ask: &Ask,
+    ) -> Result<Verdict> {
+        let current = self
+            .current
+            .as_ref()
+            .expect("only called with a current file");
+        let seen = self.window.from(current.cursor);
+        let bytes_crc = crc32fast::hash(&seen[..seen.len().min(PROBE_BYTES)]) ^ look_digest(look);
+        let (reason, fault) = describe(look, present, &current.last);
+        let len = current.cursor + present;
+        let (mut wait, settled) = self.wait_settling(reason, at, len, bytes_crc, ask);
+        if reason == WaitReason::Hole {
+            let zeros_settle_at = self.zeros_since(at, ask.now) + self.options.settle;
+            if ask.now < zeros_settle_at {
+                return Ok(Verdict::Wait(Wait {
+                    look_again: Some(zeros_settle_at),
+                    ..wait
+                }));
+            }
+            if self.cross_hole(is_newest, ask)? {
+                return Ok(Verdict::Retry);
+            }
+            wait.stalled = true;
+        }
+        if !settled {
+            return Ok(Verdict::Wait(wait));
+        }
+        if is_newest && matches!(reason, WaitReason::Hole | WaitReason::Torn) {
+            wait.stalled = true;
+            return Ok(Verdict::Wait(wait));
+        }
+        let vlsn = match look {
+            Look::Checksum { vlsn, .. } => *vlsn,
+            Look::Entry(entry) => entry.header.vlsn,
+            _ => None,
+        };
+        let vlsn = vlsn.and_then(|vlsn| u64::try_from(vlsn).ok());
+        Err(Error::LogDamaged {
+            at,
+            fault,
+            vlsn,
+            expected_vlsn: ask.expected_vlsn,
+        })
+    }
+
+    /// Since when there have been zeros at `at`.
+    fn zeros_since(&mut self, at: Lsn, now: Instant) -> Instant {
+        match self.hole_since {
+            Some((same, since)) if same == at => since,
+            _ => {
+                self.hole_since = Some((at, now));
+                now
+            }
+        }
+    }
+
+    /// The current file lost its name, and no higher file is there.
+    fn judge_vanished(&mut self, at: Lsn, ask: &Ask) -> Result<Verdict> {
+        let current = self
+            .current
+            .as_ref()
+            .expect("only called with a current file");
+        if current.last == LastEntry::None {
+            // Nothing was read from it, so nothing is lost: the writer will make it anew.
+            self.start = Lsn::new(current.number, 0);
+            self.current = None;
+            self.successor = None;
+            self.listing.distrust();
+            return Ok(Verdict::Wait(Wait::until_changed(WaitReason::NoFile, at)));
+        }
+        Err(Error::LogFileGone {
+            file: current.number,
+            expected_vlsn: ask.expected_vlsn,
+            found_vlsn: None,
+        })
+    }
+
+    /// A lower file was read to its end: the rule for leaving it.
+    fn judge_end_of_lower(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
+        let current_number = at.file();
+        let Some(next) = self.listing.above(current_number) else {
+            return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
+        };
+        let knew_entry = self
+            .successor
+            .as_ref()
+            .is_some_and(|s| s.number == next && s.has_entry);
+        if !knew_entry {
+            if !self.look_at_successor(next)? {
+                return Ok(Verdict::Wait(
+                    self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask)
+                        .0,
+                ));
+            }
+            let successor = self.successor.as_ref().expect("it was just looked at");
+            if successor.has_entry {
+                // What was written here before that entry may have come after the look: read to the end once more.
+                return Ok(Verdict::Retry);
+            }
+            return self.judge_empty_successor(at, len, ask);
+        }
+        let successor = self.successor.as_ref().expect("it is known");
+        let named = successor
+            .header
+            .map_or(0, |header| header.last_entry_in_previous);
+        let adjacent = current_number.checked_add(1) == Some(next);
+        if adjacent && u64::from(named) >= u64::from(at.offset()) && named != 0 {
+            let (wait, settled) = self.wait_settling(WaitReason::LastEntryMissing, at, len, 0, ask);
+            if settled {
+                let fault = EntryFault::EndsEarly(named);
+                return Err(Error::LogDamaged {
+                    at,
+                    fault,
+                    vlsn: None,
+                    expected_vlsn: ask.expected_vlsn,
+                });
+            }
+            return Ok(Verdict::Wait(wait));
+        }
+        self.enter_successor(adjacent)?;
+        Ok(Verdict::Retry)
+    }
+
+    /// The next file has no entry. The newest may stay so; one below it is entered when it stands still, and judged
+    /// by what it holds.
+    fn judge_empty_successor(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
+        let successor = self
+            .successor
+            .as_ref()
+            .expect("only called with a successor");
+        let (number, header, fault) = (successor.number, successor.header, successor.header_fault);
+        let next_len = successor
+            .file
+            .len()
+            .map_err(|error| open_error(number, error))?;
+        let is_newest = self.listing.newest() == Some(number);
+        if let Some(fault) = fault.filter(|fault| !fault.may_be_unfinished()) {
+            return Err(Error::LogFileHeader {
+                file: number,
+                fault,
+            });
+        }
+        let (wait, settled) =
+            self.wait_settling(WaitReason::NextFileEmpty, at, len, next_len as u32, ask);
+        if !settled {
+            return Ok(Verdict::Wait(wait));
+        }
+        match (header, fault) {
+            (None, Some(fault)) if !(is_newest && matches!(fault, HeaderFault::Short(_))) => {
+                Err(Error::LogFileHeader {
+                    file: number,
+                    fault,
+                })
+            }
+            (Some(_), _) if !is_newest => {
+                self.enter_successor(at.file().checked_add(1) == Some(number))?;
+                Ok(Verdict::Retry)
+            }
+            _ => Ok(Verdict::Wait(Wait {
+                look_again: None,
+                ..wait
+            })),
+        }
+    }
+
+    /// Opens and reads the beginning of file `number`, the next one. False: it is not there any more.
+    fn look_at_successor(&mut self, number: u32) -> Result<bool> {
+        self.successor = None;
+        let Some((file, parsed)) = self.open_file(number)? else {
+            return Ok(false);
+        };
+        let (header, header_fault) = match parsed {
+            ParsedFileHeader::Header(header) => (Some(header), None),
+            ParsedFileHeader::Short => {
+                let len = file.len().map_err(|error| open_error(number, error))?;
+                (None, Some(HeaderFault::Short(len)))
+            }
+            ParsedFileHeader::Fault(fault) => (None, Some(fault)),
+        };
+        let has_entry = match header {
+            Some(header) => {
+                let from = u64::from(header.first_entry());
+                let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
+                first_entry_behind_zeros(probe, &*file, from)
+                    .map_err(|e| open_error(number, e))?
+                    .is_some()
+            }
+            None => false,
+        };
+        self.successor = Some(Successor {
+            number,
+            file,
+            header,
+            header_fault,
+            has_entry,
+        });
+        Ok(true)
+    }
+
+    /// Goes from the current file to the next.
+    fn enter_successor(&mut self, adjacent: bool) -> Result<()> {
+        let successor = self.successor.take().expect("only called with a successor");
+        let header = successor
+            .header
+            .expect("a file without a header is not entered");
+        let next = open_at_first(successor.number, successor.file, &header)?;
+        let Some(left) = self.current.replace(next) else {
+            return Ok(());
+        };
+        self.missing_files = (!adjacent).then(|| (left.number + 1, successor.number - 1));
+        // Of the files left only the last can still be written to.
+        self.passed
+            .retain(|passed| passed.file.number == left.number);
+        self.remember_passed(left, None);
+        self.window.forget();
+        self.still = None;
+        Ok(())
+    }
+
+    /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next.
+    fn cross_hole(&mut self, is_newest: bool, ask: &Ask) -> Result<bool> {
+        let scene = self.still.map(|(scene, _)| scene);
+        if scene.is_some() && self.unproven == scene.map(|scene| (scene, ask.expected_vlsn)) {
+            return Ok(false);
+        }
+        let current = self
+            .current
+            .as_ref()
+            .expect("only called with a current file");
+        let mut hole = current.clone();
+        let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
+        let behind = first_entry_behind_zeros(probe, &*hole.file, hole.cursor)
+            .map_err(|error| read_error(&hole, error))?;
+        if let Some(behind) = behind {
+            let limit = self.options.proof_bytes_max;
+            let proven = proof_in(probe, &*hole.file, behind, ask.expected_vlsn, limit)
+                .map_err(|error| read_error(&hole, error))?;
+            if proven {
+                let current = self.current.as_mut().expect("it was there a moment ago");
+                current.cursor = behind;
+                current.last = LastEntry::Unknown;
+                hole.last = LastEntry::Unknown;
+                self.remember_passed(hole, Some(behind));
+                self.crossed();
+                return Ok(true);
+            }
+        } else if !is_newest && self.is_proven_by_next_file(ask)? {
+            let adjacent =
+                hole.number.checked_add(1) == self.successor.as_ref().map(|next| next.number);
+            self.enter_successor(adjacent)?;
+            self.crossed();
+            return Ok(true);
+        }
+        self.unproven = scene.map(|scene| (scene, ask.expected_vlsn));
+        Ok(false)
+    }
+
+    fn crossed(&mut self) {
+        self.holes_crossed += 1;
+        self.still = None;
+        self.hole_since = None;
+    }
+
+    /// For zeros to the end of a lower file: whether the expected VLSN stands in the next.
+    fn is_proven_by_next_file(&mut self, ask: &Ask) -> Result<bool> {
+        let number = self
+            .current
+            .as_ref()
+            .expect("only called with a current file")
+            .number;
+        let Some(next) = self.listing.above(number) else {
+            return Ok(false);
+        };
+        if !self.look_at_successor(next)? {
+            return Ok(false);
+        }
+        let successor = self.successor.as_ref().expect("it was just looked at");
+        let Some(header) = successor.header.filter(|_| successor.has_entry) else {
+            return Ok(false);
+        };
+        let probe = self
+            .probe
+            .as_mut()
+            .expect("the look at the next file made it");
+        let limit = self.options.proof_bytes_max;
+        first_entry_behind_zeros(probe, &*successor.file, u64::from(header.first_entry()))
+            .and_then(|first| match first {
+                Some(first) => proof_in(probe, &*successor.file, first, ask.expected_vlsn, limit),
+                None => Ok(false),
+            })
+            .map_err(|error| open_error(next, error))
+    }
+
+    /// A wait for `reason`, and whether all has stood still for the settle time.
+    fn wait_settling(
+        &mut self,
+        reason: WaitReason,
+        at: Lsn,
+        len: u64,
+        bytes_crc: u32,
+        ask: &Ask,
+    ) -> (Wait, bool) {
+        let scene = Scene {
+            at,
+            len,
+            bytes_crc,
+            listing_epoch: self.listing.epoch(),
+        };
+        let since = match self.still {
+            Some((same, since)) if same == scene => since,
+            _ => {
+                self.still = Some((scene, ask.now));
+                ask.now
+            }
+        };
+        let settled_at = since + self.options.settle;
+        let settled = ask.now >= settled_at;
+        let look_again = (!settled).then_some(settled_at);
+        (
+            Wait {
+                reason,
+                at,
+                stalled: false,
+                look_again,
+            },
+            settled,
+        )
+    }
+}
+
+impl Wait {
+    fn until_changed(reason: WaitReason, at: Lsn) -> Wait {
+        Wait {
+            reason,
+            at,
+            stalled: false,
+            look_again: None,
+        }
+    }
+}
+
+impl OpenFile {
+    #[inline]
+    fn consume(&mut self, entry: &Sighted) {
+        self.last = LastEntry::At {
+            offset: low32(self.cursor),
+            checksum: entry.header.checksum,
+        };
+        self.cursor += entry.header.entry_len() as u64;
+    }
+}
+
+impl LastEntry {
+    /// Whether `entry` names this one as the one before it. A writer that restarted may not know: it says 0.
+    #[inline]
+    fn precedes(&self, entry: &Sighted) -> bool {
+        match *self {
+            LastEntry::At { offset, .. } => {
+                entry.header.prev_offset == offset || entry.header.prev_offset == 0
+            }
+            LastEntry::None => entry.header.prev_offset == 0,
+            LastEntry::Unknown => true,
+        }
+    }
+}
+
+/// Offsets in a log file fit 32 bits: an LSN has no room for more.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "see above")]
+fn low32(offset: u64) -> u32 {
+    offset as u32
+}
+
+#[inline]
+fn lsn_of(file: u32, offset: u64) -> Lsn {
+    Lsn::new(file, low32(offset))
+}
+
+fn open_error(file: u32, error: io::Error) -> Error {
+    Error::LogRead {
+        file,
+        offset: 0,
+        os: error.into(),
+    }
+}
+
+fn read_error(current: &OpenFile, error: io::Error) -> Error {
+    Error::LogRead {
+        file: current.number,
+        offset: current.cursor,
+        os: error.into(),
+    }
+}
+
+fn read_header(file: &dyn LogFile, number: u32) -> Result<ParsedFileHeader> {
+    let mut bytes = [0; FILE_HEADER_LEN_V3];
+    let read = file
+        .read_at(&mut bytes, 0)
+        .map_err(|error| open_error(number, error))?;
+    Ok(FileHeader::parse(&bytes[..read], number))
+}
+
+fn open_at_first(number: u32, file: Arc<dyn LogFile>, header: &FileHeader) -> Result<OpenFile> {
+    let identity = file.identity().map_err(|error| open_error(number, error))?;
+    let first_entry = u64::from(header.first_entry());
+    Ok(OpenFile {
+        number,
+        file,
+        identity,
+        first_entry,
+        cursor: first_entry,
+        last: LastEntry::None,
+    })
+}
+
+/// Reads at the cursor and looks at what is there, with as much of it read as the file has. Confirms that the entry
+/// before the cursor is still the one that was returned: the writer's recovery may have cut the log below it and
+/// written it anew.
+fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
+    let mut needed = ENTRY_HEADER_LEN;
+    let look = loop {
+        window
+            .read(&*current.file, current.cursor, needed)
+            .map_err(|error| read_error(current, error))?;
+        match window.look(current.cursor) {
+            // Only a window smaller than the entry is worth another read: else the file has no more.
+            Look::Short { needed: more } if more > needed && more > window.capacity() => {
+                needed = more
+            }
+            look => break look,
+        }
+    };
+    if let LastEntry::At { offset, checksum } = current.last {
+        let mut stored = [0; 4];
+        let read = current
+            .file
+            .read_at(&mut stored, u64::from(offset))
+            .map_err(|e| read_error(current, e))?;
+        if read == stored.len() && u32::from_le_bytes(stored) != checksum {
+            return Err(Error::LogRewritten {
+                at: Lsn::new(current.number, offset),
+            });
+        }
+    }
+    Ok(look)
+}
+
+/// What a look that is no entry is waited for as, and what it is if nothing comes.
+fn describe(look: &Look, present: u64, last: &LastEntry) -> (WaitReason, EntryFault) {
+    match look {
+        Look::Zero => (WaitReason::Hole, EntryFault::Hole),
+        Look::Short { needed } => (
+            WaitReason::Torn,
+            EntryFault::Torn {
+                needed: *needed as u64,
+                present,
+            },
+        ),
+        Look::Oversize(size) => (WaitReason::Unreadable, EntryFault::Oversize(*size)),
+        Look::Checksum {
+            stored, computed, ..
+        } => (
+            WaitReason::Unreadable,
+            EntryFault::Checksum {
+                stored: *stored,
+                computed: *computed,
+            },
+        ),
+        Look::Entry(entry) => {
+            let expected = match last {
+                LastEntry::At { offset, .. } => *offset,
+                LastEntry::None | LastEntry::Unknown => 0,
+            };
+            (
+                WaitReason::Unreadable,
+                EntryFault::BrokenChain {
+                    expected,
+                    found: entry.header.prev_offset,
+                },
+            )
+        }
+    }
+}
+
+/// Tells two looks at large unreadable entries apart whose first bytes are the same.
+fn look_digest(look: &Look) -> u32 {
+    match look {
+        Look::Checksum { computed, .. } => *computed,
+        _ => 0,
+    }
+}
+
+/// The first offset at or behind `from` where a whole entry stands with nothing but zeros before it.
+fn first_entry_behind_zeros(
+    probe: &mut Window,
+    file: &dyn LogFile,
+    from: u64,
+) -> io::Result<Option<u64>> {
+    let mut offset = from;
+    loop {
+        probe.read(file, offset, ENTRY_HEADER_LEN_VLSN)?;
+        let bytes = probe.from(offset);
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let Some(zeros) = bytes.iter().position(|&byte| byte != 0) else {
+            offset += bytes.len() as u64;
+            continue;
+        };
+        let non_zero = offset + zeros as u64;
+        // An entry begins with its checksum, any byte of which may be zero; its type, behind it, is not.
+        for candidate in (non_zero.saturating_sub(4).max(from))..=non_zero {
+            if entry_at(probe, file, candidate)?.is_some() {
+                return Ok(Some(candidate));
+            }
+        }
+        return Ok(None);
+    }
+}
+
+/// The whole entry at `offset`, if there is one.
+fn entry_at(probe: &mut Window, file: &dyn LogFile, offset: u64) -> io::Result<Option<Sighted>> {
+    for _ in 0..3 {
+        match probe.look(offset) {
+            Look::Entry(entry) => return Ok(Some(entry)),
+            Look::Short { needed } => probe.read(file, offset, needed)?,
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether, from the entry at `from` on, the expected VLSN stands within `limit` bytes. Without an expectation any
+/// entry is proof: nothing that was promised can be missing.
+fn proof_in(
+    probe: &mut Window,
+    file: &dyn LogFile,
+    from: u64,
+    expected_vlsn: Option<u64>,
+    limit: u64,
+) -> io::Result<bool> {
+    let Some(expected) = expected_vlsn else {
+        return Ok(true);
+    };
+    let mut offset = from;
+    while offset - from < limit {
+        let Some(entry) = entry_at(probe, file, offset)? else {
+            match first_entry_behind_zeros(probe, file, offset)? {
+                Some(next) if next > offset => offset = next,
+                _ => return Ok(false),
+            }
+            continue;
+        };
+        if !entry.header.is_invisible()
+            && entry.header.vlsn.and_then(|v| u64::try_from(v).ok()) == Some(expected)
+        {
+            return Ok(true);
+        }
+        offset += entry.header.entry_len() as u64;
+    }
+    Ok(false)
+}

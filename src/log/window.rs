@@ -1,0 +1,171 @@
+//! A window on one log file: the bytes of one large read, and the entries in them, parsed and checked in place.
+//!
+//! The window verifies what a single entry can tell of itself: length, type, checksum. Whether it is the right
+//! entry at the right place, and what it means that there is none, is left to the caller.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::block::{self, Block, BlockPool};
+use super::files::LogFile;
+use super::format::{Checksums, ENTRY_HEADER_LEN, EntryHeader, ParsedEntryHeader};
+
+/// What stands at an offset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// A whole entry whose checksum holds.
+    Entry(Sighted),
+    /// The window ends first: `needed` bytes from the offset on are wanted, as far as that can be told.
+    Short {
+        /// Bytes from the offset on that have to be in the window to tell more.
+        needed: usize,
+    },
+    /// Entry type 0.
+    Zero,
+    /// An item size above the limit.
+    Oversize(u32),
+    /// The checksum fails. The header is as read, and no field of it can be trusted.
+    Checksum {
+        /// As stored.
+        stored: u32,
+        /// Of the bytes.
+        computed: u32,
+        /// What the VLSN field holds.
+        vlsn: Option<i64>,
+    },
+}
+
+/// A whole entry in the window.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sighted {
+    /// Its header.
+    pub header: EntryHeader,
+    /// Where in the block its payload is.
+    pub payload: Range<usize>,
+    /// CRC-32 of the payload alone.
+    pub payload_crc: u32,
+}
+
+/// The bytes of one read of one file. The caller knows of which file.
+#[derive(Debug)]
+pub struct Window {
+    pool: BlockPool,
+    block: Arc<Block>,
+    /// File offset of the block's first byte.
+    base: u64,
+    /// How many bytes of the block were read.
+    filled: usize,
+}
+
+impl Window {
+    /// A window that reads `capacity` bytes at once, and more only for an entry that is larger.
+    pub fn new(capacity: usize) -> Window {
+        let mut pool = BlockPool::new(capacity);
+        let block = pool.take(capacity);
+        Window {
+            pool,
+            block,
+            base: 0,
+            filled: 0,
+        }
+    }
+
+    /// Drops what was read: the next look finds nothing.
+    pub fn forget(&mut self) {
+        self.filled = 0;
+    }
+
+    /// The block that the ranges of a [`Sighted`] are of, until the next [`read`](Self::read).
+    #[inline]
+    pub fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    /// The bytes from `offset` to the end of the window; empty when `offset` is outside.
+    #[inline]
+    pub fn from(&self, offset: u64) -> &[u8] {
+        self.range_from(offset)
+            .map_or(&[], |range| &self.block.bytes()[range])
+    }
+
+    #[inline]
+    fn range_from(&self, offset: u64) -> Option<Range<usize>> {
+        let at = usize::try_from(offset.checked_sub(self.base)?).ok()?;
+        (at < self.filled).then_some(at..self.filled)
+    }
+
+    /// What stands at `offset`, as far as the window shows it. No reading.
+    #[inline]
+    pub fn look(&self, offset: u64) -> Look {
+        let Some(range) = self.range_from(offset) else {
+            return Look::Short {
+                needed: ENTRY_HEADER_LEN,
+            };
+        };
+        let begin = range.start;
+        let bytes = &self.block.bytes()[range];
+        let header = match EntryHeader::parse(bytes) {
+            ParsedEntryHeader::Header(header) => header,
+            ParsedEntryHeader::Short(needed) => return Look::Short { needed },
+            ParsedEntryHeader::Zero => return Look::Zero,
+            ParsedEntryHeader::Oversize(size) => return Look::Oversize(size),
+        };
+        let entry_len = header.entry_len();
+        if bytes.len() < entry_len {
+            return Look::Short { needed: entry_len };
+        }
+        let sums = Checksums::of(&bytes[..entry_len], header.len());
+        if sums.entry != header.checksum {
+            return Look::Checksum {
+                stored: header.checksum,
+                computed: sums.entry,
+                vlsn: header.vlsn,
+            };
+        }
+        let payload = begin + header.len()..begin + entry_len;
+        Look::Entry(Sighted {
+            header,
+            payload,
+            payload_crc: sums.payload,
+        })
+    }
+
+    /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
+    /// One read call, except where the file is longer than one entry of it fits into an ordinary window.
+    pub fn read(&mut self, file: &dyn LogFile, offset: u64, needed: usize) -> io::Result<()> {
+        self.read_into_block(file, offset, self.pool.capacity())?;
+        if needed > self.filled && self.filled == self.block.capacity() {
+            // Trust a length that is read from a file only as far as the file itself is long.
+            let present = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+            if present >= needed {
+                self.read_into_block(file, offset, needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_into_block(
+        &mut self,
+        file: &dyn LogFile,
+        offset: u64,
+        capacity: usize,
+    ) -> io::Result<()> {
+        self.filled = 0;
+        self.base = offset;
+        self.pool.renew(&mut self.block, capacity);
+        let bytes = block::writable(&mut self.block).expect("a renewed block has one owner");
+        self.filled = file.read_at(bytes, offset)?;
+        Ok(())
+    }
+
+    /// How many bytes an ordinary read brings.
+    pub fn capacity(&self) -> usize {
+        self.pool.capacity()
+    }
+
+    /// How many blocks were ever allocated.
+    pub fn blocks_allocated(&self) -> u64 {
+        self.pool.allocated()
+    }
+}

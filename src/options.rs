@@ -1,0 +1,388 @@
+//! Options: keys, ranges, defaults and meanings, in one table that everything else is made from.
+//!
+//! A set of options is made of strings, so that a new option changes no interface. Whoever is given options copies
+//! what concerns it; each handle says which keys it reads by their first part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chunk::ChunkLimits;
+use crate::error::{Error, Result};
+use crate::log::ScannerOptions;
+use crate::log::order::WindowLimits;
+use crate::log::tail::TailOptions;
+use crate::reactor::ReactorOptions;
+use crate::reactor::session::SessionOptions;
+use crate::stream::{BeyondSent, StreamOptions};
+use crate::transport::socket::SocketOptions;
+
+/// What values an option takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A whole number in this range, in the unit that the key's last part names.
+    Number {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+        /// Value when nothing is set.
+        default: u64,
+    },
+    /// One of these words; the first is the default.
+    Word(&'static [&'static str]),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it does, for people.
+    pub meaning: &'static str,
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY_MS: u64 = 86_400_000;
+
+/// Makes the table and an index into it for each option.
+macro_rules! options {
+    ($($name:ident: $key:literal, $kind:expr, $meaning:literal;)*) => {
+        /// Every option there is.
+        pub const TABLE: &[Spec] = &[$(Spec { key: $key, kind: $kind, meaning: $meaning }),*];
+
+        #[derive(Clone, Copy)]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "named like the keys")]
+        enum Index { $($name),* }
+    };
+}
+
+const fn number(min: u64, max: u64, default: u64) -> Kind {
+    Kind::Number { min, max, default }
+}
+
+options! {
+    log_settle_ms: "log.settle_ms", number(1, DAY_MS, 3000),
+        "How long the log must stand still before something unreadable in it is taken for damage and no longer for being written.";
+    log_gap_patience_ms: "log.gap_patience_ms", number(1, DAY_MS, 60_000),
+        "How long a VLSN may be missing at the live end of the log, with later ones there, before that is a gap.";
+    log_read_bytes: "log.read_bytes", number(64 * KIB, 64 * MIB, MIB + 64 * KIB),
+        "How much of the log is read at once.";
+    log_reorder_entries_max: "log.reorder_entries_max", number(1, 64 * MIB, 256 * KIB),
+        "How far, in VLSNs, entries that stand too early in the log are held back for a missing one; 8 bytes of memory each.";
+    log_reorder_bytes_max: "log.reorder_bytes_max", number(1, 1024 * GIB, GIB),
+        "How many bytes of the log entries held back for a missing one may take; they are not kept in memory.";
+    log_proof_bytes_max: "log.proof_bytes_max", number(64 * KIB, 64 * GIB, 64 * MIB),
+        "How far behind a hole in a log file the expected VLSN is looked for, which proves that the hole hides nothing.";
+    channel_connect_timeout_ms: "channel.connect_timeout_ms", number(1, DAY_MS, 10_000),
+        "How long a connection may take to be made.";
+    channel_write_timeout_ms: "channel.write_timeout_ms", number(1, DAY_MS, 30_000),
+        "A message of which the peer takes no byte for so long has failed. For messages that the host itself sends.";
+    channel_keepalive_ms: "channel.keepalive_ms", number(0, DAY_MS, 60_000),
+        "A TCP peer that is gone without a word is noticed after about so long, in whole seconds and at least 4; 0 leaves the socket as it is.";
+    channel_send_buffer_bytes: "channel.send_buffer_bytes", number(0, GIB, 0),
+        "The kernel's send buffer of the socket; 0 leaves it to the kernel, which adapts it.";
+    runner_write_timeout_ms: "runner.write_timeout_ms", number(1, DAY_MS, 30_000),
+        "A replica that takes no byte for so long, while there are some to send, has failed.";
+    runner_linger_ms: "runner.linger_ms", number(0, DAY_MS, 1000),
+        "How long, after the last byte was sent, a run that ends still waits for the replica to close and takes its acks.";
+    runner_safety_look_ms: "runner.safety_look_ms", number(10, DAY_MS, 5000),
+        "The log is looked at after so long even if nothing was noticed, in case a notification was lost.";
+    runner_unnotified_look_ms: "runner.unnotified_look_ms", number(1, DAY_MS, 100),
+        "The log is looked at so often where the system cannot notify of changes.";
+    runner_chunk_bytes: "runner.chunk_bytes", number(4 * KIB, 16 * MIB, 256 * KIB),
+        "How many bytes of frames are put together before they are sent.";
+    runner_queue_bytes_max: "runner.queue_bytes_max", number(4 * KIB, GIB, 512 * KIB),
+        "No more is read from the log while so many bytes wait to be sent.";
+    runner_share_from_bytes: "runner.share_from_bytes", number(0, 64 * MIB, 4 * KIB),
+        "Payloads from this size on are sent from where they were read, without being copied.";
+    ack_beyond_sent: "ack.beyond_sent", Kind::Word(&["error", "accept"]),
+        "What an ack above the highest VLSN sent does: end the run with an error, or count, for replicas that others feed, too.";
+    ack_queue_max: "ack.queue_max", number(1, 16 * MIB, 64 * KIB),
+        "How many acks wait to be polled; further ones are merged into the last.";
+    feeder_queue_bytes_max: "feeder.queue_bytes_max", number(1, 64 * GIB, 64 * MIB),
+        "How many bytes of messages a tracker's output queue holds.";
+}
+
+/// A set of options.
+#[derive(Clone)]
+pub struct Options {
+    /// By position in the table: the number, or the word's position among the allowed ones.
+    values: Vec<u64>,
+    /// Receives what the handles made with these options have to say; none by default.
+    pub logger: Option<Arc<dyn ::log::Log>>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(
+                TABLE
+                    .iter()
+                    .map(|spec| (spec.key, self.get(spec.key).unwrap_or_default())),
+            )
+            .finish()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let default = |spec: &Spec| match spec.kind {
+            Kind::Number { default, .. } => default,
+            Kind::Word(_) => 0,
+        };
+        Options {
+            values: TABLE.iter().map(default).collect(),
+            logger: None,
+        }
+    }
+}
+
+impl Options {
+    /// Sets the option `key`. An error, and nothing set, if there is no such option or it does not take the value.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let invalid = |reason: String| Error::InvalidOption {
+            key: key.to_owned(),
+            reason,
+        };
+        let at = position(key).ok_or_else(|| {
+            let keys: Vec<&str> = TABLE.iter().map(|spec| spec.key).collect();
+            invalid(format!(
+                "there is no such option; there are {}",
+                keys.join(", ")
+            ))
+        })?;
+        self.values[at] = match TABLE[at].kind {
+            Kind::Number { min, max, .. } => value
+                .parse()
+                .ok()
+                .filter(|number| (min..=max).contains(number))
+                .ok_or_else(|| {
+                    invalid(format!(
+                        "`{value}` is not a whole number from {min} to {max}"
+                    ))
+                })?,
+            Kind::Word(words) => words
+                .iter()
+                .position(|&word| word == value)
+                .ok_or_else(|| invalid(format!("`{value}` is not one of {}", words.join(", "))))?
+                as u64,
+        };
+        Ok(())
+    }
+
+    /// The value of the option `key`, as it would be set.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let at = position(key)?;
+        Some(match TABLE[at].kind {
+            Kind::Number { .. } => self.values[at].to_string(),
+            Kind::Word(words) => words[usize::try_from(self.values[at]).unwrap_or(0)].to_owned(),
+        })
+    }
+
+    fn number(&self, at: Index) -> u64 {
+        self.values[at as usize]
+    }
+
+    fn size(&self, at: Index) -> usize {
+        usize::try_from(self.number(at)).unwrap_or(usize::MAX)
+    }
+
+    fn millis(&self, at: Index) -> Duration {
+        Duration::from_millis(self.number(at))
+    }
+
+    /// For reading a log.
+    pub fn scanner(&self) -> ScannerOptions {
+        ScannerOptions {
+            tail: TailOptions {
+                settle: self.millis(Index::log_settle_ms),
+                read_bytes: self.size(Index::log_read_bytes),
+                proof_bytes_max: self.number(Index::log_proof_bytes_max),
+            },
+            window: WindowLimits {
+                entries_max: self.size(Index::log_reorder_entries_max),
+                bytes_max: self.number(Index::log_reorder_bytes_max),
+            },
+            gap_patience: self.millis(Index::log_gap_patience_ms),
+        }
+    }
+
+    /// For a socket.
+    pub fn socket(&self) -> SocketOptions {
+        SocketOptions {
+            write_timeout: self.millis(Index::channel_write_timeout_ms),
+            keepalive: Some(self.millis(Index::channel_keepalive_ms))
+                .filter(|time| !time.is_zero()),
+            send_buffer_bytes: self.size(Index::channel_send_buffer_bytes),
+        }
+    }
+
+    /// How long a connection may take to be made.
+    pub fn connect_timeout(&self) -> Duration {
+        self.millis(Index::channel_connect_timeout_ms)
+    }
+
+    fn chunk(&self) -> ChunkLimits {
+        ChunkLimits {
+            bytes: self.size(Index::runner_chunk_bytes),
+            share_from: self.size(Index::runner_share_from_bytes),
+            ..ChunkLimits::default()
+        }
+    }
+
+    /// For a stream.
+    pub fn stream(&self) -> StreamOptions {
+        let accept = self.number(Index::ack_beyond_sent) == 1;
+        StreamOptions {
+            beyond_sent: if accept {
+                BeyondSent::Accept
+            } else {
+                BeyondSent::Error
+            },
+            chunk: self.chunk(),
+            queue_bytes_max: self.size(Index::runner_queue_bytes_max),
+        }
+    }
+
+    /// For a session.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions {
+            write_timeout: self.millis(Index::runner_write_timeout_ms),
+            linger: self.millis(Index::runner_linger_ms),
+            chunk: self.chunk(),
+        }
+    }
+
+    /// For a loop.
+    pub fn reactor(&self) -> ReactorOptions {
+        ReactorOptions {
+            safety_look: self.millis(Index::runner_safety_look_ms),
+            unnotified_look: self.millis(Index::runner_unnotified_look_ms),
+        }
+    }
+
+    /// How many acks wait to be polled.
+    pub fn ack_queue_max(&self) -> usize {
+        self.size(Index::ack_queue_max)
+    }
+
+    /// How many bytes a tracker's queue holds.
+    pub fn feeder_queue_bytes_max(&self) -> usize {
+        self.size(Index::feeder_queue_bytes_max)
+    }
+}
+
+fn position(key: &str) -> Option<usize> {
+    TABLE.iter().position(|spec| spec.key == key)
+}
+
+/// The reference page of all options, as it stands in `docs/options.md`.
+pub fn reference() -> String {
+    use std::fmt::Write;
+    let mut page = String::from(
+        "# Options\n\n\
+         Set with `nxf_options_set(options, \"key\", \"value\", &err)`. `log.*` is read by `nxf_log_open` and \
+         `nxf_scanner_open`,\n`channel.*` by what makes channels, `runner.*` and `ack.*` by `nxf_runner_new`, \
+         `feeder.*` by the tracker. Whoever is\ngiven options copies them.\n\n\
+         This page is made from the table in `src/options.rs`; a test fails when the two differ.\n\n\
+         | key | values | default | meaning |\n| --- | --- | --- | --- |\n",
+    );
+    for spec in TABLE {
+        let (values, default) = match spec.kind {
+            Kind::Number { min, max, default } => (format!("{min} to {max}"), default.to_string()),
+            Kind::Word(words) => (
+                words
+                    .iter()
+                    .map(|word| format!("`{word}`"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                format!("`{}`", words[0]),
+            ),
+        };
+        let _ = writeln!(
+            page,
+            "| `{}` | {values} | {default} | {} |",
+            spec.key, spec.meaning
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_takes_its_default_and_its_bounds_and_nothing_beyond() {
+        let mut options = Options::default();
+        for spec in TABLE {
+            let default = options.get(spec.key).unwrap();
+            options.set(spec.key, &default).unwrap();
+            match spec.kind {
+                Kind::Number { min, max, default } => {
+                    assert!((min..=max).contains(&default), "{}", spec.key);
+                    for (value, ok) in [
+                        (min.to_string(), true),
+                        (max.to_string(), true),
+                        ((max + 1).to_string(), false),
+                        ("-1".into(), false),
+                        ("1.5".into(), false),
+                        ("many".into(), false),
+                        (String::new(), false),
+                    ] {
+                        assert_eq!(
+                            options.set(spec.key, &value).is_ok(),
+                            ok,
+                            "{} = {value}",
+                            spec.key
+                        );
+                    }
+                    assert_eq!(options.get(spec.key), Some(max.to_string()));
+                }
+                Kind::Word(words) => {
+                    for word in words {
+                        options.set(spec.key, word).unwrap();
+                        assert_eq!(options.get(spec.key).as_deref(), Some(*word));
+                    }
+                    assert!(options.set(spec.key, "nonsense").is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key_the_value_and_what_is_allowed() {
+        let mut options = Options::default();
+        let text = |result: Result<()>| result.unwrap_err().to_string();
+        let unknown = text(options.set("log.settle", "1"));
+        assert!(
+            unknown.contains("`log.settle`") && unknown.contains("log.settle_ms"),
+            "{unknown}"
+        );
+        let bad = text(options.set("log.settle_ms", "soon"));
+        assert!(
+            bad.contains("`log.settle_ms`") && bad.contains("`soon`") && bad.contains("86400000"),
+            "{bad}"
+        );
+        let word = text(options.set("ack.beyond_sent", "maybe"));
+        assert!(word.contains("error, accept"), "{word}");
+        assert_eq!(options.get("nothing"), None);
+    }
+
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
+        if std::env::var_os("NXF_UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == reference(),
+            "docs/options.md is stale: run the tests once with NXF_UPDATE_DOCS=1"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! What a session shares with the host's threads: the request to stop, the acks, the statistics, the callbacks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::acks::{Acks, End};
+use crate::log::{Pause, SourceProgress};
+use crate::stream::StreamCounts;
+use crate::sys::bell::Bell;
+
+/// The host's functions. Called on the loop's thread, with no lock held.
+pub trait Callbacks: Send + Sync {
+    /// Whether acks go to [`acked`](Self::acked); else they queue for poll.
+    fn takes_acks(&self) -> bool;
+    /// The replica acknowledged `vlsn`.
+    fn acked(&self, vlsn: u64);
+    /// The run has ended; nothing is called after this.
+    fn ended(&self, end: &End);
+}
+
+/// A run's figures, as of the loop's last turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    /// The highest VLSN read from the source and queued or sent; one below the first before that.
+    pub read_vlsn: u64,
+    /// The highest VLSN whose frame was wholly handed to the transport.
+    pub sent_vlsn: u64,
+    /// What passed through the stream.
+    pub stream: StreamCounts,
+    /// Bytes read from the source that wait to be sent.
+    pub queued_bytes: u64,
+    /// What the source did.
+    pub source: SourceProgress,
+    /// Why the source has nothing more, if that is so.
+    pub pause: Option<Pause>,
+    /// How often the loop went to sleep.
+    pub sleeps: u64,
+    /// Whether the log's changes are noticed by the kernel's notification; else it is looked at now and then.
+    pub is_notified: bool,
+}
+
+/// See the module's comment.
+pub struct Link {
+    /// Wakes the loop.
+    pub bell: Arc<Bell>,
+    /// Acks and the end, on their way to the host.
+    pub acks: Acks,
+    stop: AtomicBool,
+    callback_longest_ns: AtomicU64,
+    snapshot: Mutex<Snapshot>,
+}
+
+impl Link {
+    /// A link to a loop that sleeps on `bell`.
+    pub fn new(bell: Arc<Bell>, ack_queue_max: usize, start_vlsn: u64) -> Link {
+        let before = start_vlsn.saturating_sub(1);
+        let snapshot = Snapshot {
+            read_vlsn: before,
+            sent_vlsn: before,
+            ..Snapshot::default()
+        };
+        Link {
+            bell,
+            acks: Acks::new(ack_queue_max),
+            stop: AtomicBool::new(false),
+            callback_longest_ns: AtomicU64::new(0),
+            snapshot: Mutex::new(snapshot),
+        }
+    }
+
+    /// Asks the session to end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Whether the session was asked to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Notes how long the host took for one delivery of acks.
+    pub fn note_callback(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.callback_longest_ns.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// The longest time that the host took for one delivery of acks: one callback, or several in a row.
+    pub fn callback_longest(&self) -> Duration {
+        Duration::from_nanos(self.callback_longest_ns.load(Ordering::Relaxed))
+    }
+
+    /// The figures as of the loop's last turn.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.snapshot.lock()
+    }
+
+    /// Puts the figures down.
+    pub fn publish(&self, snapshot: Snapshot) {
+        *self.snapshot.lock() = snapshot;
+    }
+}

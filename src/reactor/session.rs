@@ -1,0 +1,355 @@
+//! A session: one replica being fed. Source, stream and transport, driven in turns that never wait.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::link::{Callbacks, Link, Snapshot};
+use crate::acks::End;
+use crate::chunk::ChunkLimits;
+use crate::chunk::fill::{Filled, fill};
+use crate::error::Error;
+use crate::log::{Log, Pause, Source};
+use crate::stream::Stream;
+use crate::sys::poll::Interest;
+use crate::transport::{Transfer, Transport};
+
+/// How a session behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// A replica that takes no byte for so long has failed.
+    pub write_timeout: Duration,
+    /// How long, after the last byte was sent, the replica's remaining acks are waited for.
+    pub linger: Duration,
+    /// How chunks are filled.
+    pub chunk: ChunkLimits,
+}
+
+/// Memory that the sessions of one loop use in turn.
+pub struct Scratch {
+    received: Box<[u8]>,
+    acks: Vec<u64>,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch {
+            received: vec![0; 64 * 1024].into_boxed_slice(),
+            acks: Vec::with_capacity(64 * 1024 / 12 + 1),
+        }
+    }
+}
+
+/// What a turn did, and what it wants next.
+#[derive(Debug)]
+pub enum Turn {
+    /// Something moved: another turn may move more.
+    Progress,
+    /// Nothing can move now.
+    Blocked(Wants),
+    /// It has ended.
+    Ended(End),
+}
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wants {
+    /// On the transport's descriptor.
+    pub interest: Interest,
+    /// When time alone will let it go on.
+    pub wake_at: Option<Instant>,
+}
+
+enum Phase {
+    Streaming,
+    /// The source has failed; what came before is still sent.
+    Flushing(Error),
+    /// Nothing more is sent; acks are still received until then.
+    Lingering {
+        end: End,
+        until: Instant,
+    },
+}
+
+/// See the module's comment.
+pub struct Session {
+    stream: Stream,
+    transport: Box<dyn Transport>,
+    source: Box<dyn Source>,
+    link: Arc<Link>,
+    callbacks: Arc<dyn Callbacks>,
+    options: SessionOptions,
+    phase: Phase,
+    /// Bytes that came before the session began.
+    arrived: Vec<u8>,
+    /// Why the source had nothing, when it was asked last.
+    pause: Option<Pause>,
+    /// When the transport last took a byte, or had nothing to take.
+    last_taken: Instant,
+}
+
+/// How many times a turn receives before it lets the sending go on.
+const RECEIVES_PER_TURN: usize = 4;
+
+impl Session {
+    /// A session that has not begun.
+    pub fn new(
+        stream: Stream,
+        transport: Box<dyn Transport>,
+        source: Box<dyn Source>,
+        link: Arc<Link>,
+        callbacks: Arc<dyn Callbacks>,
+        options: SessionOptions,
+        now: Instant,
+    ) -> Session {
+        Session {
+            stream,
+            transport,
+            source,
+            link,
+            callbacks,
+            options,
+            phase: Phase::Streaming,
+            arrived: Vec::new(),
+            pause: None,
+            last_taken: now,
+        }
+    }
+
+    /// The transport's descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.transport.fd()
+    }
+
+    /// The log it reads, if it reads one.
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.source.log()
+    }
+
+    /// Whether the source had nothing when it was asked last.
+    pub fn is_dry(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Lets the source be asked again: it may have more.
+    pub fn look_again(&mut self) {
+        self.pause = None;
+    }
+
+    /// Hands over bytes that had arrived before the session began; the first turn takes them.
+    pub fn arrived(&mut self, bytes: Vec<u8>) {
+        self.arrived = bytes;
+    }
+
+    /// Moves what can be moved without waiting.
+    pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
+        let mut progress = false;
+        match self.receive(scratch) {
+            Ok(received) => progress |= received,
+            Err(end) => return Turn::Ended(self.end_of(end)),
+        }
+        if self.link.is_stopping() && !matches!(self.phase, Phase::Lingering { .. }) {
+            self.linger(End::Stopped, now);
+            progress = true;
+        }
+        if matches!(self.phase, Phase::Streaming)
+            && self.pause.is_none()
+            && self.stream.wants_chunk()
+        {
+            progress |= self.fill(now);
+        }
+        if !matches!(self.phase, Phase::Lingering { .. }) {
+            match self.send(now) {
+                Ok(sent) => progress |= sent,
+                Err(end) => {
+                    // What the replica acknowledged before the connection broke still counts.
+                    while let Ok(true) = self.receive(scratch) {}
+                    return Turn::Ended(self.end_of(end));
+                }
+            }
+        }
+        if let Phase::Flushing(error) = &self.phase
+            && !self.stream.has_output()
+        {
+            let end = End::Failed(error.clone());
+            self.linger(end, now);
+            progress = true;
+        }
+        if progress {
+            return Turn::Progress;
+        }
+        match &self.phase {
+            Phase::Lingering { end, until } if now >= *until => Turn::Ended(end.clone()),
+            _ => Turn::Blocked(self.wants()),
+        }
+    }
+
+    /// The figures for the host.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            read_vlsn: self.stream.next_vlsn().saturating_sub(1),
+            sent_vlsn: self.stream.sent_vlsn(),
+            stream: self.stream.counts(),
+            queued_bytes: self.stream.queued_bytes(),
+            source: self.source.progress(),
+            pause: self.pause,
+            sleeps: 0,
+            is_notified: false,
+        }
+    }
+
+    /// What it shares with the host.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The host's functions.
+    pub fn callbacks(&self) -> &Arc<dyn Callbacks> {
+        &self.callbacks
+    }
+
+    fn linger(&mut self, end: End, now: Instant) {
+        self.transport.finish();
+        self.phase = Phase::Lingering {
+            end,
+            until: now + self.options.linger,
+        };
+    }
+
+    /// A connection that closes while the session is ending anyway ends it for the reason it had.
+    fn end_of(&self, end: End) -> End {
+        match &self.phase {
+            Phase::Lingering { end, .. } => end.clone(),
+            Phase::Flushing(error) => End::Failed(error.clone()),
+            Phase::Streaming => end,
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        let read = true;
+        match &self.phase {
+            Phase::Lingering { until, .. } => Wants {
+                interest: Interest { read, write: false },
+                wake_at: Some(*until),
+            },
+            Phase::Streaming | Phase::Flushing(_) => {
+                let write = self.stream.has_output();
+                let write_deadline = write.then(|| self.last_taken + self.options.write_timeout);
+                let source_deadline = self.pause.and_then(|pause| pause.look_again);
+                let wake_at = [write_deadline, source_deadline]
+                    .into_iter()
+                    .flatten()
+                    .min();
+                Wants {
+                    interest: Interest { read, write },
+                    wake_at,
+                }
+            }
+        }
+    }
+
+    /// Receives acks. True if bytes came.
+    fn receive(&mut self, scratch: &mut Scratch) -> Result<bool, End> {
+        let Scratch { received, acks } = scratch;
+        if !self.arrived.is_empty() {
+            let arrived = std::mem::take(&mut self.arrived);
+            self.take(&arrived, acks).map_err(End::Failed)?;
+        }
+        for turn in 0..RECEIVES_PER_TURN {
+            match self.transport.receive(received) {
+                Transfer::Moved(count) => {
+                    self.take(&received[..count], acks).map_err(End::Failed)?;
+                    if count < received.len() {
+                        return Ok(true);
+                    }
+                }
+                Transfer::Again => return Ok(turn > 0),
+                Transfer::Closed(how) => return Err(End::ClosedByPeer(how)),
+                Transfer::Failed(os) => return Err(End::Failed(Error::Connection { os })),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Hands the acks among bytes that arrived to the host.
+    fn take(&mut self, bytes: &[u8], acks: &mut Vec<u64>) -> Result<(), Error> {
+        let Session {
+            stream,
+            link,
+            callbacks,
+            ..
+        } = self;
+        let raise = |vlsn| link.acks.raise(vlsn);
+        let result = if callbacks.takes_acks() {
+            let before = Instant::now();
+            let result = stream.received(bytes, raise, |vlsn| callbacks.acked(vlsn));
+            link.note_callback(before.elapsed());
+            result
+        } else {
+            acks.clear();
+            let result = stream.received(bytes, raise, |vlsn| acks.push(vlsn));
+            link.acks.queue(acks);
+            result
+        };
+        link.acks.announce();
+        result
+    }
+
+    /// Reads a chunk. True if anything came of it.
+    fn fill(&mut self, now: Instant) -> bool {
+        let mut chunk = self.stream.empty_chunk();
+        let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
+        let from_vlsn = self.stream.next_vlsn();
+        let filled = fill(
+            filling,
+            &mut *self.source,
+            from_vlsn,
+            &self.options.chunk,
+            now,
+        );
+        let any = !chunk.is_empty();
+        if any && !self.stream.has_output() {
+            self.last_taken = now;
+        }
+        self.stream.push(chunk);
+        match filled {
+            Filled::Full => true,
+            Filled::Dry(pause) => {
+                self.pause = Some(pause);
+                any
+            }
+            Filled::Failed(error) => {
+                self.phase = Phase::Flushing(error);
+                true
+            }
+        }
+    }
+
+    /// Sends what fits. True if bytes went.
+    fn send(&mut self, now: Instant) -> Result<bool, End> {
+        if !self.stream.has_output() {
+            return Ok(false);
+        }
+        let Session {
+            stream, transport, ..
+        } = self;
+        let transfer = stream.with_output(|pieces| transport.send(pieces));
+        match transfer {
+            Transfer::Moved(count) => {
+                self.stream.sent(count as u64);
+                self.last_taken = now;
+                Ok(count > 0)
+            }
+            Transfer::Again => {
+                if now >= self.last_taken + self.options.write_timeout {
+                    let waited_ms =
+                        u64::try_from(self.options.write_timeout.as_millis()).unwrap_or(u64::MAX);
+                    return Err(End::Failed(Error::WriteTimeout { waited_ms }));
+                }
+                Ok(false)
+            }
+            Transfer::Closed(how) => Err(End::ClosedByPeer(how)),
+            Transfer::Failed(os) => Err(End::Failed(Error::Connection { os })),
+        }
+    }
+}

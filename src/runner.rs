@@ -1,0 +1,336 @@
+//! A runner: feeds one replica over one channel, on a thread of its own or on the caller's.
+
+use std::ffi::{CStr, CString};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::acks::{Acks, Deadline, End, Waited};
+use crate::error::{Error, Result};
+use crate::log::{Log, Source};
+use crate::options::Options;
+use crate::reactor::link::{Callbacks, Link, Snapshot};
+use crate::reactor::session::Session;
+use crate::reactor::{Reactor, finish_without_session};
+use crate::stream::Stream;
+use crate::sys::bell::Bell;
+use crate::sys::thread::{is_inside, spawn_quiet, while_inside};
+use crate::transport::{Channel, Closing, Transport};
+
+/// Called for every ack, with the replica's name and the VLSN.
+pub type AckFunction = Box<dyn Fn(&CStr, u64) + Send + Sync>;
+/// Called once, when the run has ended.
+pub type EndFunction = Box<dyn Fn(&CStr, &End) + Send + Sync>;
+
+/// The host's functions, as they were set before the start.
+struct Functions {
+    replica_name: CString,
+    ack: Option<AckFunction>,
+    end: Option<EndFunction>,
+}
+
+impl Callbacks for Functions {
+    fn takes_acks(&self) -> bool {
+        self.ack.is_some()
+    }
+
+    #[inline]
+    fn acked(&self, vlsn: u64) {
+        if let Some(ack) = &self.ack {
+            ack(&self.replica_name, vlsn);
+        }
+    }
+
+    fn ended(&self, end: &End) {
+        if let Some(function) = &self.end {
+            function(&self.replica_name, end);
+        }
+    }
+}
+
+/// What a runner has before it starts.
+struct Setup {
+    channel: Box<dyn Channel>,
+    functions: Functions,
+}
+
+enum State {
+    New(Setup),
+    /// Running or ended.
+    Started {
+        thread: Option<JoinHandle<()>>,
+    },
+}
+
+/// See the module's comment. Any thread may use it.
+pub struct Runner {
+    start_vlsn: u64,
+    options: Options,
+    link: Arc<Link>,
+    state: Mutex<State>,
+    log: OnceLock<Arc<Log>>,
+}
+
+impl Runner {
+    /// A runner that will feed `replica_name` over `channel` from `start_vlsn` on; 0 for the lowest VLSN that the
+    /// source holds without a hole.
+    pub fn new(
+        channel: Box<dyn Channel>,
+        replica_name: CString,
+        start_vlsn: u64,
+        options: Options,
+    ) -> Result<Runner, (Box<dyn Channel>, Error)> {
+        let bell = match Bell::new() {
+            Ok(bell) => Arc::new(bell),
+            Err(error) => return Err((channel, Error::os("make", "a wake-up descriptor", error))),
+        };
+        if !channel.is_open() {
+            return Err((channel, Error::ChannelClosed));
+        }
+        let link = Arc::new(Link::new(bell, options.ack_queue_max(), start_vlsn));
+        let functions = Functions {
+            replica_name,
+            ack: None,
+            end: None,
+        };
+        let state = Mutex::new(State::New(Setup { channel, functions }));
+        Ok(Runner {
+            start_vlsn,
+            options,
+            link,
+            state,
+            log: OnceLock::new(),
+        })
+    }
+
+    /// Has every ack handed to `function` instead of queued. Before the start only.
+    pub fn set_ack_function(&self, function: AckFunction) -> Result<()> {
+        self.set_up("set_ack_callback", |functions| {
+            functions.ack = Some(function)
+        })
+    }
+
+    /// Has `function` called when the run has ended. Before the start only.
+    pub fn set_end_function(&self, function: EndFunction) -> Result<()> {
+        self.set_up("set_end_callback", |functions| {
+            functions.end = Some(function)
+        })
+    }
+
+    /// Whether functions can still be set.
+    pub fn check_can_set(&self, call: &'static str) -> Result<()> {
+        self.set_up(call, |_| ())
+    }
+
+    fn set_up(&self, call: &'static str, change: impl FnOnce(&mut Functions)) -> Result<()> {
+        match &mut *self.state.lock() {
+            State::New(setup) => {
+                change(&mut setup.functions);
+                Ok(())
+            }
+            State::Started { .. } => Err(Error::WrongState {
+                call,
+                reason: "the runner has been started",
+            }),
+        }
+    }
+
+    /// Feeds the replica from `source` on a thread of its own. On an error `source` comes back, and the runner can
+    /// still be started.
+    pub fn start(&self, source: Box<dyn Source>) -> Result<(), (Box<dyn Source>, Error)> {
+        let mut state = self.state.lock();
+        let source = self.check_can_begin(&state, "start", source)?;
+        // The thread first, and its work afterwards: so nothing is lost when there is no thread to be had.
+        let (work, to_do) = std::sync::mpsc::sync_channel::<Reactor>(1);
+        let link = Arc::clone(&self.link);
+        let body = move || {
+            if let Ok(reactor) = to_do.recv() {
+                drive(reactor, &link);
+            }
+        };
+        let thread = match spawn_quiet("nxf-runner", body) {
+            Ok(thread) => thread,
+            Err(error) => return Err((source, Error::os("start", "a thread", error))),
+        };
+        let reactor = self.prepare(&mut state, source);
+        *state = State::Started {
+            thread: Some(thread),
+        };
+        work.send(reactor).expect("the thread waits for its work");
+        Ok(())
+    }
+
+    /// Feeds the replica from `source` on the caller's thread, until the run ends. On an error before it begins
+    /// `source` comes back.
+    pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
+        let mut state = self.state.lock();
+        let source = self.check_can_begin(&state, "run", source)?;
+        let reactor = self.prepare(&mut state, source);
+        drop(state);
+        let link = Arc::clone(&self.link);
+        drive(reactor, &link);
+        Ok(link.acks.ended().unwrap_or(End::Stopped))
+    }
+
+    fn check_can_begin(
+        &self,
+        state: &State,
+        call: &'static str,
+        source: Box<dyn Source>,
+    ) -> Result<Box<dyn Source>, (Box<dyn Source>, Error)> {
+        let reason = match state {
+            _ if self.link.is_stopping() => "the runner has been stopped",
+            State::Started { .. } => "the runner has been started before",
+            State::New(_) => return Ok(source),
+        };
+        Err((source, Error::WrongState { call, reason }))
+    }
+
+    /// A loop with this runner's session in it.
+    fn prepare(&self, state: &mut State, source: Box<dyn Source>) -> Reactor {
+        let begun = State::Started { thread: None };
+        let State::New(Setup { channel, functions }) = std::mem::replace(state, begun) else {
+            unreachable!("checked before")
+        };
+        let functions: Arc<dyn Callbacks> = Arc::new(functions);
+        if let Some(log) = source.log() {
+            self.log.get_or_init(|| Arc::clone(log));
+        }
+        let mut reactor = Reactor::new(Arc::clone(&self.link.bell), self.options.reactor());
+        match channel.into_transport() {
+            Ok((transport, arrived)) => {
+                reactor.add(self.session(transport, source, functions), arrived)
+            }
+            Err(error) => {
+                let end = match error {
+                    Error::ChannelClosed => End::ClosedByPeer(Closing::Finished),
+                    other => End::Failed(other),
+                };
+                reactor.add_ended(Arc::clone(&self.link), functions, end);
+            }
+        }
+        reactor
+    }
+
+    fn session(
+        &self,
+        transport: Box<dyn Transport>,
+        source: Box<dyn Source>,
+        functions: Arc<dyn Callbacks>,
+    ) -> Session {
+        Session::new(
+            Stream::new(self.start_vlsn, self.options.stream()),
+            transport,
+            source,
+            Arc::clone(&self.link),
+            functions,
+            self.options.session(),
+            Instant::now(),
+        )
+    }
+
+    /// The acks, and how the run ended.
+    pub fn acks(&self) -> &Acks {
+        &self.link.acks
+    }
+
+    /// Waits until the replica has acknowledged `vlsn` or more. An error for a VLSN below the start: the run will
+    /// never send it.
+    pub fn wait_acked(&self, vlsn: u64, deadline: Deadline) -> Result<Waited> {
+        if vlsn < self.start_vlsn.max(1) {
+            let reason = format!(
+                "{vlsn} is below {}, where the run starts",
+                self.start_vlsn.max(1)
+            );
+            return Err(Error::invalid("vlsn", reason));
+        }
+        self.refuse_waiting_inside("wait_acked", deadline)?;
+        Ok(self.link.acks.wait_acked(vlsn, deadline))
+    }
+
+    /// Says that the log has more. Never blocks.
+    pub fn notify(&self) {
+        match self.log.get() {
+            Some(log) => log.notify(),
+            None => self.link.bell.ring(),
+        }
+    }
+
+    /// The figures.
+    pub fn snapshot(&self) -> Snapshot {
+        self.link.snapshot()
+    }
+
+    /// The longest time that the host took for one delivery of acks.
+    pub fn callback_longest(&self) -> Duration {
+        self.link.callback_longest()
+    }
+
+    /// The VLSN that the run starts with.
+    pub fn start_vlsn(&self) -> u64 {
+        self.start_vlsn
+    }
+
+    /// Whether the run has begun.
+    pub fn is_started(&self) -> bool {
+        matches!(*self.state.lock(), State::Started { .. })
+    }
+
+    /// Ends the run, and waits until no function of the host is called any more. False: not in time; it is still
+    /// ending. An error from inside a function of the host, which would wait for itself.
+    pub fn stop(&self, deadline: Deadline) -> Result<bool> {
+        self.refuse_waiting_inside("stop", deadline)?;
+        self.link.stop();
+        Ok(!self.is_started() || self.link.acks.wait_finished(deadline))
+    }
+
+    /// Refuses a call from a function of the host that would wait for that function to return.
+    pub fn refuse_waiting_inside(&self, call: &'static str, deadline: Deadline) -> Result<()> {
+        let waits = deadline.instant().is_none_or(|at| at > Instant::now());
+        if waits {
+            self.refuse_inside(call)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn refuse_inside(&self, call: &'static str) -> Result<()> {
+        if is_inside(Arc::as_ptr(&self.link).addr()) {
+            Err(Error::InsideCallback { call })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the run and lets go of everything. When this returns OK, the functions' contexts are gone.
+    pub fn dispose(&self) -> Result<()> {
+        self.refuse_inside("free")?;
+        self.stop(Deadline::Never)?;
+        let state = std::mem::replace(&mut *self.state.lock(), State::Started { thread: None });
+        if let State::Started {
+            thread: Some(thread),
+        } = state
+        {
+            // Its body catches every panic.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+}
+
+/// Runs the loop. A panic in it ends the run as an error, like any other failure.
+fn drive(mut reactor: Reactor, link: &Arc<Link>) {
+    let inside = Arc::as_ptr(link).addr();
+    let result = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || reactor.run())));
+    if let Err(panic) = result {
+        // What the loop held may be half-changed: it is only dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(reactor)));
+        finish_without_session(
+            link,
+            End::Failed(Error::Panicked(crate::sys::thread::panic_text(&*panic))),
+        );
+    }
+}

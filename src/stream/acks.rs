@@ -1,0 +1,158 @@
+//! Takes acks out of a byte stream, in whatever pieces the bytes arrive.
+//!
+//! Nothing that a peer sends makes it allocate: of a message only the first eight bytes are ever kept.
+
+use crate::chunk::frame::{ACK_LEN, MESSAGE_LEN_MAX, MESSAGE_PREFIX_LEN, ack_vlsn};
+use crate::error::{Error, Result};
+
+/// The state between two pieces.
+#[derive(Debug, Default)]
+pub struct AckReader {
+    /// The length before the message, as far as it came, then the message's first bytes.
+    kept: [u8; MESSAGE_PREFIX_LEN + ACK_LEN],
+    kept_len: usize,
+    /// Bytes of the current message that are still to come and are of no interest.
+    skip: usize,
+}
+
+impl AckReader {
+    /// Hands the VLSN of every ack that is complete with `bytes` to `each`, in order. Messages shorter than an ack
+    /// are passed over. An error from `each` ends it, as does a length above the protocol's limit.
+    #[inline]
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(u64) -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            // Nearly all there is: whole acks, one behind the other.
+            while self.kept_len == 0
+                && self.skip == 0
+                && let Some((ack, rest)) =
+                    bytes.split_first_chunk::<{ MESSAGE_PREFIX_LEN + ACK_LEN }>()
+                && ack[..MESSAGE_PREFIX_LEN] == (ACK_LEN as u32).to_le_bytes()
+            {
+                bytes = rest;
+                if let Some(vlsn) = ack_vlsn(&ack[MESSAGE_PREFIX_LEN..]) {
+                    each(vlsn)?;
+                }
+            }
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            bytes = self.push_piece(bytes, &mut each)?;
+        }
+    }
+
+    /// Takes at most one message from the front of `bytes`; returns what is behind it.
+    #[cold]
+    fn push_piece<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        each: &mut impl FnMut(u64) -> Result<()>,
+    ) -> Result<&'a [u8]> {
+        if self.skip > 0 {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            return Ok(&bytes[skipped..]);
+        }
+        let bytes = self.keep(bytes, MESSAGE_PREFIX_LEN);
+        let Some(prefix) = self.kept[..self.kept_len].first_chunk::<MESSAGE_PREFIX_LEN>() else {
+            return Ok(bytes);
+        };
+        let message_len = u32::from_le_bytes(*prefix) as usize;
+        if message_len > MESSAGE_LEN_MAX {
+            return Err(Error::MessageTooLong {
+                len: message_len as u64,
+                max: MESSAGE_LEN_MAX as u64,
+            });
+        }
+        let wanted = MESSAGE_PREFIX_LEN + message_len.min(ACK_LEN);
+        let bytes = self.keep(bytes, wanted);
+        if self.kept_len == wanted {
+            self.skip = message_len.saturating_sub(ACK_LEN);
+            self.kept_len = 0;
+            if let Some(vlsn) = ack_vlsn(&self.kept[MESSAGE_PREFIX_LEN..wanted]) {
+                each(vlsn)?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Keeps bytes until there are `wanted`; returns those left over.
+    fn keep<'a>(&mut self, bytes: &'a [u8], wanted: usize) -> &'a [u8] {
+        let (taken, rest) = bytes.split_at(bytes.len().min(wanted.saturating_sub(self.kept_len)));
+        self.kept[self.kept_len..self.kept_len + taken.len()].copy_from_slice(taken);
+        self.kept_len += taken.len();
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(bytes: &[u8]) -> Vec<u8> {
+        let mut out = (bytes.len() as u32).to_le_bytes().to_vec();
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn read(pieces: &[&[u8]]) -> Result<Vec<u64>> {
+        let mut reader = AckReader::default();
+        let mut acks = Vec::new();
+        for piece in pieces {
+            reader.push(piece, |vlsn| {
+                acks.push(vlsn);
+                Ok(())
+            })?;
+        }
+        Ok(acks)
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_acks_come_out_however_the_bytes_are_cut(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..30),
+            cuts in prop::collection::vec(1usize..30, 1..50),
+        ) {
+            let stream: Vec<u8> = messages.iter().flat_map(|m| message(m)).collect();
+            let expected: Vec<u64> = messages.iter().filter_map(|m| ack_vlsn(m)).collect();
+            let mut rest = stream.as_slice();
+            let mut pieces = Vec::new();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = behind;
+            }
+            prop_assert_eq!(read(&pieces).unwrap(), expected.clone());
+            prop_assert_eq!(read(&[&stream]).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_an_error_before_anything_else_is_read() {
+        let prefix = (MESSAGE_LEN_MAX as u32 + 1).to_le_bytes();
+        let expected = Error::MessageTooLong {
+            len: MESSAGE_LEN_MAX as u64 + 1,
+            max: MESSAGE_LEN_MAX as u64,
+        };
+        assert_eq!(read(&[&prefix[..3], &prefix[3..]]).unwrap_err(), expected);
+        assert!(read(&[&(MESSAGE_LEN_MAX as u32).to_le_bytes()]).is_ok());
+    }
+
+    #[test]
+    fn what_the_receiver_of_an_ack_refuses_ends_the_reading() {
+        let stream = [message(&[1; 8]), message(&[2; 8])].concat();
+        let mut seen = 0;
+        let result = AckReader::default().push(&stream, |_| {
+            seen += 1;
+            Err(Error::ChannelClosed)
+        });
+        assert_eq!((result, seen), (Err(Error::ChannelClosed), 1));
+    }
+}

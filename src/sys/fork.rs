@@ -1,0 +1,20 @@
+//! Noticing a fork: what the parent made, the child must not use, because the threads behind it do not exist there.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static REGISTERED: Once = Once::new();
+
+/// The number of forks between the first process that used this library and this one.
+pub fn generation() -> u32 {
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler only adds to an atomic, which is safe in a forked child; the library is never unloaded.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+    GENERATION.load(Ordering::Relaxed)
+}
+
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}

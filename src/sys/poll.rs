@@ -1,0 +1,107 @@
+//! Sleeping until one of several descriptors is ready.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+/// What to wait for on a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Interest {
+    /// Until something can be read.
+    pub read: bool,
+    /// Until something can be written.
+    pub write: bool,
+}
+
+/// The descriptors of one sleep. Kept and refilled, so that sleeping allocates nothing.
+#[derive(Debug, Default)]
+pub struct PollSet {
+    entries: Vec<libc::pollfd>,
+}
+
+impl PollSet {
+    /// Forgets all descriptors.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Adds a descriptor; the number returned asks for its readiness after the sleep.
+    pub fn add(&mut self, fd: RawFd, interest: Interest) -> usize {
+        let mut events = 0;
+        if interest.read {
+            events |= libc::POLLIN;
+        }
+        if interest.write {
+            events |= libc::POLLOUT;
+        }
+        self.entries.push(libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        });
+        self.entries.len() - 1
+    }
+
+    /// Sleeps until a descriptor is ready or `deadline` has come; says whether one is ready. A signal ends the
+    /// sleep early, as if the deadline had come.
+    pub fn sleep_until(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+        let timeout_ms = deadline.map_or(-1, |deadline| {
+            millis_ceil(deadline.saturating_duration_since(Instant::now()))
+        });
+        #[expect(clippy::cast_possible_truncation, reason = "a handful of descriptors")]
+        let count = self.entries.len() as libc::nfds_t;
+        // SAFETY: the pointer and the count describe the vector, which lives and is not otherwise used meanwhile.
+        let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, timeout_ms) };
+        if ready >= 0 {
+            return Ok(ready > 0);
+        }
+        let error = io::Error::last_os_error();
+        for entry in &mut self.entries {
+            entry.revents = 0;
+        }
+        if error.kind() == io::ErrorKind::Interrupted {
+            Ok(false)
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Whether descriptor number `at` was found ready. An error or a hang-up counts as ready for both, so that the
+    /// call that follows finds out.
+    pub fn is_ready(&self, at: usize) -> bool {
+        self.entries.get(at).is_some_and(|entry| entry.revents != 0)
+    }
+}
+
+/// Milliseconds as poll takes them, rounded up so that a sleep is never too short and never spins.
+fn millis_ceil(duration: Duration) -> libc::c_int {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)
+}
+
+/// Sleeps until `fd` is ready or `deadline` has come; says whether it is ready.
+pub fn wait_for(fd: RawFd, interest: Interest, deadline: Option<Instant>) -> io::Result<bool> {
+    let mut set = PollSet::default();
+    set.add(fd, interest);
+    loop {
+        if set.sleep_until(deadline)? {
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_is_rounded_up_and_never_overflows() {
+        assert_eq!(millis_ceil(Duration::ZERO), 0);
+        assert_eq!(millis_ceil(Duration::from_nanos(1)), 1);
+        assert_eq!(millis_ceil(Duration::from_millis(5)), 5);
+        assert_eq!(millis_ceil(Duration::MAX), libc::c_int::MAX);
+    }
+}

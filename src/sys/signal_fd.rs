@@ -1,0 +1,86 @@
+//! A descriptor that is readable while a signal is up: an eventfd on Linux, a pipe elsewhere.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::check;
+
+/// See the module's comment.
+#[derive(Debug)]
+pub struct SignalFd {
+    read: OwnedFd,
+    /// The pipe's other end; an eventfd has only one.
+    write: Option<OwnedFd>,
+}
+
+impl SignalFd {
+    /// A signal that is down.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn new() -> io::Result<SignalFd> {
+        // SAFETY: no pointers; the result is checked before it is used as a descriptor.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the descriptor was just made and nobody else owns it.
+        Ok(SignalFd {
+            read: unsafe { OwnedFd::from_raw_fd(fd) },
+            write: None,
+        })
+    }
+
+    /// A signal that is down.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub fn new() -> io::Result<SignalFd> {
+        let mut fds = [0; 2];
+        // SAFETY: the array has room for the two descriptors that the call writes.
+        check(unsafe { libc::pipe(fds.as_mut_ptr()) })?;
+        // SAFETY: both descriptors were just made and nobody else owns them.
+        let (read, write) = unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
+        for end in [&read, &write] {
+            super::socket::set_nonblocking(end.as_fd())?;
+            super::socket::set_close_on_exec(end.as_fd())?;
+        }
+        Ok(SignalFd {
+            read,
+            write: Some(write),
+        })
+    }
+
+    /// Makes the descriptor readable. Never blocks: a full counter or pipe is readable already.
+    pub fn raise(&self) {
+        let one = 1u64.to_ne_bytes();
+        let fd = self.write.as_ref().unwrap_or(&self.read).as_raw_fd();
+        loop {
+            // SAFETY: `one` is valid for its length during the call.
+            let written = unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+            if written >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return;
+            }
+        }
+    }
+
+    /// Makes the descriptor unreadable.
+    pub fn lower(&self) {
+        let mut sink = [0u8; 512];
+        loop {
+            // SAFETY: `sink` is valid for its length during the call, and the descriptor does not block.
+            let read =
+                unsafe { libc::read(self.read.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len()) };
+            let interrupted =
+                read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
+            // An eventfd is emptied by one read; a pipe, when a read does not fill the buffer.
+            if !interrupted && read < 512 {
+                return;
+            }
+        }
+    }
+
+    /// Takes the descriptors out.
+    pub fn into_fds(self) -> (OwnedFd, Option<OwnedFd>) {
+        (self.read, self.write)
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}

@@ -1,0 +1,145 @@
+//! Noticing that something in a directory changed: inotify on Linux.
+//!
+//! A watch is armed for one event only, by a reader that is about to sleep. So a writer pays for the notification of
+//! its first write after a reader fell asleep, and for no other.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+/// A watch on one directory, for any number of sleepers.
+#[derive(Debug)]
+pub struct Watch {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    inotify: std::os::fd::OwnedFd,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    path: std::ffi::CString,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Watch {
+    /// A watch on the directory at `path`, not armed. An error where the system has none left to give.
+    pub fn new(path: &Path) -> io::Result<Watch> {
+        use std::os::fd::FromRawFd;
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: no pointers; the result is checked before it is used as a descriptor.
+        let fd =
+            super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+        // SAFETY: the descriptor was just made and nobody else owns it.
+        let watch = Watch {
+            inotify: unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) },
+            path,
+        };
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    /// Makes the next change in the directory ready the descriptor. Arming twice is the same as arming once.
+    pub fn arm(&self) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        const CHANGES: u32 = libc::IN_MODIFY
+            | libc::IN_CREATE
+            | libc::IN_DELETE
+            | libc::IN_MOVED_FROM
+            | libc::IN_MOVED_TO
+            | libc::IN_ATTRIB
+            | libc::IN_DELETE_SELF
+            | libc::IN_MOVE_SELF;
+        let mask = CHANGES | libc::IN_ONESHOT | libc::IN_ONLYDIR;
+        // SAFETY: the path is a NUL-terminated string that outlives the call.
+        super::check(unsafe {
+            libc::inotify_add_watch(self.inotify.as_raw_fd(), self.path.as_ptr(), mask)
+        })?;
+        Ok(())
+    }
+
+    /// Takes the events that have come; says whether there were any.
+    pub fn take(&self) -> bool {
+        use std::os::fd::AsRawFd;
+        let mut events = [0u8; 4096];
+        let mut any = false;
+        loop {
+            // SAFETY: the buffer is valid for its length during the call, and the descriptor does not block.
+            let read = unsafe {
+                libc::read(
+                    self.inotify.as_raw_fd(),
+                    events.as_mut_ptr().cast(),
+                    events.len(),
+                )
+            };
+            if read <= 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return any;
+            }
+            any |= read > 0;
+        }
+    }
+
+    /// What to poll for reading.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.inotify.as_fd()
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Watch {
+    /// There is none on this system.
+    pub fn new(_: &Path) -> io::Result<Watch> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Never called: there is no watch.
+    pub fn arm(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Never called: there is no watch.
+    pub fn take(&self) -> bool {
+        false
+    }
+
+    /// Never called: there is no watch.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        unreachable!("a watch cannot be made on this system")
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+    use crate::sys::poll::{Interest, wait_for};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::time::{Duration, Instant};
+
+    fn is_ready(watch: &Watch, patience: Duration) -> bool {
+        let read = Interest {
+            read: true,
+            write: false,
+        };
+        wait_for(
+            watch.fd().as_raw_fd(),
+            read,
+            Some(Instant::now() + patience),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn an_armed_watch_notices_one_change_and_then_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(dir.path().join("00000000.ndb")).unwrap();
+        let watch = Watch::new(dir.path()).unwrap();
+        watch.take();
+        watch.arm().unwrap();
+        file.write_all(b"x").unwrap();
+        assert!(is_ready(&watch, Duration::from_secs(10)));
+        assert!(watch.take());
+        file.write_all(b"y").unwrap();
+        assert!(!is_ready(&watch, Duration::ZERO), "one event disarms it");
+        watch.arm().unwrap();
+        std::fs::File::create(dir.path().join("00000001.ndb")).unwrap();
+        assert!(is_ready(&watch, Duration::from_secs(10)));
+    }
+}

@@ -1,0 +1,108 @@
+//! Puts messages together out of a byte stream, in whatever pieces the bytes arrive.
+//!
+//! A byte that arrived is never lost, whatever interrupts the receiving. Memory grows with bytes that have really
+//! come, never with a length that a peer has only announced.
+
+use crate::chunk::frame::MESSAGE_PREFIX_LEN;
+use crate::error::Result;
+
+use super::check_message_len;
+
+/// Bytes that arrived and were not taken yet.
+#[derive(Debug, Default)]
+pub struct MessageBuffer {
+    bytes: Vec<u8>,
+    /// Where the next message's length begins.
+    begin: usize,
+}
+
+impl MessageBuffer {
+    /// Adds bytes that arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.begin > 0 && self.begin >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.begin);
+            self.begin = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message, if it is complete. It stays until [`take`](Self::take). An error if its length is above
+    /// the protocol's limit.
+    pub fn peek(&self) -> Result<Option<&[u8]>> {
+        let waiting = &self.bytes[self.begin..];
+        let Some((prefix, rest)) = waiting.split_first_chunk::<MESSAGE_PREFIX_LEN>() else {
+            return Ok(None);
+        };
+        let len = u32::from_le_bytes(*prefix) as usize;
+        check_message_len(len)?;
+        Ok(rest.get(..len))
+    }
+
+    /// Drops the next message.
+    pub fn take(&mut self) {
+        if let Ok(Some(message)) = self.peek() {
+            self.begin += MESSAGE_PREFIX_LEN + message.len();
+        }
+        if self.begin == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(64 * 1024);
+            self.begin = 0;
+        }
+    }
+
+    /// All bytes that were not taken.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.begin);
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn messages_come_out_whole_however_the_bytes_are_cut(
+            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+            step in 1usize..30,
+        ) {
+            let mut stream = Vec::new();
+            for message in &messages {
+                stream.extend_from_slice(&(message.len() as u32).to_le_bytes());
+                stream.extend_from_slice(message);
+            }
+            let mut buffer = MessageBuffer::default();
+            let mut out = Vec::new();
+            for piece in stream.chunks(step) {
+                buffer.push(piece);
+                while let Some(message) = buffer.peek().unwrap() {
+                    out.push(message.to_vec());
+                    buffer.take();
+                }
+            }
+            prop_assert_eq!(out, messages);
+            prop_assert!(buffer.into_rest().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_not_taken_is_handed_on() {
+        let mut buffer = MessageBuffer::default();
+        buffer.push(&[1, 0, 0, 0, 7, 2, 0, 0, 0, 8]);
+        assert_eq!(buffer.peek().unwrap(), Some(&[7][..]));
+        buffer.take();
+        assert_eq!(buffer.peek().unwrap(), None);
+        assert_eq!(buffer.into_rest(), [2, 0, 0, 0, 8]);
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_an_error_with_nothing_allocated_for_it() {
+        let mut buffer = MessageBuffer::default();
+        buffer.push(&u32::MAX.to_le_bytes());
+        assert!(matches!(buffer.peek(), Err(Error::MessageTooLong { .. })));
+        assert!(buffer.bytes.capacity() < 100);
+    }
+}

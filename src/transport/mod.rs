@@ -1,0 +1,102 @@
+//! How bytes and messages move between this process and a replica.
+//!
+//! A [`Transport`] moves bytes, never blocks, and says when it cannot. A [`Channel`] moves whole messages for a
+//! caller who can wait. What a channel was before a runner takes it over, its transport is afterwards, with every
+//! byte that had already arrived.
+
+pub mod connect;
+pub mod message;
+pub mod socket;
+
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use crate::error::{Error, OsError, Result};
+pub use socket::SocketChannel;
+
+/// What became of an attempt to move bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transfer {
+    /// So many were moved.
+    Moved(usize),
+    /// None can be moved now.
+    Again,
+    /// The connection is closed.
+    Closed(Closing),
+    /// The connection failed.
+    Failed(OsError),
+}
+
+/// How a connection was closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// The peer has finished sending: it closed in order.
+    Finished,
+    /// The peer broke the connection off.
+    Reset,
+}
+
+/// Bytes to and from a replica. One thread at a time.
+pub trait Transport: Send {
+    /// Sends as many of the bytes as can be sent without waiting.
+    fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer;
+    /// Receives what is there.
+    fn receive(&mut self, into: &mut [u8]) -> Transfer;
+    /// What to poll for readiness.
+    fn fd(&self) -> RawFd;
+    /// Says that nothing more will be sent; receiving goes on.
+    fn finish(&mut self);
+}
+
+/// What a receive brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// A message of this length is in the buffer.
+    Message(usize),
+    /// Nothing came in time.
+    Again,
+    /// The peer closed, and every message that it had sent was received.
+    Closed,
+}
+
+/// Whole messages to and from a peer. Any thread; one may send while another receives.
+pub trait Channel: Send + Sync {
+    /// Sends a message; waits while the peer does not read, at most for the channel's write timeout.
+    fn send(&self, message: &[u8]) -> Result<()>;
+    /// Receives a message into `into`, or waits for one until `deadline`. With a buffer that is too small: an error
+    /// that says what is needed, and the message stays to be received.
+    fn receive(&self, into: &mut [u8], deadline: Option<Instant>) -> Result<Received>;
+    /// Closes the channel: calls that wait, in any thread, end.
+    fn close(&self);
+    /// Whether neither side has closed it, as far as is known.
+    fn is_open(&self) -> bool;
+    /// Gives up the channel for its transport, and for the bytes that arrived and were not received.
+    fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)>;
+}
+
+/// What an operating system's error on a connection means.
+pub(crate) fn classify(error: std::io::Error) -> Transfer {
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, WouldBlock,
+    };
+    match error.kind() {
+        WouldBlock => Transfer::Again,
+        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected => {
+            Transfer::Closed(Closing::Reset)
+        }
+        _ => Transfer::Failed(error.into()),
+    }
+}
+
+/// The longest message a channel sends or receives.
+pub(crate) fn check_message_len(len: usize) -> Result<u32> {
+    use crate::chunk::frame::MESSAGE_LEN_MAX;
+    u32::try_from(len)
+        .ok()
+        .filter(|_| len <= MESSAGE_LEN_MAX)
+        .ok_or(Error::MessageTooLong {
+            len: len as u64,
+            max: MESSAGE_LEN_MAX as u64,
+        })
+}
