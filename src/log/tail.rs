@@ -137,7 +137,13 @@ enum LastEntry {
     /// Reading began in the middle of the file, or behind a hole: no telling.
     Unknown,
     /// It begins there and has this checksum.
-    At { offset: u32, checksum: u32 },
+    At {
+        offset: u32,
+        checksum: u32,
+        /// The offset by which the next entry names it, if that is known. It is its own, but for what a backup does:
+        /// the writer then counts on from the next file's beginning while it still fills this one.
+        named: Option<u32>,
+    },
 }
 
 /// The file behind the current one.
@@ -892,24 +898,37 @@ impl Wait {
 impl OpenFile {
     #[inline]
     fn consume(&mut self, entry: &Sighted) {
+        let offset = low32(self.cursor);
+        let named = match self.last {
+            // An entry in the middle of a file that names none begins another count, from where is not known.
+            LastEntry::At { .. } if entry.header.prev_offset == 0 => None,
+            // The entry before ends where this one begins: so far apart are their names, too.
+            LastEntry::At { offset: last, .. } => {
+                Some(entry.header.prev_offset.wrapping_add(offset - last))
+            }
+            LastEntry::None => Some(offset),
+            LastEntry::Unknown => None,
+        };
         self.last = LastEntry::At {
-            offset: low32(self.cursor),
+            offset,
             checksum: entry.header.checksum,
+            named,
         };
         self.cursor += entry.header.entry_len() as u64;
     }
 }
 
 impl LastEntry {
-    /// Whether `entry` names this one as the one before it. A writer that restarted may not know: it says 0.
+    /// Whether `entry` names this one as the one before it, as far as that can be told. A writer that restarted, or
+    /// goes on behind a backup, may not know it: it says 0.
     #[inline]
     fn precedes(&self, entry: &Sighted) -> bool {
         match *self {
-            LastEntry::At { offset, .. } => {
-                entry.header.prev_offset == offset || entry.header.prev_offset == 0
-            }
+            LastEntry::At {
+                named: Some(named), ..
+            } => entry.header.prev_offset == named || entry.header.prev_offset == 0,
             LastEntry::None => entry.header.prev_offset == 0,
-            LastEntry::Unknown => true,
+            LastEntry::At { named: None, .. } | LastEntry::Unknown => true,
         }
     }
 }
@@ -980,7 +999,10 @@ fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
             look => break look,
         }
     };
-    if let LastEntry::At { offset, checksum } = current.last {
+    if let LastEntry::At {
+        offset, checksum, ..
+    } = current.last
+    {
         let mut stored = [0; 4];
         let read = current
             .file
@@ -1018,7 +1040,7 @@ fn describe(look: &Look, present: u64, last: &LastEntry) -> (WaitReason, EntryFa
         ),
         Look::Entry(entry) => {
             let expected = match last {
-                LastEntry::At { offset, .. } => *offset,
+                LastEntry::At { named, .. } => named.unwrap_or(0),
                 LastEntry::None | LastEntry::Unknown => 0,
             };
             (
