@@ -45,7 +45,6 @@ pub fn frame_prefix(
             len: payload_len as u64,
         });
     }
-    #[expect(clippy::cast_possible_truncation, reason = "at most 64 MiB")]
     let len = payload_len as u32;
     let mut prefix = [0; FRAME_PREFIX_LEN];
     prefix[0..4].copy_from_slice(&(len + FRAME_HEADER_LEN as u32).to_le_bytes());

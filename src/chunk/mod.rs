@@ -163,10 +163,6 @@ impl Chunk {
                 Piece::Packed(range) => &self.packed[range.clone()],
                 Piece::Shared(block, range) => &block.bytes()[range.clone()],
             };
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "below the length of a slice"
-            )]
             let begin = skip as usize;
             *place = IoSlice::new(&bytes[begin..]);
             count += 1;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::border::{Handle, c_string, free, give, guard, opaque, out, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
-use super::status::{NXF_OK, nxf_status};
+use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::Result;
 use crate::log::{Log, Lsn};
 
@@ -68,6 +68,30 @@ pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -
     unsafe {
         with(log, std::ptr::null_mut(), |log| {
             log.set_send_limit(Lsn(lsn));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete. NXF_AGAIN,
+/// and nothing written, while it has no replicated entry. Reads at the beginning and at the end of the log, not what
+/// is between. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_log_vlsn_range(
+    log: *const nxf_log,
+    first: *mut u64,
+    last: *mut u64,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(log, err, |log| {
+            let (place_first, place_last) = (out(first, "first")?, out(last, "last")?);
+            let Some((first, last)) = log.vlsn_range()? else {
+                return Ok(NXF_AGAIN);
+            };
+            place_first.write(first);
+            place_last.write(last);
             Ok(NXF_OK)
         })
     }

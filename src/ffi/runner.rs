@@ -240,7 +240,7 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
             runner.set_end_function(Box::new(move |name, end| {
                 let context = &context;
                 let why = end.result().err().map(nxf_error::new);
-                let how = why.as_ref().map_or(NXF_OK, |why| nxf_error_status_of(why));
+                let how = why.as_ref().map_or(NXF_OK, nxf_error_status_of);
                 let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
                 // The host gave function and context for each other; name and error live during the call.
                 function(context.pointer, name.as_ptr(), how, why);

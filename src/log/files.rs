@@ -25,6 +25,10 @@ pub struct FileIdentity {
 }
 
 /// A log file, open for reading.
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "a file has a length; whether it is 0 is of no interest"
+)]
 pub trait LogFile: Send + Sync {
     /// Reads at most `into.len()` bytes at `offset`. Fewer are returned only at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -72,10 +72,6 @@ impl Lsn {
     }
 
     /// The offset in the file, in bytes.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the low half is what is asked for"
-    )]
     pub const fn offset(self) -> u32 {
         self.0 as u32
     }
@@ -308,7 +304,8 @@ impl EntryHeader {
         })
     }
 
-    /// Length of the header in bytes.
+    /// Length of the header in bytes; never 0.
+    #[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
     #[inline]
     pub fn len(&self) -> usize {
         if self.vlsn.is_some() {

@@ -9,6 +9,7 @@ pub mod files;
 pub mod format;
 pub mod order;
 pub mod scanner;
+pub mod seek;
 pub mod shared;
 pub mod source;
 pub mod tail;

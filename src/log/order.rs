@@ -127,6 +127,13 @@ impl Order {
         }
     }
 
+    /// Notes where `vlsn` stands, if it is still to be returned and near enough.
+    pub fn note_held(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) {
+        if vlsn >= self.next {
+            self.hold(vlsn, lsn, entry_len);
+        }
+    }
+
     #[cold]
     fn hold(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) -> Placement {
         let ahead = vlsn - self.next;

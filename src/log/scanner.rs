@@ -10,6 +10,7 @@ use super::block::Block;
 use super::files::{Files, LogFile};
 use super::format::Lsn;
 use super::order::{self, Beginning, Order, Placement, WindowLimits};
+use super::seek::Seek;
 use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
 use crate::error::{Error, Result};
@@ -104,6 +105,10 @@ pub struct Scanner {
     /// `None` until it is known with which VLSN to begin.
     order: Option<Order>,
     beginning: Beginning,
+    /// Whether the place to begin is still to be found by the VLSN asked for.
+    seeks: bool,
+    /// The lowest file read so far, as long as what is missed may stand in one before it.
+    behind: Option<u32>,
     again: Option<Again>,
     /// The missing VLSN, and since when it is missing.
     missing: Option<(u64, Instant)>,
@@ -117,6 +122,12 @@ struct Failure {
     error: Error,
     /// The cut back to this position would repair it.
     repaired_at: Option<Lsn>,
+}
+
+/// The VLSN of an entry that a replica should get.
+fn vlsn_to_send(entry: &Sighted) -> Option<u64> {
+    let vlsn = entry.header.vlsn.filter(|_| !entry.header.is_invisible())?;
+    u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0)
 }
 
 /// Reads held entries again.
@@ -137,6 +148,8 @@ impl Scanner {
             options,
             order: None,
             beginning: Beginning::default(),
+            seeks: start == Lsn::NULL || start == Lsn(0),
+            behind: None,
             again: None,
             missing: None,
             failed: None,
@@ -240,7 +253,7 @@ impl Scanner {
         send_limit: Lsn,
         now: Instant,
     ) -> Result<Result<Place, Pause>> {
-        self.ask_from(from_vlsn);
+        self.ask_from(from_vlsn)?;
         loop {
             if let Some(lsn) = self.order.as_ref().and_then(Order::ready)
                 && let Some(place) = self.take_held(lsn)?
@@ -254,11 +267,11 @@ impl Scanner {
                 send_limit,
             })? {
                 Step::Found(found) => {
-                    if let Some(place) = self.place(found, now)? {
+                    if let Some(place) = self.place(found, send_limit, now)? {
                         return Ok(Ok(place));
                     }
                 }
-                Step::Wait(wait) => match self.pause(wait, now)? {
+                Step::Wait(wait) => match self.pause(wait, send_limit, now)? {
                     Some(pause) => return Ok(Err(pause)),
                     None => continue,
                 },
@@ -267,27 +280,84 @@ impl Scanner {
     }
 
     #[inline]
-    fn ask_from(&mut self, from_vlsn: u64) {
+    fn ask_from(&mut self, from_vlsn: u64) -> Result<()> {
         match &mut self.order {
-            Some(order) if from_vlsn > order.next() => order.skip_to(from_vlsn),
-            None if from_vlsn > 0 => {
-                // What was looked at to find a beginning is behind the cursor already: it counts as found.
-                let beginning = std::mem::take(&mut self.beginning);
-                self.order = Some(if beginning.is_empty() {
-                    Order::new(from_vlsn, self.options.window)
-                } else {
-                    let mut order = beginning.choose(true, self.options.window);
-                    order.skip_to(from_vlsn);
-                    order
-                });
-            }
-            _ => {}
+            Some(order) => order.skip_to(from_vlsn),
+            None if from_vlsn > 0 => self.begin_at(from_vlsn)?,
+            None => self.seeks = false,
         }
+        Ok(())
+    }
+
+    /// The first call with a VLSN.
+    #[cold]
+    fn begin_at(&mut self, from_vlsn: u64) -> Result<()> {
+        if self.seeks {
+            let Some(file) = Seek::new(&*self.files)?.file_for(from_vlsn)? else {
+                // Nothing there: everything that comes will be behind the beginning.
+                self.order = Some(Order::new(from_vlsn, self.options.window));
+                return Ok(());
+            };
+            self.tail.begin_in(file);
+            self.behind = Some(file);
+            self.seeks = false;
+        }
+        // What was looked at to find a beginning is behind the cursor already: it counts as found.
+        let beginning = std::mem::take(&mut self.beginning);
+        let mut order = if beginning.is_empty() {
+            Order::new(from_vlsn, self.options.window)
+        } else {
+            beginning.choose(true, self.options.window)
+        };
+        order.skip_to(from_vlsn);
+        self.order = Some(order);
+        Ok(())
+    }
+
+    /// Looks in the files before the one where reading began for what is missed. True: the next VLSN was found.
+    #[cold]
+    fn look_behind(&mut self, send_limit: Lsn, now: Instant) -> Result<bool> {
+        while let Some(begun_in) = self.behind {
+            let mut seek = Seek::new(&*self.files)?;
+            let Some(before) = seek.file_below(begun_in) else {
+                self.behind = None;
+                break;
+            };
+            let order = self.order.as_mut().expect("only called with an order");
+            let window = self.options.window.entries_max as u64;
+            // Nothing from `next` on can be so early as to stand before that file.
+            let is_last = seek
+                .first_vlsn(before)?
+                .is_some_and(|first| first.saturating_add(window) <= order.next());
+            self.behind = Some(before).filter(|_| !is_last);
+            let mut tail = Tail::new(
+                Arc::clone(&self.files),
+                Lsn::new(before, 0),
+                self.options.tail,
+            );
+            let expected_vlsn = Some(order.next());
+            while let Step::Found(found) = tail.step(&Ask {
+                now,
+                expected_vlsn,
+                send_limit,
+            })? {
+                if found.lsn.file() >= begun_in {
+                    break;
+                }
+                if let Some(vlsn) = vlsn_to_send(&found.entry) {
+                    order.note_held(vlsn, found.lsn, found.entry.header.entry_len() as u32);
+                }
+            }
+            if order.ready().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What to do with an entry found on disk; some: return it.
     #[inline]
-    fn place(&mut self, found: Found, now: Instant) -> Result<Option<Place>> {
+    fn place(&mut self, found: Found, send_limit: Lsn, now: Instant) -> Result<Option<Place>> {
         let Found { lsn, entry } = found;
         let Some(vlsn) = entry.header.vlsn else {
             self.counts.untagged += 1;
@@ -305,10 +375,6 @@ impl Scanner {
             ));
             return Ok(None);
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "header and at most MAX_ITEM_SIZE"
-        )]
         let entry_len = entry.header.entry_len() as u32;
         let Some(order) = &mut self.order else {
             if self
@@ -354,12 +420,10 @@ impl Scanner {
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
             Placement::Full => {
                 self.tail.put_back(lsn);
-                // What was passed may have been completed since, and hold what is missing.
-                if self.tail.look_back()? {
-                    Ok(None)
-                } else {
-                    Err(self.gap(vlsn, lsn))
+                if self.look_behind(send_limit, now)? || self.tail.look_back()? {
+                    return Ok(None);
                 }
+                Err(self.gap(vlsn, lsn))
             }
         }
     }
@@ -407,15 +471,17 @@ impl Scanner {
 
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
-    fn pause(&mut self, wait: Wait, now: Instant) -> Result<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: Instant) -> Result<Option<Pause>> {
         let idle = Pause {
             wait,
             missing_vlsn: None,
             look_again: wait.look_again,
             stalled: wait.stalled,
         };
+        // Elsewhere than at the end, what is missing may be what the reader is waiting for.
+        let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
         let Some(order) = &self.order else {
-            if !self.beginning.is_empty() && wait.reason == WaitReason::End {
+            if !self.beginning.is_empty() && (is_at_end || wait.stalled) {
                 self.begin(true);
                 return Ok(None);
             }
@@ -440,9 +506,12 @@ impl Scanner {
         } else {
             self.options.gap_patience
         };
-        // Elsewhere than at the end, what is missing may be what the reader is waiting for.
-        let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
+        let is_overdue = is_below_the_log || now >= since + settle;
+        if is_at_end && is_overdue && self.look_behind(send_limit, now)? {
+            return Ok(None);
+        }
         if is_at_end && now >= since + patience {
+            // What was passed may have been completed since, and hold what is missing.
             if self.tail.look_back()? {
                 return Ok(None);
             }

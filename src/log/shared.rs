@@ -4,12 +4,14 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
 use super::files::{Directory, Files};
 use super::format::Lsn;
-use super::scanner::{Scanner, ScannerOptions};
+use super::scanner::{Next, Scanner, ScannerOptions};
+use super::seek::Seek;
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
 use crate::sys::watch::Watch;
@@ -70,6 +72,26 @@ impl Log {
         let mut scanner = Scanner::new(Arc::clone(&self.files), start, self.scanner_options);
         scanner.set_logger(self.logger.clone());
         scanner
+    }
+
+    /// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete;
+    /// `None` while it has no replicated entry. Reads at the beginning and at the end of the log, not between.
+    pub fn vlsn_range(&self) -> Result<Option<(u64, u64)>> {
+        let now = Instant::now();
+        let limit = self.send_limit();
+        let first = match self.scanner(Lsn::NULL).next(0, limit, now)? {
+            Next::Entry(entry) => entry.vlsn,
+            Next::Nothing(_) => return Ok(None),
+        };
+        let near_end = Seek::new(&*self.files)?
+            .last_with_vlsn()?
+            .map_or(first, |(_, vlsn)| vlsn.max(first));
+        let mut scanner = self.scanner(Lsn::NULL);
+        let mut next = near_end;
+        while let Next::Entry(entry) = scanner.next(next, limit, now)? {
+            next = entry.vlsn + 1;
+        }
+        Ok(Some((first, next - 1)))
     }
 
     /// Says that the log has more. Never blocks.

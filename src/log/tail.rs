@@ -234,6 +234,12 @@ impl Tail {
         }
     }
 
+    /// Begins in file `number` instead. Only before the first step.
+    pub fn begin_in(&mut self, number: u32) {
+        debug_assert!(self.current.is_none(), "it has begun already");
+        self.start = Lsn::new(number, 0);
+    }
+
     /// The block that holds the payload of the entry found last.
     #[inline]
     pub fn block(&self) -> &Arc<Block> {
@@ -935,7 +941,6 @@ impl LastEntry {
 
 /// Offsets in a log file fit 32 bits: an LSN has no room for more.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "see above")]
 fn low32(offset: u64) -> u32 {
     offset as u32
 }

@@ -167,7 +167,9 @@ impl Reactor {
 
     /// Arms the notification of every log that was read to its end.
     fn arm(&mut self) {
-        self.is_notified = self.logs.iter().fold(true, |all, log| log.arm() && all);
+        // All of them, also behind one that cannot be armed.
+        let armed = self.logs.iter().filter(|log| log.arm()).count();
+        self.is_notified = armed == self.logs.len();
         if self.bell.fall_asleep() {
             self.watching = Watching::Armed;
         } else {

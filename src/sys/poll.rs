@@ -48,7 +48,6 @@ impl PollSet {
         let timeout_ms = deadline.map_or(-1, |deadline| {
             millis_ceil(deadline.saturating_duration_since(Instant::now()))
         });
-        #[expect(clippy::cast_possible_truncation, reason = "a handful of descriptors")]
         let count = self.entries.len() as libc::nfds_t;
         // SAFETY: the pointer and the count describe the vector, which lives and is not otherwise used meanwhile.
         let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, timeout_ms) };

@@ -20,10 +20,8 @@ impl SignalFd {
         // SAFETY: no pointers; the result is checked before it is used as a descriptor.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
-        Ok(SignalFd {
-            read: unsafe { OwnedFd::from_raw_fd(fd) },
-            write: None,
-        })
+        let read = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(SignalFd { read, write: None })
     }
 
     /// A signal that is down.

@@ -27,10 +27,8 @@ impl Watch {
         let fd =
             super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
-        let watch = Watch {
-            inotify: unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) },
-            path,
-        };
+        let inotify = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        let watch = Watch { inotify, path };
         watch.arm()?;
         Ok(watch)
     }

@@ -1,0 +1,141 @@
+//! Finds the file to begin in for a VLSN, by bisecting the files: a log is not read to be searched.
+//!
+//! VLSNs rise from file to file, but for the disorder that concurrent commits leave: the first VLSN of a file can be
+//! some thousands away from where it belongs. So the file chosen begins well below the VLSN looked for. A choice that
+//! is still too late is no harm: the [`scanner`](super::scanner) then misses a VLSN, and looks in the files before.
+
+use std::io;
+
+use super::files::{Files, LogFile};
+use super::format::{FILE_HEADER_LEN_V3, FileHeader, ParsedFileHeader};
+use super::window::{Look, Window};
+use crate::error::{Error, Result};
+
+/// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000.
+const DISORDER_USUAL: u64 = 16 * 1024;
+
+/// How much of a file is read at most to find its first VLSN.
+const FIRST_VLSN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Reads at once; small, because the first VLSN is mostly among a file's first entries.
+const PROBE_BYTES: usize = 64 * 1024;
+
+/// Looks into files for their first VLSNs.
+pub struct Seek<'a> {
+    files: &'a dyn Files,
+    numbers: Vec<u32>,
+    probe: Window,
+}
+
+impl<'a> Seek<'a> {
+    /// A search in the files that are there now.
+    pub fn new(files: &'a dyn Files) -> Result<Seek<'a>> {
+        let numbers = files.list().map_err(|error| Error::LogDirectory {
+            path: files
+                .path()
+                .map(std::path::Path::to_path_buf)
+                .unwrap_or_default(),
+            os: error.into(),
+        })?;
+        Ok(Seek {
+            files,
+            numbers,
+            probe: Window::new(PROBE_BYTES),
+        })
+    }
+
+    /// The file to begin in for `vlsn`: the highest that begins well below it, or the lowest there is. `None` in an
+    /// empty directory.
+    pub fn file_for(&mut self, vlsn: u64) -> Result<Option<u32>> {
+        // All files below `low` begin low enough, as far as is known; none from `high` on does.
+        let (mut low, mut high) = (0, self.numbers.len());
+        let mut best = 0;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // Files without a VLSN say nothing: the nearest below that has one speaks for them.
+            match self.first_vlsn_at_or_below(middle, low)? {
+                Some((at, first)) if first.saturating_add(DISORDER_USUAL) <= vlsn => {
+                    best = at;
+                    low = middle + 1;
+                }
+                Some((at, _)) => high = at,
+                None => low = middle + 1,
+            }
+        }
+        Ok(self.numbers.get(best).copied())
+    }
+
+    /// The highest file below `number`.
+    pub fn file_below(&self, number: u32) -> Option<u32> {
+        self.numbers
+            .iter()
+            .rev()
+            .copied()
+            .find(|&other| other < number)
+    }
+
+    /// The highest file that is known to have a VLSN, and its first.
+    pub fn last_with_vlsn(&mut self) -> Result<Option<(u32, u64)>> {
+        let Some(last) = self.numbers.len().checked_sub(1) else {
+            return Ok(None);
+        };
+        let found = self.first_vlsn_at_or_below(last, 0)?;
+        Ok(found.map(|(at, first)| (self.numbers[at], first)))
+    }
+
+    /// The highest file from `at` down to `low` that has a VLSN, by its index, and the first it has.
+    fn first_vlsn_at_or_below(&mut self, at: usize, low: usize) -> Result<Option<(usize, u64)>> {
+        for index in (low..=at).rev() {
+            if let Some(first) = self.first_vlsn(self.numbers[index])? {
+                return Ok(Some((index, first)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told. What is wrong
+    /// with a file is for the one to say who reads it.
+    pub fn first_vlsn(&mut self, number: u32) -> Result<Option<u64>> {
+        let read = |error: io::Error| Error::LogRead {
+            file: number,
+            offset: 0,
+            os: error.into(),
+        };
+        let file = match self.files.open(number) {
+            Ok(file) => file,
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(read(error)),
+        };
+        let mut bytes = [0; FILE_HEADER_LEN_V3];
+        let len = file.read_at(&mut bytes, 0).map_err(read)?;
+        let ParsedFileHeader::Header(header) = FileHeader::parse(&bytes[..len], number) else {
+            return Ok(None);
+        };
+        first_vlsn_from(&mut self.probe, &*file, u64::from(header.first_entry())).map_err(read)
+    }
+}
+
+fn first_vlsn_from(
+    probe: &mut Window,
+    file: &dyn LogFile,
+    first_entry: u64,
+) -> io::Result<Option<u64>> {
+    let mut offset = first_entry;
+    probe.forget();
+    while offset < first_entry + FIRST_VLSN_BYTES_MAX {
+        let mut look = probe.look(offset);
+        for _ in 0..2 {
+            let Look::Short { needed } = look else { break };
+            probe.read(file, offset, needed)?;
+            look = probe.look(offset);
+        }
+        let Look::Entry(entry) = look else {
+            return Ok(None);
+        };
+        match entry.header.vlsn.and_then(|vlsn| u64::try_from(vlsn).ok()) {
+            Some(vlsn) if vlsn > 0 && !entry.header.is_invisible() => return Ok(Some(vlsn)),
+            _ => offset += entry.header.entry_len() as u64,
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,512 @@
+//! Damage in the log: each kind is waited for, then named, and nothing at or behind it is returned.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use common::{LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
+use noxu_feeder::error::{EntryFault, Error};
+use noxu_feeder::log::Lsn;
+use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE};
+use noxu_feeder::log::tail::WaitReason;
+
+/// Reads all there is, then lets the settle time pass; the VLSNs and the error.
+fn read_to_the_error(reader: &mut Reader) -> (Vec<u64>, Error) {
+    let mut vlsns = reader
+        .read(1)
+        .unwrap_or_else(|error| panic!("too soon: {error}"));
+    let error = loop {
+        match reader.wait(SETTLE) {
+            Ok(more) => vlsns.extend(more),
+            Err(error) => break error,
+        }
+        assert!(vlsns.len() < 1000);
+    };
+    let again = reader.next(0).unwrap_err();
+    assert_eq!(again, error, "it stays");
+    (vlsns, error)
+}
+
+/// Three entries, of which the middle one can be damaged; sealed: a file with more behind.
+fn three_entries(sealed: bool) -> (LogDir, Vec<Lsn>) {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let mut at = log.append_all(1..=3);
+    at.push(log.end());
+    if sealed {
+        log.begin_file(1);
+        log.append_all(4..=6);
+    }
+    (log, at)
+}
+
+/// Every single bit of an entry, header and payload. All but the invisible bit, which does not count.
+#[test]
+fn a_flipped_bit_anywhere_in_an_entry_is_found_and_nothing_behind_it_is_sent() {
+    for sealed in [false, true] {
+        let (log, at) = three_entries(sealed);
+        let good = log.bytes(0);
+        for byte in at[1].offset()..at[2].offset() {
+            for bit in 0..8 {
+                let mask = 1 << bit;
+                let place = byte as usize;
+                let is_invisible_bit = byte == at[1].offset() + 5 && mask == 0x10;
+                if is_invisible_bit || (!byte.is_multiple_of(3) && bit % 3 != 0) {
+                    continue;
+                }
+                log.write_at(Lsn::new(0, byte), &[good[place] ^ mask]);
+                let mut reader = log.reader();
+                let case = format!("sealed {sealed}, byte {}, bit {bit}", byte - at[1].offset());
+                assert_eq!(reader.read(1).unwrap(), [1], "{case}");
+                assert_eq!(reader.wait(SETTLE - SETTLE / 4).unwrap(), [0; 0], "{case}");
+                let result = reader.wait(2 * SETTLE);
+                match &result {
+                    Err(Error::LogDamaged {
+                        at: place,
+                        expected_vlsn,
+                        ..
+                    }) => {
+                        assert_eq!((*place, *expected_vlsn), (at[1], Some(2)), "{case}");
+                    }
+                    // A type of 0 is a hole, a larger size a torn end: in the live file that is a stall.
+                    Ok(none) if !sealed => {
+                        assert!(
+                            none.is_empty() && reader.pause().stalled,
+                            "{case}: {none:?}"
+                        );
+                    }
+                    other => panic!("{case}: {other:?}"),
+                }
+                log.write_at(Lsn::new(0, byte), &good[place..=place]);
+            }
+        }
+        let whole = log.reader().read(1).unwrap();
+        assert_eq!(
+            whole.len(),
+            if sealed { 6 } else { 3 },
+            "the log is as it was"
+        );
+    }
+}
+
+#[test]
+fn a_failing_checksum_names_file_offset_vlsn_and_both_checksums() {
+    let (log, at) = three_entries(true);
+    let payload = at[1].offset() + 22;
+    let byte = log.bytes(0)[payload as usize];
+    log.write_at(Lsn::new(0, payload), &[byte ^ 1]);
+    let (vlsns, error) = read_to_the_error(&mut log.reader());
+    assert_eq!(vlsns, [1]);
+    let stored = u32::from_le_bytes(
+        log.bytes(0)[at[1].offset() as usize..][..4]
+            .try_into()
+            .unwrap(),
+    );
+    let Error::LogDamaged {
+        fault: EntryFault::Checksum {
+            stored: in_error,
+            computed,
+        },
+        vlsn,
+        ..
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((in_error, vlsn), (stored, Some(2)));
+    assert_ne!(computed, stored);
+    assert_eq!(
+        (error.file(), error.offset(), error.vlsn()),
+        (Some(0), Some(u64::from(at[1].offset())), Some(2))
+    );
+}
+
+#[test]
+fn a_size_that_no_entry_has_allocates_nothing_and_is_named() {
+    for size in [MAX_ITEM_SIZE + 1, 0x8000_0000, u32::MAX] {
+        let (log, at) = three_entries(true);
+        log.write_at(Lsn::new(0, at[1].offset() + 10), &size.to_le_bytes());
+        let (vlsns, error) = read_to_the_error(&mut log.reader());
+        assert_eq!(vlsns, [1]);
+        assert!(
+            matches!(error, Error::LogDamaged { fault: EntryFault::Oversize(found), .. } if found == size),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_entry_that_runs_past_its_file_is_a_stall_in_the_live_file_and_an_error_in_a_sealed_one() {
+    for sealed in [false, true] {
+        let (mut log, at) = three_entries(sealed);
+        let len = at[3].offset() - 1;
+        log.truncate(0, u64::from(len));
+        let mut reader = log.reader();
+        if sealed {
+            let (vlsns, error) = read_to_the_error(&mut reader);
+            assert_eq!(vlsns, [1, 2]);
+            let present = u64::from(len - at[2].offset());
+            let torn = EntryFault::Torn {
+                needed: present + 1,
+                present,
+            };
+            assert!(
+                matches!(&error, Error::LogDamaged { at: place, fault, .. }
+                if *place == at[2] && *fault == torn),
+                "{error}"
+            );
+        } else {
+            assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2]);
+            let pause = reader.pause();
+            assert_eq!(
+                (pause.wait.reason, pause.wait.at, pause.stalled),
+                (WaitReason::Torn, at[2], true)
+            );
+            // The writer's recovery cuts the torn end and goes on.
+            log.truncate(0, u64::from(at[2].offset()));
+            assert_eq!(reader.pause().wait.reason, WaitReason::End);
+        }
+    }
+}
+
+#[test]
+fn a_cut_back_to_the_cursor_clears_what_the_torn_bytes_caused() {
+    let (mut log, at) = three_entries(false);
+    log.write_at(Lsn::new(0, at[2].offset() + 22), b"XX");
+    let mut reader = log.reader();
+    let (vlsns, error) = read_to_the_error(&mut reader);
+    assert_eq!(vlsns, [1, 2]);
+    assert!(matches!(error, Error::LogDamaged { .. }), "{error}");
+    log.truncate(0, u64::from(at[2].offset()));
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    let mut rewritten = Vec::new();
+    noxu_feeder::log::format::encode_entry(
+        &mut rewritten,
+        RECORD,
+        0,
+        at[1].offset(),
+        Some(3),
+        &LogDir::payload(3),
+    );
+    log.write_at(at[2], &rewritten);
+    assert_eq!(reader.read(0).unwrap(), [3]);
+}
+
+#[test]
+fn zeros_in_a_file_are_waited_for_and_never_taken_for_an_end() {
+    let mut log = LogDir::with(1..=3);
+    let (hole, bytes) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    let (behind, more) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    log.write_at(behind, &more);
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2, 3]);
+    let pause = reader.pause();
+    assert_eq!(
+        (pause.wait.reason, pause.wait.at, pause.stalled),
+        (WaitReason::Hole, hole, true)
+    );
+    log.write_at(hole, &bytes);
+    assert_eq!(reader.read(0).unwrap(), [4, 5]);
+}
+
+#[test]
+fn a_hole_is_crossed_when_what_is_behind_it_proves_that_nothing_is_missing() {
+    let mut log = LogDir::with(1..=3);
+    let (_, hole) = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
+    let (behind, more) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    log.write_at(behind, &more);
+    log.write_at(log.end(), &[]);
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3]);
+    assert!(
+        reader.pause().stalled,
+        "5 is behind it, and 4 could be in it"
+    );
+    log.append(4);
+    assert_eq!(reader.wait(SETTLE).unwrap(), [4, 5]);
+    assert_eq!(reader.scanner.tail().holes_crossed(), 1);
+    drop(hole);
+}
+
+#[test]
+fn a_hole_that_fills_after_it_was_crossed_is_looked_at_again_before_a_gap_is_declared() {
+    let mut log = LogDir::with(1..=3);
+    let (hole, in_it) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    let (behind, four) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    let (_, six) = log.next_entry(RECORD, 0, Some(6), &LogDir::payload(6));
+    log.write_at(behind, &[four, six].concat());
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
+    assert_eq!(reader.pause().missing_vlsn, Some(5));
+    log.write_at(hole, &in_it);
+    assert_eq!(reader.wait(PATIENCE).unwrap(), [5, 6]);
+}
+
+#[test]
+fn a_hole_in_a_sealed_file_without_proof_is_an_error() {
+    let (log, at) = three_entries(true);
+    log.write_at(at[1], &vec![0; (at[2].offset() - at[1].offset()) as usize]);
+    let (vlsns, error) = read_to_the_error(&mut log.reader());
+    assert_eq!(vlsns, [1]);
+    assert!(
+        matches!(&error, Error::LogDamaged { at: place, fault: EntryFault::Hole, .. } if *place == at[1])
+    );
+}
+
+#[test]
+fn a_file_that_lacks_the_entry_that_the_next_one_names_is_waited_for_then_an_error() {
+    let mut log = LogDir::with(1..=3);
+    let (missing, bytes) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.begin_file(1);
+    log.append_all(5..=6);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::LastEntryMissing);
+    let (_, error) = read_to_the_error(&mut log.reader());
+    let named = EntryFault::EndsEarly(missing.offset());
+    assert!(
+        matches!(&error, Error::LogDamaged { fault, .. } if *fault == named),
+        "{error}"
+    );
+    log.write_at(missing, &bytes);
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6], "it came late");
+}
+
+#[test]
+fn a_lower_file_that_is_completed_after_the_next_has_entries_is_read_to_its_end() {
+    let mut log = LogDir::with(1..=3);
+    let lower = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.begin_file(1);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    log.append_all(5..=6);
+    log.write_at(lower.0, &lower.1);
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+}
+
+// --- files --------------------------------------------------------------------------------------------------
+
+#[test]
+fn each_fault_of_a_file_header_is_named() {
+    let good = FileHeader {
+        version: 3,
+        file_number: 1,
+        last_entry_in_previous: 0,
+    }
+    .encode();
+    let change = |at: usize, to: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = to;
+        bytes
+    };
+    let v2 = FileHeader {
+        version: 2,
+        file_number: 1,
+        last_entry_in_previous: 0,
+    }
+    .encode();
+    let mut v2_order = v2.clone();
+    v2_order[12] = 1;
+    let mut v2_number = v2.clone();
+    v2_number[27] = 9;
+    type Expected = fn(&HeaderFault) -> bool;
+    let cases: [(Vec<u8>, Expected); 8] = [
+        (change(11, 4), |fault| *fault == HeaderFault::Version(4)),
+        (change(11, 1), |fault| *fault == HeaderFault::Version(1)),
+        (change(0, b'X'), |fault| *fault == HeaderFault::Magic),
+        (change(20, 1), |fault| {
+            matches!(fault, HeaderFault::Checksum { .. })
+        }),
+        (v2_order, |fault| *fault == HeaderFault::ByteOrder(1)),
+        (v2_number, |fault| *fault == HeaderFault::FileNumber(9)),
+        (b"garbage".repeat(100), |fault| *fault == HeaderFault::Magic),
+        (Vec::new(), |fault| *fault == HeaderFault::Short(0)),
+    ];
+    for (case, (header, expected)) in cases.into_iter().enumerate() {
+        // Sealed: a good file is behind it.
+        let mut log = LogDir::with(1..=3);
+        log.begin_file(1);
+        log.append_all(4..=6);
+        log.begin_file(2);
+        log.append_all(7..=9);
+        let behind = log.bytes(1)[36..].to_vec();
+        let is_short = header.len() < 32;
+        write_file(
+            &log.file_path(1),
+            &if is_short {
+                header
+            } else {
+                [header, behind].concat()
+            },
+        );
+        let mut reader = log.reader();
+        assert_eq!(reader.read(1).unwrap_or_default().len() % 3, 0);
+        let error = reader.wait(2 * SETTLE).unwrap_err();
+        let Error::LogFileHeader { file: 1, fault } = &error else {
+            panic!("case {case}: {error}")
+        };
+        assert!(expected(fault), "case {case}: {error}");
+        assert_eq!(reader.scanner.counts().returned, 3, "case {case}");
+    }
+}
+
+#[test]
+fn a_newest_file_shorter_than_its_header_is_being_born() {
+    let header = FileHeader {
+        version: 3,
+        file_number: 1,
+        last_entry_in_previous: 0,
+    }
+    .encode();
+    for len in [0, 1, 31, 32, 35] {
+        let mut log = LogDir::with(1..=3);
+        write_file(&log.file_path(1), &header[..len]);
+        let mut reader = log.reader();
+        assert_eq!(
+            reader.wait_from(1, 10 * PATIENCE).unwrap(),
+            [1, 2, 3],
+            "{len} bytes"
+        );
+        assert!(!reader.pause().stalled);
+        log.begin_file(1);
+        log.append_all(4..=5);
+        assert_eq!(reader.read(0).unwrap(), [4, 5], "{len} bytes");
+        // The same where reading begins.
+        let mut log = LogDir::empty();
+        write_file(
+            &log.file_path(0),
+            &FileHeader {
+                version: 3,
+                file_number: 0,
+                last_entry_in_previous: 0,
+            }
+            .encode()[..len],
+        );
+        let mut reader = log.reader();
+        assert_eq!(reader.wait(10 * PATIENCE).unwrap(), [0; 0]);
+        log.begin_file(0);
+        log.append(1);
+        assert_eq!(reader.read(1).unwrap(), [1]);
+    }
+}
+
+#[test]
+fn files_deleted_behind_the_cursor_are_not_missed() {
+    let mut log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.begin_file(1);
+    log.append_all(4..=6);
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+    log.delete(0);
+    log.append_all(7..=9);
+    assert_eq!(reader.read(0).unwrap(), [7, 8, 9]);
+}
+
+#[test]
+fn a_file_deleted_at_the_cursor_is_read_to_its_end() {
+    let mut log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    assert!(matches!(reader.next(1), Ok(common::Got::Entry(1, ..))));
+    log.begin_file(1);
+    log.append_all(4..=6);
+    log.delete(0);
+    assert_eq!(reader.read(0).unwrap(), [2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn the_newest_file_deleted_at_the_cursor_is_an_error_once_something_was_read_from_it() {
+    let log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.delete(0);
+    let error = reader.read(0).unwrap_err();
+    assert_eq!(
+        error,
+        Error::LogFileGone {
+            file: 0,
+            expected_vlsn: Some(4),
+            found_vlsn: None
+        }
+    );
+}
+
+#[test]
+fn a_file_that_vanishes_unread_and_is_born_again_is_read() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    let mut reader = log.reader_from(Lsn::new(1, 0));
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    log.delete(1);
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    log.begin_file(1);
+    log.append_all(4..=6);
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+}
+
+#[test]
+fn a_log_cut_below_what_was_read_is_an_error() {
+    let (mut log, at) = three_entries(false);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.truncate(0, u64::from(at[2].offset()));
+    let error = reader.read(0).unwrap_err();
+    let (len, read) = (u64::from(at[2].offset()), u64::from(at[3].offset()));
+    assert_eq!(error, Error::LogTruncated { file: 0, len, read });
+}
+
+#[test]
+fn a_log_cut_and_written_anew_below_what_was_read_is_an_error() {
+    let (mut log, at) = three_entries(false);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.truncate(0, u64::from(at[2].offset()));
+    for _ in 0..5 {
+        log.append_entry(RECORD, 0, Some(3), b"another history, and longer");
+    }
+    assert_eq!(
+        reader.read(0).unwrap_err(),
+        Error::LogRewritten { at: at[2] }
+    );
+}
+
+#[test]
+fn a_directory_or_file_that_cannot_be_read_is_an_error_of_the_system() {
+    // Root reads everything: then only the directory's removal can be tested.
+    let log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    fs::set_permissions(log.file_path(0), fs::Permissions::from_mode(0)).unwrap();
+    let is_root = fs::read(log.file_path(0)).is_ok();
+    if !is_root {
+        let error = reader.read(1).unwrap_err();
+        assert_eq!((error.file(), error.errno()), (Some(0), Some(libc::EACCES)));
+    }
+    fs::set_permissions(log.file_path(0), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    fs::remove_dir_all(log.path()).unwrap();
+    let error = reader.read(0).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::ENOENT));
+    assert!(
+        error.to_string().contains(log.path().to_str().unwrap()),
+        "{error}"
+    );
+    fs::create_dir(log.path()).unwrap();
+}
+
+#[test]
+fn the_largest_entry_is_read_and_the_largest_that_a_frame_carries_is_the_streams_concern() {
+    let mut log = LogDir::with([1]);
+    let payload = vec![5; MAX_ITEM_SIZE as usize];
+    log.append_entry(RECORD, 0, Some(2), &payload);
+    log.append(3);
+    let mut reader = log.reader();
+    assert!(matches!(reader.next(1), Ok(common::Got::Entry(1, ..))));
+    match reader.next(0).unwrap() {
+        common::Got::Entry(2, RECORD, found) => assert!(found == payload),
+        got => panic!("{:?}", std::mem::discriminant(&got)),
+    }
+    assert_eq!(reader.read(0).unwrap(), [3]);
+}

@@ -1,0 +1,508 @@
+//! Reading a log: order, files, following, gaps, repeats, rollbacks, the send limit, seeking.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{CountingDisk, Got, LogDir, PATIENCE, RECORD, Reader, SETTLE, options, write_file};
+use noxu_feeder::error::Error;
+use noxu_feeder::log::Lsn;
+use noxu_feeder::log::files::Directory;
+use noxu_feeder::log::format::FLAG_INVISIBLE;
+use noxu_feeder::log::tail::WaitReason;
+
+fn range(vlsns: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    vlsns.collect()
+}
+
+#[test]
+fn entries_come_in_vlsn_order_and_those_without_a_vlsn_are_passed_over() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    for vlsn in 1..=50 {
+        log.append(vlsn);
+        log.append_untagged(&vec![7; usize::try_from(vlsn).unwrap() * 100]);
+    }
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), range(1..=50));
+    let counts = reader.scanner.counts();
+    assert_eq!((counts.returned, counts.untagged), (50, 50));
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+}
+
+#[test]
+fn an_empty_directory_is_followed_from_the_file_that_will_be_its_first() {
+    let mut log = LogDir::empty();
+    let mut reader = log.reader();
+    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    log.begin_file(0);
+    log.append_all(1..=3);
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn anything_else_in_the_directory_is_no_log_file() {
+    let log = LogDir::with(1..=3);
+    for name in ["noxu.lck", "vlsn.idx", "00000001.tmp", "1.ndb"] {
+        write_file(&log.path().join(name), b"something else");
+    }
+    std::fs::rename(log.file_path(0), log.path().join("00000000.ndb")).unwrap();
+    assert_eq!(log.reader().read(1).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn both_file_header_versions_are_read_in_one_directory() {
+    let mut log = LogDir::empty();
+    log.begin_file_of(2, 0);
+    log.append_all(1..=3);
+    log.begin_file_of(3, 1);
+    log.append_all(4..=6);
+    log.begin_file_of(2, 2);
+    log.append_all(7..=9);
+    assert_eq!(log.reader().read(1).unwrap(), range(1..=9));
+}
+
+#[test]
+fn a_start_lsn_is_where_reading_begins() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let at = log.append_all(1..=5);
+    log.begin_file(1);
+    log.append_all(6..=8);
+    assert_eq!(log.reader_from(at[2]).read(0).unwrap(), range(3..=8));
+    assert_eq!(log.reader_from(at[2]).read(4).unwrap(), range(4..=8));
+    assert_eq!(
+        log.reader_from(Lsn::new(1, 0)).read(6).unwrap(),
+        range(6..=8)
+    );
+    assert_eq!(log.reader_from(Lsn(0)).read(1).unwrap(), range(1..=8));
+    assert_eq!(log.reader_from(Lsn::NULL).read(1).unwrap(), range(1..=8));
+}
+
+#[test]
+fn a_start_lsn_in_a_file_to_come_is_legal_and_yields_nothing_until_it_comes() {
+    let mut log = LogDir::with(1..=3);
+    let mut reader = log.reader_from(Lsn::new(2, 36));
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    log.begin_file(1);
+    log.append_all(4..=6);
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    log.begin_file(2);
+    log.append_all(7..=9);
+    assert_eq!(reader.wait(SETTLE).unwrap(), range(7..=9));
+}
+
+#[test]
+fn being_asked_twice_never_yields_an_entry_twice() {
+    let log = LogDir::with(1..=9);
+    let mut reader = log.reader();
+    let vlsn = |got| match got {
+        Got::Entry(vlsn, ..) => vlsn,
+        Got::Nothing(pause) => panic!("{pause:?}"),
+    };
+    assert_eq!(vlsn(reader.next(3).unwrap()), 3);
+    assert_eq!(vlsn(reader.next(3).unwrap()), 4);
+    assert_eq!(vlsn(reader.next(1).unwrap()), 5);
+    assert_eq!(
+        vlsn(reader.next(8).unwrap()),
+        8,
+        "what is skipped was not asked for"
+    );
+    assert_eq!(vlsn(reader.next(6).unwrap()), 9);
+    assert!(matches!(reader.next(6).unwrap(), Got::Nothing(_)));
+}
+
+#[test]
+fn a_growing_log_is_followed_from_file_to_file() {
+    let mut log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    let mut next = 4;
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    for number in 1..12 {
+        for _ in 0..5 {
+            log.append(next);
+            assert_eq!(reader.read(0).unwrap(), [u64::try_from(next).unwrap()]);
+            next += 1;
+        }
+        log.begin_file(number);
+        assert_eq!(reader.read(0).unwrap(), [0; 0], "a file with a header only");
+    }
+}
+
+#[test]
+fn file_numbers_may_have_holes_where_nothing_replicated_was_deleted() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(5);
+    log.append_all(4..=6);
+    log.begin_file(0x2a);
+    log.append_all(7..=9);
+    assert_eq!(log.reader().read(1).unwrap(), range(1..=9));
+}
+
+// --- what is missing ----------------------------------------------------------------------------------------
+
+#[test]
+fn asked_from_10_a_log_that_begins_at_50_is_a_gap() {
+    let log = LogDir::with(50..=60);
+    let mut reader = log.reader();
+    let error = reader.wait_from(10, SETTLE).unwrap_err();
+    assert_eq!(
+        error,
+        Error::LogGap {
+            expected: 10,
+            found: 50,
+            at: Lsn::new(0, 36)
+        }
+    );
+    assert_eq!(reader.next(10).unwrap_err(), error, "it stays");
+    assert_eq!(
+        log.reader().read(0).unwrap(),
+        range(50..=60),
+        "0 asks for the lowest there is"
+    );
+}
+
+#[test]
+fn a_deleted_file_ahead_is_named_and_nothing_behind_it_is_returned() {
+    let mut log = LogDir::with(1..=15);
+    log.begin_file(1);
+    log.append_all(16..=18);
+    log.begin_file(2);
+    log.append_all(19..=30);
+    log.delete(1);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), range(1..=15));
+    let error = reader.wait(SETTLE).unwrap_err();
+    assert_eq!(
+        error,
+        Error::LogFileGone {
+            file: 1,
+            expected_vlsn: Some(16),
+            found_vlsn: Some(19)
+        }
+    );
+    assert!(error.needs_restore());
+}
+
+#[test]
+fn a_vlsn_missing_at_the_live_end_is_waited_for_and_seen_to_be() {
+    let mut log = LogDir::with([1, 2, 4, 5]);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2]);
+    let pause = reader.pause();
+    assert_eq!((pause.missing_vlsn, pause.stalled), (Some(3), false));
+    reader.now += SETTLE;
+    assert!(reader.pause().stalled);
+    log.append_all([6, 3]);
+    assert_eq!(reader.read(0).unwrap(), range(3..=6));
+    assert_eq!(reader.pause().missing_vlsn, None);
+}
+
+#[test]
+fn patience_with_a_missing_vlsn_ends() {
+    let log = LogDir::with([1, 2, 4, 5]);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2]);
+    let error = reader.wait(PATIENCE + SETTLE).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::LogGap {
+                expected: 3,
+                found: 4,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_vlsn_100_000_entries_late_is_delivered_in_its_place() {
+    let late = 100_000;
+    let log = LogDir::with((2..=late).chain([1]).chain(late + 1..=late + 10));
+    let mut reader = log.reader();
+    assert_eq!(
+        reader.read(1).unwrap(),
+        range(1..=u64::try_from(late).unwrap() + 10)
+    );
+    assert_eq!(reader.scanner.held(), 0);
+}
+
+#[test]
+fn a_full_window_is_a_gap() {
+    let log = LogDir::with([1, 2].into_iter().chain(4..=200));
+    let mut small = options();
+    small.window.entries_max = 100;
+    let mut reader = Reader::over(
+        Arc::new(Directory::open(log.path()).unwrap()),
+        Lsn::NULL,
+        small,
+    );
+    let error = reader.read(1).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::LogGap {
+                expected: 3,
+                found: 103,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(reader.scanner.counts().returned, 2);
+}
+
+#[test]
+fn a_log_that_begins_in_disorder_is_read_from_its_lowest_vlsn_without_a_hole() {
+    let log = LogDir::with([47, 52, 50, 51, 53, 54]);
+    assert_eq!(log.reader().read(0).unwrap(), range(50..=54));
+    let log = LogDir::with([3, 1, 2, 4]);
+    assert_eq!(log.reader().read(0).unwrap(), range(1..=4));
+}
+
+// --- rollbacks and repeats ----------------------------------------------------------------------------------
+
+#[test]
+fn invisible_entries_are_never_sent_and_what_replaced_them_is() {
+    let mut log = LogDir::with(1..=3);
+    log.append_entry(RECORD, FLAG_INVISIBLE, Some(4), b"rolled back");
+    log.append_entry(RECORD, FLAG_INVISIBLE, Some(5), b"rolled back");
+    log.append_all(4..=6);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), range(1..=6));
+    assert_eq!(reader.scanner.counts().invisible, 2);
+}
+
+#[test]
+fn an_entry_rolled_back_while_it_was_held_back_is_not_sent() {
+    let mut log = LogDir::with([1, 2]);
+    let (_, early) = log.next_entry(RECORD, 0, Some(4), b"to be rolled back");
+    log.write_at(
+        Lsn::new(0, log.end().offset() - u32::try_from(early.len()).unwrap()),
+        &early,
+    );
+    let at = Lsn::new(0, log.end().offset() - u32::try_from(early.len()).unwrap());
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2]);
+    log.make_invisible(at);
+    log.append_all([3, 4, 5]);
+    assert_eq!(reader.read(0).unwrap(), [3, 4, 5]);
+}
+
+#[test]
+fn a_stretch_of_history_that_the_log_holds_twice_is_sent_once() {
+    let log = LogDir::with((1..=20).chain(11..=20).chain(21..=25));
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), range(1..=25));
+    assert_eq!(reader.scanner.counts().repeats, 10);
+}
+
+#[test]
+fn new_history_below_what_was_sent_is_an_error() {
+    let mut log = LogDir::with(1..=10);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), range(1..=10));
+    let at = log.append_entry(RECORD, 0, Some(8), b"another history");
+    log.append_all(9..=12);
+    let error = reader.read(0).unwrap_err();
+    assert_eq!(error, Error::HistoryChanged { vlsn: 8, at });
+    assert_eq!(reader.next(0).unwrap_err(), error);
+}
+
+#[test]
+fn a_vlsn_field_of_zero_or_less_counts_as_none() {
+    let mut log = LogDir::with([1]);
+    log.append_entry(RECORD, 0, Some(0), b"none");
+    log.append_entry(RECORD, 0, Some(-1), b"null");
+    log.append(2);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2]);
+    assert_eq!(reader.scanner.counts().bad_vlsns, 2);
+}
+
+// --- the send limit -----------------------------------------------------------------------------------------
+
+#[test]
+fn nothing_at_or_past_the_send_limit_is_returned() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let at = log.append_all(1..=5);
+    log.begin_file(1);
+    log.append_all(6..=7);
+    let mut reader = log.reader();
+    reader.send_limit = at[3];
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    let pause = reader.pause();
+    assert_eq!(
+        (pause.wait.reason, pause.wait.at),
+        (WaitReason::SendLimit, at[3])
+    );
+    assert_eq!(
+        reader.wait(2 * PATIENCE).unwrap(),
+        [0; 0],
+        "that is no stall"
+    );
+    reader.send_limit = Lsn::new(1, 0);
+    assert_eq!(reader.read(0).unwrap(), [4, 5]);
+    reader.send_limit = Lsn::NULL;
+    assert_eq!(reader.read(0).unwrap(), [6, 7]);
+}
+
+// --- what it costs ------------------------------------------------------------------------------------------
+
+#[test]
+fn reading_lists_and_opens_per_file_and_reads_per_megabyte_not_per_entry() {
+    let mut log = LogDir::empty();
+    let mut vlsn = 0;
+    for number in 0..20 {
+        log.begin_file(number);
+        let mut bytes = Vec::new();
+        let at = log.end();
+        for _ in 0..5000 {
+            vlsn += 1;
+            bytes.extend(
+                log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
+                    .1,
+            );
+        }
+        log.write_at(at, &bytes);
+    }
+    let disk = CountingDisk::over(log.path());
+    let counts = Arc::clone(&disk.counts);
+    let mut reader = Reader::over(Arc::new(disk), Lsn::new(0, 36), options());
+    assert_eq!(reader.read(1).unwrap().len(), 100_000);
+    let (listings, opens, reads, bytes) = counts.take();
+    let (log_bytes, files) = (8_500_000, 20);
+    assert!(listings <= 2 * files, "{listings} listings");
+    assert!(opens <= 2 * files, "{opens} opens");
+    assert!(reads <= 12 * files, "{reads} reads");
+    assert!(bytes < 2 * log_bytes, "{bytes} bytes");
+}
+
+/// 40 files of 2 MiB and more: the last VLSN is found without reading more than a file or two.
+#[test]
+fn a_vlsn_is_sought_by_bisecting_files_not_by_reading_the_log() {
+    let mut log = LogDir::empty();
+    let mut vlsn = 0;
+    for number in 0..40 {
+        log.begin_file(number);
+        let mut bytes = Vec::new();
+        let at = log.end();
+        bytes.extend(log.next_entry(common::TRACE, 0, None, b"no VLSN").1);
+        // Some files have none at all.
+        for _ in 0..(if number % 7 == 3 { 0 } else { 20_000 }) {
+            vlsn += 1;
+            bytes.extend(
+                log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
+                    .1,
+            );
+        }
+        log.write_at(at, &bytes);
+    }
+    let last = u64::try_from(vlsn).unwrap();
+    let file_bytes = log.bytes(39).len() as u64;
+    for (from, most_files) in [(last, 3), (last - 3, 3), (last / 2, 23), (1, 41)] {
+        let disk = CountingDisk::over(log.path());
+        let counts = Arc::clone(&disk.counts);
+        let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, options());
+        assert_eq!(reader.read(from).unwrap(), range(from..=last));
+        let (.., bytes) = counts.take();
+        assert!(
+            bytes < most_files * file_bytes,
+            "from {from}: {bytes} bytes, a file has {file_bytes}"
+        );
+    }
+    let range = noxu_feeder::log::Log::open(log.path(), options(), None)
+        .unwrap()
+        .vlsn_range()
+        .unwrap();
+    assert_eq!(range, Some((1, last)));
+}
+
+#[test]
+fn what_stands_early_in_a_file_before_the_one_sought_is_found_there() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let mut first = Vec::new();
+    let at = log.end();
+    // Far more disorder than usual: 90 000 stands 60 000 entries early, at the end of file 0.
+    for vlsn in (1..=30_000).chain([90_000]) {
+        first.extend(
+            log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
+                .1,
+        );
+    }
+    log.write_at(at, &first);
+    log.begin_file(1);
+    let mut second = Vec::new();
+    let at = log.end();
+    for vlsn in (30_001..90_000).chain(90_001..=90_010) {
+        second.extend(
+            log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
+                .1,
+        );
+    }
+    log.write_at(at, &second);
+    for from in [90_000, 89_999, 70_000] {
+        let mut reader = log.reader();
+        let mut got = reader.read(from).unwrap();
+        got.extend(reader.wait(SETTLE).unwrap());
+        assert_eq!(got, range(from..=90_010), "from {from}");
+    }
+}
+
+#[test]
+fn a_caught_up_replica_waits_for_the_next_vlsn() {
+    let mut log = LogDir::with(1..=20);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(21).unwrap(), [0; 0]);
+    reader.now += 2 * PATIENCE;
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    log.append_all(21..=23);
+    assert_eq!(reader.read(21).unwrap(), [21, 22, 23]);
+}
+
+#[test]
+fn a_range_is_known_while_there_is_anything_in_the_log() {
+    let open = |log: &LogDir| noxu_feeder::log::Log::open(log.path(), options(), None).unwrap();
+    let mut log = LogDir::empty();
+    assert_eq!(open(&log).vlsn_range().unwrap(), None);
+    log.begin_file(0);
+    log.append_untagged(b"nothing replicated");
+    assert_eq!(open(&log).vlsn_range().unwrap(), None);
+    log.append_all([8, 7, 9, 11]);
+    assert_eq!(
+        open(&log).vlsn_range().unwrap(),
+        Some((11, 11)),
+        "10 is missing for good, as far as one can tell"
+    );
+    log.append(10);
+    assert_eq!(open(&log).vlsn_range().unwrap(), Some((7, 11)));
+}
+
+#[test]
+fn a_long_quiet_log_is_not_listed_again() {
+    let log = LogDir::with(1..=3);
+    let disk = CountingDisk::over(log.path());
+    let counts = Arc::clone(&disk.counts);
+    let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, options());
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    // The directory's time stamp becomes trustworthy only when it is a moment old: waited for, not slept through.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        counts.take();
+        reader.pause();
+        reader.pause();
+        if counts.take().0 == 0 {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "still listed at every look"
+        );
+    }
+}
