@@ -50,6 +50,7 @@ pub struct Link {
     pub acks: Acks,
     stop: AtomicBool,
     callback_longest_ns: AtomicU64,
+    sleeps: AtomicU64,
     snapshot: Mutex<Snapshot>,
 }
 
@@ -67,6 +68,7 @@ impl Link {
             acks: Acks::new(ack_queue_max),
             stop: AtomicBool::new(false),
             callback_longest_ns: AtomicU64::new(0),
+            sleeps: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
         }
     }
@@ -93,9 +95,18 @@ impl Link {
         Duration::from_nanos(self.callback_longest_ns.load(Ordering::Relaxed))
     }
 
+    /// Notes that the loop goes to sleep.
+    pub fn note_sleep(&self) {
+        self.sleeps.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The figures as of the loop's last turn.
     pub fn snapshot(&self) -> Snapshot {
-        *self.snapshot.lock()
+        let sleeps = self.sleeps.load(Ordering::Relaxed);
+        Snapshot {
+            sleeps,
+            ..*self.snapshot.lock()
+        }
     }
 
     /// Puts the figures down.

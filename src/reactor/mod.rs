@@ -53,7 +53,6 @@ pub struct Reactor {
     watching: Watching,
     is_notified: bool,
     next_look: Option<Instant>,
-    sleeps: u64,
 }
 
 impl Reactor {
@@ -70,7 +69,6 @@ impl Reactor {
             watching: Watching::Unknown,
             is_notified: false,
             next_look: None,
-            sleeps: 0,
         }
     }
 
@@ -136,7 +134,6 @@ impl Reactor {
         while let Some(session) = self.sessions.get_mut(at) {
             let turn = session.turn(now, &mut self.scratch);
             session.link().publish(link::Snapshot {
-                sleeps: self.sleeps,
                 is_notified: self.is_notified,
                 ..session.snapshot()
             });
@@ -190,7 +187,9 @@ impl Reactor {
             self.poll.add(fd, read);
         }
         let deadline = wake_at.into_iter().chain(self.next_look).min();
-        self.sleeps += 1;
+        self.sessions
+            .iter()
+            .for_each(|session| session.link().note_sleep());
         if let Err(error) = self.poll.sleep_until(deadline) {
             self.fail_all(&Error::os("wait for", "the replica and the log", error));
             return;
@@ -220,10 +219,8 @@ impl Reactor {
 /// Tells the host that a session has ended, as the last thing it hears of it.
 fn finish(session: Session, end: End) {
     let link = Arc::clone(session.link());
-    let last = link.snapshot();
     link.publish(link::Snapshot {
         pause: None,
-        sleeps: last.sleeps,
         is_notified: false,
         ..session.snapshot()
     });

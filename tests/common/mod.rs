@@ -98,7 +98,15 @@ impl LogDir {
 
     /// Appends entries with these VLSNs; returns where each stands.
     pub fn append_all(&mut self, vlsns: impl IntoIterator<Item = i64>) -> Vec<Lsn> {
-        vlsns.into_iter().map(|vlsn| self.append(vlsn)).collect()
+        let mut places = Vec::new();
+        let mut bytes = Vec::new();
+        for vlsn in vlsns {
+            let (lsn, entry) = self.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn));
+            places.push(lsn);
+            bytes.extend(entry);
+        }
+        self.append_bytes(&bytes);
+        places
     }
 
     pub fn append(&mut self, vlsn: i64) -> Lsn {
