@@ -18,20 +18,13 @@ pub struct OsError {
 
 impl std::fmt::Display for OsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.errno == 0 {
-            self.kind.fmt(f)
-        } else {
-            io::Error::from_raw_os_error(self.errno).fmt(f)
-        }
+        if self.errno == 0 { self.kind.fmt(f) } else { io::Error::from_raw_os_error(self.errno).fmt(f) }
     }
 }
 
 impl From<io::Error> for OsError {
     fn from(error: io::Error) -> OsError {
-        OsError {
-            errno: error.raw_os_error().unwrap_or(0),
-            kind: error.kind(),
-        }
+        OsError { errno: error.raw_os_error().unwrap_or(0), kind: error.kind() }
     }
 }
 
@@ -69,9 +62,7 @@ pub enum EntryFault {
         found: u32,
     },
     /// The file ends before an entry that the next file's header names.
-    #[error(
-        "the end of the file, before the entry at offset {0} that the next file names as its last"
-    )]
+    #[error("the end of the file, before the entry at offset {0} that the next file names as its last")]
     EndsEarly(u32),
 }
 
@@ -216,9 +207,7 @@ pub enum Error {
         found_vlsn: Option<u64>,
     },
     /// A VLSN that was already returned stands in the log again with another content.
-    #[error(
-        "history changed: VLSN {vlsn} at {at} differs from the entry of that VLSN returned before"
-    )]
+    #[error("history changed: VLSN {vlsn} at {at} differs from the entry of that VLSN returned before")]
     HistoryChanged {
         /// The VLSN.
         vlsn: u64,
@@ -283,8 +272,7 @@ pub enum Error {
 }
 
 fn expecting(vlsn: Option<u64>) -> String {
-    vlsn.map(|vlsn| format!(" (while looking for VLSN {vlsn})"))
-        .unwrap_or_default()
+    vlsn.map(|vlsn| format!(" (while looking for VLSN {vlsn})")).unwrap_or_default()
 }
 
 /// Statuses as C sees them. Numbers are never reused or changed, only added.
@@ -360,19 +348,12 @@ pub mod status {
 impl Error {
     /// A parameter that cannot be what it is.
     pub fn invalid(parameter: &'static str, reason: impl Into<String>) -> Error {
-        Error::InvalidArgument {
-            parameter,
-            reason: reason.into(),
-        }
+        Error::InvalidArgument { parameter, reason: reason.into() }
     }
 
     /// The operating system's last word on something.
     pub fn os(action: &'static str, what: impl Into<String>, error: io::Error) -> Error {
-        Error::Os {
-            action,
-            what: what.into(),
-            os: error.into(),
-        }
+        Error::Os { action, what: what.into(), os: error.into() }
     }
 
     /// The status that C gets.
@@ -447,11 +428,7 @@ impl Error {
     /// The VLSN concerned: the one missing, damaged, too large or acknowledged.
     pub fn vlsn(&self) -> Option<u64> {
         match self {
-            Error::LogDamaged {
-                vlsn,
-                expected_vlsn,
-                ..
-            } => vlsn.or(*expected_vlsn),
+            Error::LogDamaged { vlsn, expected_vlsn, .. } => vlsn.or(*expected_vlsn),
             Error::LogGap { expected, .. } => Some(*expected),
             Error::LogFileGone { expected_vlsn, .. } => *expected_vlsn,
             Error::HistoryChanged { vlsn, .. } | Error::EntryTooLarge { vlsn, .. } => Some(*vlsn),
@@ -504,27 +481,15 @@ mod tests {
     fn a_damaged_entry_is_described_with_every_fact() {
         let error = Error::LogDamaged {
             at: Lsn::new(42, 1000),
-            fault: EntryFault::Checksum {
-                stored: 0xdead_beef,
-                computed: 1,
-            },
+            fault: EntryFault::Checksum { stored: 0xdead_beef, computed: 1 },
             vlsn: Some(7),
             expected_vlsn: Some(7),
         };
         let text = error.to_string();
-        for fact in [
-            "0000002a.ndb",
-            "offset 1000",
-            "VLSN 7",
-            "deadbeef",
-            "00000001",
-        ] {
+        for fact in ["0000002a.ndb", "offset 1000", "VLSN 7", "deadbeef", "00000001"] {
             assert!(text.contains(fact), "{fact} is missing from: {text}");
         }
-        assert_eq!(
-            (error.file(), error.offset(), error.vlsn()),
-            (Some(42), Some(1000), Some(7))
-        );
+        assert_eq!((error.file(), error.offset(), error.vlsn()), (Some(42), Some(1000), Some(7)));
         assert!(!error.is_retriable());
     }
 

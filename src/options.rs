@@ -118,13 +118,7 @@ pub struct Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map()
-            .entries(
-                TABLE
-                    .iter()
-                    .map(|spec| (spec.key, self.get(spec.key).unwrap_or_default())),
-            )
-            .finish()
+        f.debug_map().entries(TABLE.iter().map(|spec| (spec.key, self.get(spec.key).unwrap_or_default()))).finish()
     }
 }
 
@@ -134,37 +128,24 @@ impl Default for Options {
             Kind::Number { default, .. } => default,
             Kind::Word(_) => 0,
         };
-        Options {
-            values: TABLE.iter().map(default).collect(),
-            logger: None,
-        }
+        Options { values: TABLE.iter().map(default).collect(), logger: None }
     }
 }
 
 impl Options {
     /// Sets the option `key`. An error, and nothing set, if there is no such option or it does not take the value.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let invalid = |reason: String| Error::InvalidOption {
-            key: key.to_owned(),
-            reason,
-        };
+        let invalid = |reason: String| Error::InvalidOption { key: key.to_owned(), reason };
         let at = position(key).ok_or_else(|| {
             let keys: Vec<&str> = TABLE.iter().map(|spec| spec.key).collect();
-            invalid(format!(
-                "there is no such option; there are {}",
-                keys.join(", ")
-            ))
+            invalid(format!("there is no such option; there are {}", keys.join(", ")))
         })?;
         self.values[at] = match TABLE[at].kind {
             Kind::Number { min, max, .. } => value
                 .parse()
                 .ok()
                 .filter(|number| (min..=max).contains(number))
-                .ok_or_else(|| {
-                    invalid(format!(
-                        "`{value}` is not a whole number from {min} to {max}"
-                    ))
-                })?,
+                .ok_or_else(|| invalid(format!("`{value}` is not a whole number from {min} to {max}")))?,
             Kind::Word(words) => words
                 .iter()
                 .position(|&word| word == value)
@@ -215,8 +196,7 @@ impl Options {
     pub fn socket(&self) -> SocketOptions {
         SocketOptions {
             write_timeout: self.millis(Index::channel_write_timeout_ms),
-            keepalive: Some(self.millis(Index::channel_keepalive_ms))
-                .filter(|time| !time.is_zero()),
+            keepalive: Some(self.millis(Index::channel_keepalive_ms)).filter(|time| !time.is_zero()),
             send_buffer_bytes: self.size(Index::channel_send_buffer_bytes),
         }
     }
@@ -238,11 +218,7 @@ impl Options {
     pub fn stream(&self) -> StreamOptions {
         let accept = self.number(Index::ack_beyond_sent) == 1;
         StreamOptions {
-            beyond_sent: if accept {
-                BeyondSent::Accept
-            } else {
-                BeyondSent::Error
-            },
+            beyond_sent: if accept { BeyondSent::Accept } else { BeyondSent::Error },
             chunk: self.chunk(),
             queue_bytes_max: self.size(Index::runner_queue_bytes_max),
         }
@@ -294,20 +270,11 @@ pub fn reference() -> String {
     for spec in TABLE {
         let (values, default) = match spec.kind {
             Kind::Number { min, max, default } => (format!("{min} to {max}"), default.to_string()),
-            Kind::Word(words) => (
-                words
-                    .iter()
-                    .map(|word| format!("`{word}`"))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                format!("`{}`", words[0]),
-            ),
+            Kind::Word(words) => {
+                (words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "), format!("`{}`", words[0]))
+            }
         };
-        let _ = writeln!(
-            page,
-            "| `{}` | {values} | {default} | {} |",
-            spec.key, spec.meaning
-        );
+        let _ = writeln!(page, "| `{}` | {values} | {default} | {} |", spec.key, spec.meaning);
     }
     page
 }
@@ -334,12 +301,7 @@ mod tests {
                         ("many".into(), false),
                         (String::new(), false),
                     ] {
-                        assert_eq!(
-                            options.set(spec.key, &value).is_ok(),
-                            ok,
-                            "{} = {value}",
-                            spec.key
-                        );
+                        assert_eq!(options.set(spec.key, &value).is_ok(), ok, "{} = {value}", spec.key);
                     }
                     assert_eq!(options.get(spec.key), Some(max.to_string()));
                 }
@@ -359,15 +321,9 @@ mod tests {
         let mut options = Options::default();
         let text = |result: Result<()>| result.unwrap_err().to_string();
         let unknown = text(options.set("log.settle", "1"));
-        assert!(
-            unknown.contains("`log.settle`") && unknown.contains("log.settle_ms"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("`log.settle`") && unknown.contains("log.settle_ms"), "{unknown}");
         let bad = text(options.set("log.settle_ms", "soon"));
-        assert!(
-            bad.contains("`log.settle_ms`") && bad.contains("`soon`") && bad.contains("86400000"),
-            "{bad}"
-        );
+        assert!(bad.contains("`log.settle_ms`") && bad.contains("`soon`") && bad.contains("86400000"), "{bad}");
         let word = text(options.set("ack.beyond_sent", "maybe"));
         assert!(word.contains("error, accept"), "{word}");
         assert_eq!(options.get("nothing"), None);
@@ -380,9 +336,6 @@ mod tests {
             std::fs::write(path, reference()).unwrap();
         }
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == reference(),
-            "docs/options.md is stale: run the tests once with NXF_UPDATE_DOCS=1"
-        );
+        assert!(page == reference(), "docs/options.md is stale: run the tests once with NXF_UPDATE_DOCS=1");
     }
 }

@@ -91,33 +91,19 @@ impl Runner {
             return Err((channel, Error::ChannelClosed));
         }
         let link = Arc::new(Link::new(bell, options.ack_queue_max(), start_vlsn));
-        let functions = Functions {
-            replica_name,
-            ack: None,
-            end: None,
-        };
+        let functions = Functions { replica_name, ack: None, end: None };
         let state = Mutex::new(State::New(Setup { channel, functions }));
-        Ok(Runner {
-            start_vlsn,
-            options,
-            link,
-            state,
-            log: OnceLock::new(),
-        })
+        Ok(Runner { start_vlsn, options, link, state, log: OnceLock::new() })
     }
 
     /// Has every ack handed to `function` instead of queued. Before the start only.
     pub fn set_ack_function(&self, function: AckFunction) -> Result<()> {
-        self.set_up("set_ack_callback", |functions| {
-            functions.ack = Some(function)
-        })
+        self.set_up("set_ack_callback", |functions| functions.ack = Some(function))
     }
 
     /// Has `function` called when the run has ended. Before the start only.
     pub fn set_end_function(&self, function: EndFunction) -> Result<()> {
-        self.set_up("set_end_callback", |functions| {
-            functions.end = Some(function)
-        })
+        self.set_up("set_end_callback", |functions| functions.end = Some(function))
     }
 
     /// Whether functions can still be set.
@@ -131,10 +117,7 @@ impl Runner {
                 change(&mut setup.functions);
                 Ok(())
             }
-            State::Started { .. } => Err(Error::WrongState {
-                call,
-                reason: "the runner has been started",
-            }),
+            State::Started { .. } => Err(Error::WrongState { call, reason: "the runner has been started" }),
         }
     }
 
@@ -156,9 +139,7 @@ impl Runner {
             Err(error) => return Err((source, Error::os("start", "a thread", error))),
         };
         let reactor = self.prepare(&mut state, source);
-        *state = State::Started {
-            thread: Some(thread),
-        };
+        *state = State::Started { thread: Some(thread) };
         work.send(reactor).expect("the thread waits for its work");
         Ok(())
     }
@@ -201,9 +182,7 @@ impl Runner {
         }
         let mut reactor = Reactor::new(Arc::clone(&self.link.bell), self.options.reactor());
         match channel.into_transport() {
-            Ok((transport, arrived)) => {
-                reactor.add(self.session(transport, source, functions), arrived)
-            }
+            Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions), arrived),
             Err(error) => {
                 let end = match error {
                     Error::ChannelClosed => End::ClosedByPeer(Closing::Finished),
@@ -241,10 +220,7 @@ impl Runner {
     /// never send it.
     pub fn wait_acked(&self, vlsn: u64, deadline: Deadline) -> Result<Waited> {
         if vlsn < self.start_vlsn.max(1) {
-            let reason = format!(
-                "{vlsn} is below {}, where the run starts",
-                self.start_vlsn.max(1)
-            );
+            let reason = format!("{vlsn} is below {}, where the run starts", self.start_vlsn.max(1));
             return Err(Error::invalid("vlsn", reason));
         }
         self.refuse_waiting_inside("wait_acked", deadline)?;
@@ -290,19 +266,11 @@ impl Runner {
     /// Refuses a call from a function of the host that would wait for that function to return.
     pub fn refuse_waiting_inside(&self, call: &'static str, deadline: Deadline) -> Result<()> {
         let waits = deadline.instant().is_none_or(|at| at > Instant::now());
-        if waits {
-            self.refuse_inside(call)
-        } else {
-            Ok(())
-        }
+        if waits { self.refuse_inside(call) } else { Ok(()) }
     }
 
     fn refuse_inside(&self, call: &'static str) -> Result<()> {
-        if is_inside(Arc::as_ptr(&self.link).addr()) {
-            Err(Error::InsideCallback { call })
-        } else {
-            Ok(())
-        }
+        if is_inside(Arc::as_ptr(&self.link).addr()) { Err(Error::InsideCallback { call }) } else { Ok(()) }
     }
 
     /// Ends the run and lets go of everything. When this returns OK, the functions' contexts are gone.
@@ -310,10 +278,7 @@ impl Runner {
         self.refuse_inside("free")?;
         self.stop(Deadline::Never)?;
         let state = std::mem::replace(&mut *self.state.lock(), State::Started { thread: None });
-        if let State::Started {
-            thread: Some(thread),
-        } = state
-        {
+        if let State::Started { thread: Some(thread) } = state {
             // Its body catches every panic.
             let _ = thread.join();
         }
@@ -328,9 +293,6 @@ fn drive(mut reactor: Reactor, link: &Arc<Link>) {
     if let Err(panic) = result {
         // What the loop held may be half-changed: it is only dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(reactor)));
-        finish_without_session(
-            link,
-            End::Failed(Error::Panicked(crate::sys::thread::panic_text(&*panic))),
-        );
+        finish_without_session(link, End::Failed(Error::Panicked(crate::sys::thread::panic_text(&*panic))));
     }
 }

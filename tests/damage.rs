@@ -13,9 +13,7 @@ use noxu_feeder::log::tail::WaitReason;
 
 /// Reads all there is, then lets the settle time pass; the VLSNs and the error.
 fn read_to_the_error(reader: &mut Reader) -> (Vec<u64>, Error) {
-    let mut vlsns = reader
-        .read(1)
-        .unwrap_or_else(|error| panic!("too soon: {error}"));
+    let mut vlsns = reader.read(1).unwrap_or_else(|error| panic!("too soon: {error}"));
     let error = loop {
         match reader.wait(SETTLE) {
             Ok(more) => vlsns.extend(more),
@@ -62,19 +60,12 @@ fn a_flipped_bit_anywhere_in_an_entry_is_found_and_nothing_behind_it_is_sent() {
                 assert_eq!(reader.wait(SETTLE - SETTLE / 4).unwrap(), [0; 0], "{case}");
                 let result = reader.wait(2 * SETTLE);
                 match &result {
-                    Err(Error::LogDamaged {
-                        at: place,
-                        expected_vlsn,
-                        ..
-                    }) => {
+                    Err(Error::LogDamaged { at: place, expected_vlsn, .. }) => {
                         assert_eq!((*place, *expected_vlsn), (at[1], Some(2)), "{case}");
                     }
                     // A type of 0 is a hole, a larger size a torn end: in the live file that is a stall.
                     Ok(none) if !sealed => {
-                        assert!(
-                            none.is_empty() && reader.pause().stalled,
-                            "{case}: {none:?}"
-                        );
+                        assert!(none.is_empty() && reader.pause().stalled, "{case}: {none:?}");
                     }
                     other => panic!("{case}: {other:?}"),
                 }
@@ -82,11 +73,7 @@ fn a_flipped_bit_anywhere_in_an_entry_is_found_and_nothing_behind_it_is_sent() {
             }
         }
         let whole = log.reader().read(1).unwrap();
-        assert_eq!(
-            whole.len(),
-            if sealed { 6 } else { 3 },
-            "the log is as it was"
-        );
+        assert_eq!(whole.len(), if sealed { 6 } else { 3 }, "the log is as it was");
     }
 }
 
@@ -98,28 +85,13 @@ fn a_failing_checksum_names_file_offset_vlsn_and_both_checksums() {
     log.write_at(Lsn::new(0, payload), &[byte ^ 1]);
     let (vlsns, error) = read_to_the_error(&mut log.reader());
     assert_eq!(vlsns, [1]);
-    let stored = u32::from_le_bytes(
-        log.bytes(0)[at[1].offset() as usize..][..4]
-            .try_into()
-            .unwrap(),
-    );
-    let Error::LogDamaged {
-        fault: EntryFault::Checksum {
-            stored: in_error,
-            computed,
-        },
-        vlsn,
-        ..
-    } = error
-    else {
+    let stored = u32::from_le_bytes(log.bytes(0)[at[1].offset() as usize..][..4].try_into().unwrap());
+    let Error::LogDamaged { fault: EntryFault::Checksum { stored: in_error, computed }, vlsn, .. } = error else {
         panic!("{error}")
     };
     assert_eq!((in_error, vlsn), (stored, Some(2)));
     assert_ne!(computed, stored);
-    assert_eq!(
-        (error.file(), error.offset(), error.vlsn()),
-        (Some(0), Some(u64::from(at[1].offset())), Some(2))
-    );
+    assert_eq!((error.file(), error.offset(), error.vlsn()), (Some(0), Some(u64::from(at[1].offset())), Some(2)));
 }
 
 #[test]
@@ -147,10 +119,7 @@ fn an_entry_that_runs_past_its_file_is_a_stall_in_the_live_file_and_an_error_in_
             let (vlsns, error) = read_to_the_error(&mut reader);
             assert_eq!(vlsns, [1, 2]);
             let present = u64::from(len - at[2].offset());
-            let torn = EntryFault::Torn {
-                needed: present + 1,
-                present,
-            };
+            let torn = EntryFault::Torn { needed: present + 1, present };
             assert!(
                 matches!(&error, Error::LogDamaged { at: place, fault, .. }
                 if *place == at[2] && *fault == torn),
@@ -159,10 +128,7 @@ fn an_entry_that_runs_past_its_file_is_a_stall_in_the_live_file_and_an_error_in_
         } else {
             assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2]);
             let pause = reader.pause();
-            assert_eq!(
-                (pause.wait.reason, pause.wait.at, pause.stalled),
-                (WaitReason::Torn, at[2], true)
-            );
+            assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Torn, at[2], true));
             // The writer's recovery cuts the torn end and goes on.
             log.truncate(0, u64::from(at[2].offset()));
             assert_eq!(reader.pause().wait.reason, WaitReason::End);
@@ -181,14 +147,7 @@ fn a_cut_back_to_the_cursor_clears_what_the_torn_bytes_caused() {
     log.truncate(0, u64::from(at[2].offset()));
     assert_eq!(reader.read(0).unwrap(), [0; 0]);
     let mut rewritten = Vec::new();
-    noxu_feeder::log::format::encode_entry(
-        &mut rewritten,
-        RECORD,
-        0,
-        at[1].offset(),
-        Some(3),
-        &LogDir::payload(3),
-    );
+    noxu_feeder::log::format::encode_entry(&mut rewritten, RECORD, 0, at[1].offset(), Some(3), &LogDir::payload(3));
     log.write_at(at[2], &rewritten);
     assert_eq!(reader.read(0).unwrap(), [3]);
 }
@@ -202,10 +161,7 @@ fn zeros_in_a_file_are_waited_for_and_never_taken_for_an_end() {
     let mut reader = log.reader();
     assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2, 3]);
     let pause = reader.pause();
-    assert_eq!(
-        (pause.wait.reason, pause.wait.at, pause.stalled),
-        (WaitReason::Hole, hole, true)
-    );
+    assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Hole, hole, true));
     log.write_at(hole, &bytes);
     assert_eq!(reader.read(0).unwrap(), [4, 5]);
 }
@@ -219,10 +175,7 @@ fn a_hole_is_crossed_when_what_is_behind_it_proves_that_nothing_is_missing() {
     log.write_at(log.end(), &[]);
     let mut reader = log.reader();
     assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3]);
-    assert!(
-        reader.pause().stalled,
-        "5 is behind it, and 4 could be in it"
-    );
+    assert!(reader.pause().stalled, "5 is behind it, and 4 could be in it");
     log.append(4);
     assert_eq!(reader.wait(SETTLE).unwrap(), [4, 5]);
     assert_eq!(reader.scanner.tail().holes_crossed(), 1);
@@ -249,9 +202,7 @@ fn a_hole_in_a_sealed_file_without_proof_is_an_error() {
     log.write_at(at[1], &vec![0; (at[2].offset() - at[1].offset()) as usize]);
     let (vlsns, error) = read_to_the_error(&mut log.reader());
     assert_eq!(vlsns, [1]);
-    assert!(
-        matches!(&error, Error::LogDamaged { at: place, fault: EntryFault::Hole, .. } if *place == at[1])
-    );
+    assert!(matches!(&error, Error::LogDamaged { at: place, fault: EntryFault::Hole, .. } if *place == at[1]));
 }
 
 #[test]
@@ -265,10 +216,7 @@ fn a_file_that_lacks_the_entry_that_the_next_one_names_is_waited_for_then_an_err
     assert_eq!(reader.pause().wait.reason, WaitReason::LastEntryMissing);
     let (_, error) = read_to_the_error(&mut log.reader());
     let named = EntryFault::EndsEarly(missing.offset());
-    assert!(
-        matches!(&error, Error::LogDamaged { fault, .. } if *fault == named),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::LogDamaged { fault, .. } if *fault == named), "{error}");
     log.write_at(missing, &bytes);
     assert_eq!(reader.read(0).unwrap(), [4, 5, 6], "it came late");
 }
@@ -290,23 +238,13 @@ fn a_lower_file_that_is_completed_after_the_next_has_entries_is_read_to_its_end(
 
 #[test]
 fn each_fault_of_a_file_header_is_named() {
-    let good = FileHeader {
-        version: 3,
-        file_number: 1,
-        last_entry_in_previous: 0,
-    }
-    .encode();
+    let good = FileHeader { version: 3, file_number: 1, last_entry_in_previous: 0 }.encode();
     let change = |at: usize, to: u8| {
         let mut bytes = good.clone();
         bytes[at] = to;
         bytes
     };
-    let v2 = FileHeader {
-        version: 2,
-        file_number: 1,
-        last_entry_in_previous: 0,
-    }
-    .encode();
+    let v2 = FileHeader { version: 2, file_number: 1, last_entry_in_previous: 0 }.encode();
     let mut v2_order = v2.clone();
     v2_order[12] = 1;
     let mut v2_number = v2.clone();
@@ -316,9 +254,7 @@ fn each_fault_of_a_file_header_is_named() {
         (change(11, 4), |fault| *fault == HeaderFault::Version(4)),
         (change(11, 1), |fault| *fault == HeaderFault::Version(1)),
         (change(0, b'X'), |fault| *fault == HeaderFault::Magic),
-        (change(20, 1), |fault| {
-            matches!(fault, HeaderFault::Checksum { .. })
-        }),
+        (change(20, 1), |fault| matches!(fault, HeaderFault::Checksum { .. })),
         (v2_order, |fault| *fault == HeaderFault::ByteOrder(1)),
         (v2_number, |fault| *fault == HeaderFault::FileNumber(9)),
         (b"garbage".repeat(100), |fault| *fault == HeaderFault::Magic),
@@ -333,20 +269,11 @@ fn each_fault_of_a_file_header_is_named() {
         log.append_all(7..=9);
         let behind = log.bytes(1)[36..].to_vec();
         let is_short = header.len() < 32;
-        write_file(
-            &log.file_path(1),
-            &if is_short {
-                header
-            } else {
-                [header, behind].concat()
-            },
-        );
+        write_file(&log.file_path(1), &if is_short { header } else { [header, behind].concat() });
         let mut reader = log.reader();
         assert_eq!(reader.read(1).unwrap_or_default().len() % 3, 0);
         let error = reader.wait(2 * SETTLE).unwrap_err();
-        let Error::LogFileHeader { file: 1, fault } = &error else {
-            panic!("case {case}: {error}")
-        };
+        let Error::LogFileHeader { file: 1, fault } = &error else { panic!("case {case}: {error}") };
         assert!(expected(fault), "case {case}: {error}");
         assert_eq!(reader.scanner.counts().returned, 3, "case {case}");
     }
@@ -354,21 +281,12 @@ fn each_fault_of_a_file_header_is_named() {
 
 #[test]
 fn a_newest_file_shorter_than_its_header_is_being_born() {
-    let header = FileHeader {
-        version: 3,
-        file_number: 1,
-        last_entry_in_previous: 0,
-    }
-    .encode();
+    let header = FileHeader { version: 3, file_number: 1, last_entry_in_previous: 0 }.encode();
     for len in [0, 1, 31, 32, 35] {
         let mut log = LogDir::with(1..=3);
         write_file(&log.file_path(1), &header[..len]);
         let mut reader = log.reader();
-        assert_eq!(
-            reader.wait_from(1, 10 * PATIENCE).unwrap(),
-            [1, 2, 3],
-            "{len} bytes"
-        );
+        assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2, 3], "{len} bytes");
         assert!(!reader.pause().stalled);
         log.begin_file(1);
         log.append_all(4..=5);
@@ -377,12 +295,7 @@ fn a_newest_file_shorter_than_its_header_is_being_born() {
         let mut log = LogDir::empty();
         write_file(
             &log.file_path(0),
-            &FileHeader {
-                version: 3,
-                file_number: 0,
-                last_entry_in_previous: 0,
-            }
-            .encode()[..len],
+            &FileHeader { version: 3, file_number: 0, last_entry_in_previous: 0 }.encode()[..len],
         );
         let mut reader = log.reader();
         assert_eq!(reader.wait(10 * PATIENCE).unwrap(), [0; 0]);
@@ -423,14 +336,7 @@ fn the_newest_file_deleted_at_the_cursor_is_an_error_once_something_was_read_fro
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
     log.delete(0);
     let error = reader.read(0).unwrap_err();
-    assert_eq!(
-        error,
-        Error::LogFileGone {
-            file: 0,
-            expected_vlsn: Some(4),
-            found_vlsn: None
-        }
-    );
+    assert_eq!(error, Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None });
 }
 
 #[test]
@@ -466,10 +372,7 @@ fn a_log_cut_and_written_anew_below_what_was_read_is_an_error() {
     for _ in 0..5 {
         log.append_entry(RECORD, 0, Some(3), b"another history, and longer");
     }
-    assert_eq!(
-        reader.read(0).unwrap_err(),
-        Error::LogRewritten { at: at[2] }
-    );
+    assert_eq!(reader.read(0).unwrap_err(), Error::LogRewritten { at: at[2] });
 }
 
 #[test]
@@ -477,7 +380,7 @@ fn a_directory_or_file_that_cannot_be_read_is_an_error_of_the_system() {
     // Root reads everything: then only the directory's removal can be tested.
     let log = LogDir::with(1..=3);
     let mut reader = log.reader();
-    fs::set_permissions(log.file_path(0), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(log.file_path(0), fs::Permissions::from_mode(0o000)).unwrap();
     let is_root = fs::read(log.file_path(0)).is_ok();
     if !is_root {
         let error = reader.read(1).unwrap_err();
@@ -489,10 +392,7 @@ fn a_directory_or_file_that_cannot_be_read_is_an_error_of_the_system() {
     fs::remove_dir_all(log.path()).unwrap();
     let error = reader.read(0).unwrap_err();
     assert_eq!(error.errno(), Some(libc::ENOENT));
-    assert!(
-        error.to_string().contains(log.path().to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(log.path().to_str().unwrap()), "{error}");
     fs::create_dir(log.path()).unwrap();
 }
 

@@ -72,10 +72,7 @@ fn a_start_lsn_is_where_reading_begins() {
     log.append_all(6..=8);
     assert_eq!(log.reader_from(at[2]).read(0).unwrap(), range(3..=8));
     assert_eq!(log.reader_from(at[2]).read(4).unwrap(), range(4..=8));
-    assert_eq!(
-        log.reader_from(Lsn::new(1, 0)).read(6).unwrap(),
-        range(6..=8)
-    );
+    assert_eq!(log.reader_from(Lsn::new(1, 0)).read(6).unwrap(), range(6..=8));
     assert_eq!(log.reader_from(Lsn(0)).read(1).unwrap(), range(1..=8));
     assert_eq!(log.reader_from(Lsn::NULL).read(1).unwrap(), range(1..=8));
 }
@@ -105,11 +102,7 @@ fn being_asked_twice_never_yields_an_entry_twice() {
     assert_eq!(vlsn(reader.next(3).unwrap()), 3);
     assert_eq!(vlsn(reader.next(3).unwrap()), 4);
     assert_eq!(vlsn(reader.next(1).unwrap()), 5);
-    assert_eq!(
-        vlsn(reader.next(8).unwrap()),
-        8,
-        "what is skipped was not asked for"
-    );
+    assert_eq!(vlsn(reader.next(8).unwrap()), 8, "what is skipped was not asked for");
     assert_eq!(vlsn(reader.next(6).unwrap()), 9);
     assert!(matches!(reader.next(6).unwrap(), Got::Nothing(_)));
 }
@@ -148,20 +141,9 @@ fn asked_from_10_a_log_that_begins_at_50_is_a_gap() {
     let log = LogDir::with(50..=60);
     let mut reader = log.reader();
     let error = reader.wait_from(10, SETTLE).unwrap_err();
-    assert_eq!(
-        error,
-        Error::LogGap {
-            expected: 10,
-            found: 50,
-            at: Lsn::new(0, 36)
-        }
-    );
+    assert_eq!(error, Error::LogGap { expected: 10, found: 50, at: Lsn::new(0, 36) });
     assert_eq!(reader.next(10).unwrap_err(), error, "it stays");
-    assert_eq!(
-        log.reader().read(0).unwrap(),
-        range(50..=60),
-        "0 asks for the lowest there is"
-    );
+    assert_eq!(log.reader().read(0).unwrap(), range(50..=60), "0 asks for the lowest there is");
 }
 
 #[test]
@@ -175,14 +157,7 @@ fn a_deleted_file_ahead_is_named_and_nothing_behind_it_is_returned() {
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), range(1..=15));
     let error = reader.wait(SETTLE).unwrap_err();
-    assert_eq!(
-        error,
-        Error::LogFileGone {
-            file: 1,
-            expected_vlsn: Some(16),
-            found_vlsn: Some(19)
-        }
-    );
+    assert_eq!(error, Error::LogFileGone { file: 1, expected_vlsn: Some(16), found_vlsn: Some(19) });
     assert!(error.needs_restore());
 }
 
@@ -206,17 +181,7 @@ fn patience_with_a_missing_vlsn_ends() {
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2]);
     let error = reader.wait(PATIENCE + SETTLE).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::LogGap {
-                expected: 3,
-                found: 4,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::LogGap { expected: 3, found: 4, .. }), "{error}");
 }
 
 #[test]
@@ -224,10 +189,7 @@ fn a_vlsn_100_000_entries_late_is_delivered_in_its_place() {
     let late = 100_000;
     let log = LogDir::with((2..=late).chain([1]).chain(late + 1..=late + 10));
     let mut reader = log.reader();
-    assert_eq!(
-        reader.read(1).unwrap(),
-        range(1..=u64::try_from(late).unwrap() + 10)
-    );
+    assert_eq!(reader.read(1).unwrap(), range(1..=u64::try_from(late).unwrap() + 10));
     assert_eq!(reader.scanner.held(), 0);
 }
 
@@ -236,23 +198,9 @@ fn a_full_window_is_a_gap() {
     let log = LogDir::with([1, 2].into_iter().chain(4..=200));
     let mut small = options();
     small.window.entries_max = 100;
-    let mut reader = Reader::over(
-        Arc::new(Directory::open(log.path()).unwrap()),
-        Lsn::NULL,
-        small,
-    );
+    let mut reader = Reader::over(Arc::new(Directory::open(log.path()).unwrap()), Lsn::NULL, small);
     let error = reader.read(1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::LogGap {
-                expected: 3,
-                found: 103,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::LogGap { expected: 3, found: 103, .. }), "{error}");
     assert_eq!(reader.scanner.counts().returned, 2);
 }
 
@@ -281,10 +229,7 @@ fn invisible_entries_are_never_sent_and_what_replaced_them_is() {
 fn an_entry_rolled_back_while_it_was_held_back_is_not_sent() {
     let mut log = LogDir::with([1, 2]);
     let (_, early) = log.next_entry(RECORD, 0, Some(4), b"to be rolled back");
-    log.write_at(
-        Lsn::new(0, log.end().offset() - u32::try_from(early.len()).unwrap()),
-        &early,
-    );
+    log.write_at(Lsn::new(0, log.end().offset() - u32::try_from(early.len()).unwrap()), &early);
     let at = Lsn::new(0, log.end().offset() - u32::try_from(early.len()).unwrap());
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2]);
@@ -337,15 +282,8 @@ fn nothing_at_or_past_the_send_limit_is_returned() {
     reader.send_limit = at[3];
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
     let pause = reader.pause();
-    assert_eq!(
-        (pause.wait.reason, pause.wait.at),
-        (WaitReason::SendLimit, at[3])
-    );
-    assert_eq!(
-        reader.wait(2 * PATIENCE).unwrap(),
-        [0; 0],
-        "that is no stall"
-    );
+    assert_eq!((pause.wait.reason, pause.wait.at), (WaitReason::SendLimit, at[3]));
+    assert_eq!(reader.wait(2 * PATIENCE).unwrap(), [0; 0], "that is no stall");
     reader.send_limit = Lsn::new(1, 0);
     assert_eq!(reader.read(0).unwrap(), [4, 5]);
     reader.send_limit = Lsn::NULL;
@@ -364,10 +302,7 @@ fn reading_lists_and_opens_per_file_and_reads_per_megabyte_not_per_entry() {
         let at = log.end();
         for _ in 0..5000 {
             vlsn += 1;
-            bytes.extend(
-                log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
-                    .1,
-            );
+            bytes.extend(log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn)).1);
         }
         log.write_at(at, &bytes);
     }
@@ -396,10 +331,7 @@ fn a_vlsn_is_sought_by_bisecting_files_not_by_reading_the_log() {
         // Some files have none at all.
         for _ in 0..(if number % 7 == 3 { 0 } else { 20_000 }) {
             vlsn += 1;
-            bytes.extend(
-                log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
-                    .1,
-            );
+            bytes.extend(log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn)).1);
         }
         log.write_at(at, &bytes);
     }
@@ -411,15 +343,9 @@ fn a_vlsn_is_sought_by_bisecting_files_not_by_reading_the_log() {
         let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, options());
         assert_eq!(reader.read(from).unwrap(), range(from..=last));
         let (.., bytes) = counts.take();
-        assert!(
-            bytes < most_files * file_bytes,
-            "from {from}: {bytes} bytes, a file has {file_bytes}"
-        );
+        assert!(bytes < most_files * file_bytes, "from {from}: {bytes} bytes, a file has {file_bytes}");
     }
-    let range = noxu_feeder::log::Log::open(log.path(), options(), None)
-        .unwrap()
-        .vlsn_range()
-        .unwrap();
+    let range = noxu_feeder::log::Log::open(log.path(), options(), None).unwrap().vlsn_range().unwrap();
     assert_eq!(range, Some((1, last)));
 }
 
@@ -431,20 +357,14 @@ fn what_stands_early_in_a_file_before_the_one_sought_is_found_there() {
     let at = log.end();
     // Far more disorder than usual: 90 000 stands 60 000 entries early, at the end of file 0.
     for vlsn in (1..=30_000).chain([90_000]) {
-        first.extend(
-            log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
-                .1,
-        );
+        first.extend(log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn)).1);
     }
     log.write_at(at, &first);
     log.begin_file(1);
     let mut second = Vec::new();
     let at = log.end();
     for vlsn in (30_001..90_000).chain(90_001..=90_010) {
-        second.extend(
-            log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
-                .1,
-        );
+        second.extend(log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn)).1);
     }
     log.write_at(at, &second);
     for from in [90_000, 89_999, 70_000] {
@@ -475,11 +395,7 @@ fn a_range_is_known_while_there_is_anything_in_the_log() {
     log.append_untagged(b"nothing replicated");
     assert_eq!(open(&log).vlsn_range().unwrap(), None);
     log.append_all([8, 7, 9, 11]);
-    assert_eq!(
-        open(&log).vlsn_range().unwrap(),
-        Some((11, 11)),
-        "10 is missing for good, as far as one can tell"
-    );
+    assert_eq!(open(&log).vlsn_range().unwrap(), Some((11, 11)), "10 is missing for good, as far as one can tell");
     log.append(10);
     assert_eq!(open(&log).vlsn_range().unwrap(), Some((7, 11)));
 }
@@ -500,9 +416,6 @@ fn a_long_quiet_log_is_not_listed_again() {
         if counts.take().0 == 0 {
             break;
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "still listed at every look"
-        );
+        assert!(std::time::Instant::now() < deadline, "still listed at every look");
     }
 }

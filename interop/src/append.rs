@@ -55,10 +55,7 @@ impl Append {
         check_fits(self.mix.payload.max(), self.file_max)?;
         let writer = Writer::open(&self.dir, self.format, self.file_max)?;
         let before = Summary::last_vlsn(&self.dir)?;
-        opened(&Opened {
-            last: before,
-            cut: writer.cut(),
-        });
+        opened(&Opened { last: before, cut: writer.cut() });
         let first = before + 1;
         let last = self.write(&writer, first)?;
         writer.close()?;
@@ -92,11 +89,7 @@ impl Append {
     }
 
     fn flush(&self, writer: &Writer) -> Result<()> {
-        if self.sync {
-            writer.sync()
-        } else {
-            writer.flush()
-        }
+        if self.sync { writer.sync() } else { writer.flush() }
     }
 }
 
@@ -118,10 +111,7 @@ struct Pace {
 impl Pace {
     fn new(per_second: u32) -> Self {
         let between = (per_second > 0).then(|| Duration::from_secs(1) / per_second);
-        Self {
-            start: Instant::now(),
-            between,
-        }
+        Self { start: Instant::now(), between }
     }
 
     /// How long to wait before the entry of this index, if at all.

@@ -60,11 +60,7 @@ impl Commit {
         let last_backup_file = self.commit_all(&environment)?;
         environment.close().map_err(|e| Error::at(&self.dir, e))?;
         let made = Made::in_log(&self.dir, self.commits, before + 1, before + self.commits)?;
-        Ok(Committed {
-            made,
-            log: Summary::of_log(&self.dir)?,
-            last_backup_file,
-        })
+        Ok(Committed { made, log: Summary::of_log(&self.dir)?, last_backup_file })
     }
 
     fn check(&self) -> Result<()> {
@@ -93,13 +89,9 @@ impl Commit {
     fn commit_all(&self, environment: &EnvironmentImpl) -> Result<Option<u32>> {
         let begun = AtomicU64::new(0);
         let outcomes: Vec<Result<Option<u32>>> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.threads)
-                .map(|_| scope.spawn(|| self.commit_some(environment, &begun)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
-                .collect()
+            let threads: Vec<_> =
+                (0..self.threads).map(|_| scope.spawn(|| self.commit_some(environment, &begun))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
         });
         let mut last_backup_file = None;
         for outcome in outcomes {

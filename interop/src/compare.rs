@@ -47,9 +47,7 @@ impl Compare {
         let master = Held::by_master(&self.master)?;
         let replica = Held::by_replica(&self.replica)?;
         master.must_equal(&replica, self.prefix)?;
-        Ok(Equal {
-            entries: replica.count(),
-        })
+        Ok(Equal { entries: replica.count() })
     }
 }
 
@@ -64,10 +62,7 @@ impl Print {
     fn of(entry: &Entry<'_>) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(entry.payload);
-        Self {
-            entry_type: entry.entry_type,
-            hash: hasher.finish(),
-        }
+        Self { entry_type: entry.entry_type, hash: hasher.finish() }
     }
 }
 
@@ -80,10 +75,7 @@ struct Held {
 impl Held {
     fn by_master(dir: &Path) -> Result<Self> {
         let mut reader = LogReader::open(dir)?;
-        let mut held = Self {
-            first: 0,
-            prints: Vec::new(),
-        };
+        let mut held = Self { first: 0, prints: Vec::new() };
         while let Some(entry) = reader.next_entry()? {
             if let Some(vlsn) = entry.vlsn.filter(|_| entry.visible) {
                 held.add(dir, vlsn, &entry)?;
@@ -108,10 +100,7 @@ impl Held {
             .map(|(vlsn, file, offset)| ((file, u64::from(offset)), vlsn))
             .collect();
         let mut reader = LogReader::open(dir)?;
-        let mut held = Self {
-            first: 0,
-            prints: Vec::new(),
-        };
+        let mut held = Self { first: 0, prints: Vec::new() };
         let mut next = None;
         while let Some(entry) = reader.next_entry()? {
             // An entry that the index leaves out follows its predecessor.
@@ -129,10 +118,8 @@ impl Held {
             slot @ None => *slot = Some(print),
             Some(known) if *known == print => {}
             Some(_) => {
-                let at =
-                    format_args!("file {:08x} offset {}", entry.file, entry.offset).to_string();
-                let text =
-                    format_args!("VLSN {vlsn} is there twice, and differs ({at})").to_string();
+                let at = format_args!("file {:08x} offset {}", entry.file, entry.offset).to_string();
+                let text = format_args!("VLSN {vlsn} is there twice, and differs ({at})").to_string();
                 return Err(Error::at(dir, text));
             }
         }
@@ -160,10 +147,7 @@ impl Held {
         const FAR: u64 = 1 << 24;
         match usize::try_from(distance) {
             Ok(index) if distance < self.prints.len() as u64 + FAR => Ok(index),
-            _ => Err(Error::at(
-                dir,
-                format_args!("a VLSN is {distance} away from VLSN {}", self.first),
-            )),
+            _ => Err(Error::at(dir, format_args!("a VLSN is {distance} away from VLSN {}", self.first))),
         }
     }
 
@@ -182,12 +166,8 @@ impl Held {
 
     /// Fails with the lowest VLSN at which `replica` differs from this master.
     fn must_equal(&self, replica: &Self, prefix: bool) -> Result<()> {
-        let sides = [self, replica]
-            .into_iter()
-            .filter(|side| !side.prints.is_empty());
-        let (first, end) = sides.fold((u64::MAX, 0), |(first, end), side| {
-            (first.min(side.first), end.max(side.end()))
-        });
+        let sides = [self, replica].into_iter().filter(|side| !side.prints.is_empty());
+        let (first, end) = sides.fold((u64::MAX, 0), |(first, end), side| (first.min(side.first), end.max(side.end())));
         let end = if prefix { replica.end() } else { end };
         for vlsn in first..end {
             match (self.get(vlsn), replica.get(vlsn)) {

@@ -81,57 +81,30 @@ impl EntryMix {
 
     /// A transaction is all the records up to and including the next commit.
     fn transaction_of(&self, vlsn: u64) -> i64 {
-        let number = vlsn
-            .checked_sub(1)
-            .and_then(|before| before.checked_div(self.commit_every));
+        let number = vlsn.checked_sub(1).and_then(|before| before.checked_div(self.commit_every));
         i64::try_from(number.unwrap_or(0)).unwrap_or(i64::MAX - 1) + 1
     }
 
     fn record(&self, vlsn: u64, random: &mut Random) -> MadeEntry {
         let size = self.payload.pick(random.next());
         // Without commits, a transaction would never end.
-        let kinds = if self.commit_every == 0 {
-            &PLAIN[..]
-        } else {
-            &ALL[..]
-        };
+        let kinds = if self.commit_every == 0 { &PLAIN[..] } else { &ALL[..] };
         let entry_type = pick(kinds, vlsn);
         if size < SMALLEST_RECORD {
-            return MadeEntry {
-                entry_type,
-                payload: random.bytes(size),
-            };
+            return MadeEntry { entry_type, payload: random.bytes(size) };
         }
-        let transaction = entry_type
-            .is_transactional()
-            .then(|| self.transaction_of(vlsn));
-        let frame = if transaction.is_some() {
-            RECORD_FRAME
-        } else {
-            RECORD_FRAME - 8
-        };
+        let transaction = entry_type.is_transactional().then(|| self.transaction_of(vlsn));
+        let frame = if transaction.is_some() { RECORD_FRAME } else { RECORD_FRAME - 8 };
         let (key, data) = match entry_type {
             // A delete has no data: the key takes all the room.
-            LogEntryType::DeleteLN | LogEntryType::DeleteLNTxn => {
-                (random.bytes(size - frame), None)
-            }
-            _ => (
-                vlsn.to_be_bytes().to_vec(),
-                Some(random.bytes(size - frame - KEY_LEN)),
-            ),
+            LogEntryType::DeleteLN | LogEntryType::DeleteLNTxn => (random.bytes(size - frame), None),
+            _ => (vlsn.to_be_bytes().to_vec(), Some(random.bytes(size - frame - KEY_LEN))),
         };
-        MadeEntry {
-            entry_type,
-            payload: record_payload(transaction, key, data),
-        }
+        MadeEntry { entry_type, payload: record_payload(transaction, key, data) }
     }
 }
 
-const PLAIN: [LogEntryType; 3] = [
-    LogEntryType::InsertLN,
-    LogEntryType::UpdateLN,
-    LogEntryType::DeleteLN,
-];
+const PLAIN: [LogEntryType; 3] = [LogEntryType::InsertLN, LogEntryType::UpdateLN, LogEntryType::DeleteLN];
 const ALL: [LogEntryType; 7] = [
     LogEntryType::InsertLNTxn,
     LogEntryType::InsertLNTxn,
@@ -170,51 +143,28 @@ fn record_payload(transaction: Option<i64>, key: Vec<u8>, data: Option<Vec<u8>>)
 
 fn commit(vlsn: u64, transaction: i64) -> MadeEntry {
     let time = FIRST_COMMIT_MS + vlsn;
-    let commit = TxnEndEntry::new_commit(
-        transaction,
-        NULL_LSN,
-        time,
-        0,
-        Vlsn::new(vlsn.cast_signed()),
-    );
+    let commit = TxnEndEntry::new_commit(transaction, NULL_LSN, time, 0, Vlsn::new(vlsn.cast_signed()));
     let mut payload = BytesMut::with_capacity(commit.log_size());
     commit.write_to_log(&mut payload);
-    MadeEntry {
-        entry_type: LogEntryType::TxnCommit,
-        payload: payload.into(),
-    }
+    MadeEntry { entry_type: LogEntryType::TxnCommit, payload: payload.into() }
 }
 
 fn plain(entry_type: LogEntryType, random: &mut Random) -> MadeEntry {
     let size = PLAIN_SIZE.pick(random.next());
-    MadeEntry {
-        entry_type,
-        payload: random.bytes(size),
-    }
+    MadeEntry { entry_type, payload: random.bytes(size) }
 }
 
 fn checkpoint_start(id: u64) -> MadeEntry {
     let mut payload = Vec::new();
-    CheckpointStart::new(id, "made")
-        .write_to_log(&mut payload)
-        .expect("a vector takes all writes");
-    MadeEntry {
-        entry_type: LogEntryType::CkptStart,
-        payload,
-    }
+    CheckpointStart::new(id, "made").write_to_log(&mut payload).expect("a vector takes all writes");
+    MadeEntry { entry_type: LogEntryType::CkptStart, payload }
 }
 
 fn checkpoint_end(id: u64) -> MadeEntry {
-    let end = CheckpointEnd::new(
-        id, "made", NULL_LSN, None, NULL_LSN, 0, 0, 0, 0, 0, 0, false,
-    );
+    let end = CheckpointEnd::new(id, "made", NULL_LSN, None, NULL_LSN, 0, 0, 0, 0, 0, 0, false);
     let mut payload = Vec::new();
-    end.write_to_log(&mut payload)
-        .expect("a vector takes all writes");
-    MadeEntry {
-        entry_type: LogEntryType::CkptEnd,
-        payload,
-    }
+    end.write_to_log(&mut payload).expect("a vector takes all writes");
+    MadeEntry { entry_type: LogEntryType::CkptEnd, payload }
 }
 
 /// A small, fast generator (splitmix64): content that differs everywhere, not secrecy.
@@ -253,12 +203,7 @@ mod tests {
     use super::*;
 
     fn mix(payload: &str, commit_every: u64) -> EntryMix {
-        EntryMix {
-            payload: payload.parse().unwrap(),
-            untagged_every: 3,
-            commit_every,
-            seed: 7,
-        }
+        EntryMix { payload: payload.parse().unwrap(), untagged_every: 3, commit_every, seed: 7 }
     }
 
     #[test]
@@ -278,8 +223,7 @@ mod tests {
         let mix = mix("100", 16);
         for vlsn in (1..100).filter(|vlsn| vlsn % 16 != 0) {
             let made = mix.replicated(vlsn);
-            let read =
-                LnLogEntry::parse_from_slice(&made.payload, made.entry_type.is_transactional());
+            let read = LnLogEntry::parse_from_slice(&made.payload, made.entry_type.is_transactional());
             assert_eq!(read.unwrap().db_id, DATABASE_ID);
         }
         let commit = mix.replicated(32);
@@ -291,10 +235,7 @@ mod tests {
     #[test]
     fn content_follows_from_seed_and_vlsn() {
         let one = mix("100", 16);
-        let other = EntryMix {
-            seed: 8,
-            ..one.clone()
-        };
+        let other = EntryMix { seed: 8, ..one.clone() };
         assert_eq!(one.replicated(5), one.replicated(5));
         assert_ne!(one.replicated(5), one.replicated(6));
         assert_ne!(one.replicated(5).payload, other.replicated(5).payload);

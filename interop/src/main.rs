@@ -70,20 +70,14 @@ fn run_commit(commit: &Commit) -> Result<()> {
         println!("backup last_file={file:08x}");
     }
     let log = committed.log;
-    println!(
-        "log entries={} out_of_order={} furthest_back={}",
-        log.entries, log.out_of_order, log.furthest_back
-    );
+    println!("log entries={} out_of_order={} furthest_back={}", log.entries, log.out_of_order, log.furthest_back);
     println!("{}", committed.made);
     Ok(())
 }
 
 fn run_replica(replica: &Replica) -> Result<()> {
     let holds = replica.run(|port| println!("listening port={port}"))?;
-    println!(
-        "replica holds {} entries, last VLSN {}",
-        holds.entries, holds.last
-    );
+    println!("replica holds {} entries, last VLSN {}", holds.entries, holds.last);
     Ok(())
 }
 

@@ -52,21 +52,11 @@ impl MakeLog {
         if self.entries == 0 {
             return Err(Error::new("--entries must be at least 1"));
         }
-        if self.first_vlsn == 0
-            || self
-                .first_vlsn
-                .checked_add(self.entries)
-                .is_none_or(|end| end > MAX_VLSN)
-        {
-            return Err(Error::new(
-                "--first-vlsn and --entries leave the VLSNs, which run from 1 to 2^63 - 1",
-            ));
+        if self.first_vlsn == 0 || self.first_vlsn.checked_add(self.entries).is_none_or(|end| end > MAX_VLSN) {
+            return Err(Error::new("--first-vlsn and --entries leave the VLSNs, which run from 1 to 2^63 - 1"));
         }
         if self.dir.exists() && !log_files(&self.dir)?.is_empty() {
-            return Err(Error::at(
-                &self.dir,
-                "holds a log already; append continues one",
-            ));
+            return Err(Error::at(&self.dir, "holds a log already; append continues one"));
         }
         check_fits(self.mix.payload.max(), self.file_max)
     }

@@ -64,18 +64,10 @@ pub struct Fed {
 
 impl Display for Fed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            entries,
-            bytes,
-            took,
-            acked,
-        } = self;
+        let Self { entries, bytes, took, acked } = self;
         let seconds = took.as_secs_f64();
         let rate = *entries as f64 / seconds.max(f64::EPSILON);
-        write!(
-            f,
-            "fed entries={entries} bytes={bytes} seconds={seconds:.3} per_second={rate:.0} acked={acked}"
-        )
+        write!(f, "fed entries={entries} bytes={bytes} seconds={seconds:.3} per_second={rate:.0} acked={acked}")
     }
 }
 
@@ -98,9 +90,7 @@ impl OriginalFeed {
     fn connect(&self) -> Result<TcpStream> {
         let failed = |e| Error::new(format_args!("--connect {}: {e}", self.connect));
         let mut addresses = self.connect.to_socket_addrs().map_err(failed)?;
-        let address = addresses
-            .next()
-            .ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        let address = addresses.next().ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         let limit = Duration::from_secs(self.timeout_seconds.max(1));
         let stream = TcpStream::connect_timeout(&address, limit).map_err(failed)?;
         stream.set_nodelay(self.nodelay).map_err(failed)?;
@@ -114,9 +104,7 @@ impl OriginalFeed {
         if timed_out {
             let (sent, acked) = (tally.last_sent(), tally.acked());
             let limit = self.timeout_seconds;
-            let text = format_args!(
-                "sent up to VLSN {sent}, acked {acked}, after --timeout-seconds {limit}"
-            );
+            let text = format_args!("sent up to VLSN {sent}, acked {acked}, after --timeout-seconds {limit}");
             return Err(Error::new(text));
         }
         ended
@@ -203,9 +191,7 @@ struct Home {
 
 impl Home {
     fn new() -> Result<Self> {
-        Ok(Self {
-            place: TempDir::new().map_err(Error::new)?,
-        })
+        Ok(Self { place: TempDir::new().map_err(Error::new)? })
     }
 
     fn path(&self) -> PathBuf {

@@ -85,10 +85,7 @@ impl LogReader {
 
     /// A reader of these files alone; the last of them is taken for the newest.
     pub fn of_files(files: Vec<LogFile>) -> Self {
-        Self {
-            files: files.into_iter(),
-            current: None,
-        }
+        Self { files: files.into_iter(), current: None }
     }
 
     /// The next entry, or none at the end of the log.
@@ -132,18 +129,8 @@ impl Scan {
     /// Checks the header and stands behind it; none for a newest file that is still being born.
     fn open(file: &LogFile, newest: bool) -> Result<Option<Self>> {
         let handle = File::open(&file.path).map_err(|e| Error::at(&file.path, e))?;
-        let length = handle
-            .metadata()
-            .map_err(|e| Error::at(&file.path, e))?
-            .len();
-        let mut scan = Self {
-            file: file.clone(),
-            handle,
-            length,
-            base: 0,
-            cursor: 0,
-            window: Vec::new(),
-        };
+        let length = handle.metadata().map_err(|e| Error::at(&file.path, e))?.len();
+        let mut scan = Self { file: file.clone(), handle, length, base: 0, cursor: 0, window: Vec::new() };
         let got = scan.fill(HEADER_V3)?;
         if newest && got < HEADER_V3 && lacks_header(&scan.window) {
             return Ok(None);
@@ -170,10 +157,7 @@ impl Scan {
 
     fn entry(&self, found: Found) -> Entry<'_> {
         let header = &self.window[found.start..found.start + found.header];
-        let vlsn = header
-            .get(SHORT_HEADER..)
-            .filter(|field| !field.is_empty())
-            .map(read_vlsn);
+        let vlsn = header.get(SHORT_HEADER..).filter(|field| !field.is_empty()).map(read_vlsn);
         let payload = found.start + found.header;
         Entry {
             file: self.file.number,
@@ -198,11 +182,7 @@ impl Scan {
             return Ok(Parsed::Zeros);
         }
         let payload = read_u32(&head[10..14]) as usize;
-        let header = if head[5] & VLSN_FLAGS == 0 {
-            SHORT_HEADER
-        } else {
-            LONG_HEADER
-        };
+        let header = if head[5] & VLSN_FLAGS == 0 { SHORT_HEADER } else { LONG_HEADER };
         if payload > MAX_ITEM_SIZE {
             return Ok(Parsed::Broken("has an entry of an implausible size"));
         }
@@ -212,11 +192,7 @@ impl Scan {
         if !crc_holds(&self.window[self.cursor..self.cursor + header + payload]) {
             return Ok(Parsed::Broken("has an entry whose CRC is wrong"));
         }
-        Ok(Parsed::Entry(Found {
-            start: self.cursor,
-            header,
-            payload,
-        }))
+        Ok(Parsed::Entry(Found { start: self.cursor, header, payload }))
     }
 
     /// Stands at a zero type byte: finds the first whole entry behind the zeros.
@@ -224,11 +200,7 @@ impl Scan {
         let hole = self.base + self.cursor as u64;
         let Some(skipped) = self.count_zeros()? else {
             // Nothing but zeros to the end; a lower file must not end so.
-            return if newest {
-                Ok(None)
-            } else {
-                Err(self.broken("has zeros up to its end"))
-            };
+            return if newest { Ok(None) } else { Err(self.broken("has zeros up to its end")) };
         };
         // Up to four zero bytes may be the CRC of the entry.
         for back in (0..=skipped.min(4)).rev() {
@@ -238,11 +210,7 @@ impl Scan {
             }
         }
         self.seek(hole);
-        if newest {
-            Ok(None)
-        } else {
-            Err(self.broken("has zeros with no whole entry behind them"))
-        }
+        if newest { Ok(None) } else { Err(self.broken("has zeros with no whole entry behind them")) }
     }
 
     /// How many zeros there are from the cursor on; none if they reach the end of the file.
@@ -336,9 +304,7 @@ fn check_header(head: &[u8], file: &LogFile) -> Result<usize> {
     match read_version(head) {
         Some(2) => Ok(HEADER_V2),
         Some(3) if head.len() < HEADER_V3 => Err(bad("shorter than a header")),
-        Some(3) if crc32fast::hash(&head[..32]).to_be_bytes() != head[32..36] => {
-            Err(bad("wrong header CRC"))
-        }
+        Some(3) if crc32fast::hash(&head[..32]).to_be_bytes() != head[32..36] => Err(bad("wrong header CRC")),
         Some(3) => Ok(HEADER_V3),
         _ => Err(bad("unknown version")),
     }

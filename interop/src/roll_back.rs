@@ -30,9 +30,7 @@ impl RollBack {
         let files = files.map_err(|e| Error::at(&self.dir, e))?;
         let above = self.entries_above()?;
         for (&file, offsets) in &above {
-            files
-                .make_invisible(file, offsets)
-                .map_err(|e| Error::at(&self.dir, e))?;
+            files.make_invisible(file, offsets).map_err(|e| Error::at(&self.dir, e))?;
         }
         let touched: Vec<u32> = above.keys().copied().collect();
         files.force(&touched).map_err(|e| Error::at(&self.dir, e))?;

@@ -13,15 +13,11 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
         _ => (text, 0),
     };
     let number: u64 = digits.parse().map_err(|_| not_a_size(text))?;
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| not_a_size(text))
+    number.checked_mul(1 << shift).ok_or_else(|| not_a_size(text))
 }
 
 fn not_a_size(text: &str) -> Error {
-    Error::new(format_args!(
-        "'{text}' is not a size: give bytes, such as 4096, 64K or 10M"
-    ))
+    Error::new(format_args!("'{text}' is not a size: give bytes, such as 4096, 64K or 10M"))
 }
 
 /// A payload size: one number, or a range whose ends both belong to it.
@@ -63,9 +59,7 @@ impl FromStr for PayloadSize {
             None => (size(text)?, size(text)?),
         };
         if min > max {
-            return Err(Error::new(format_args!(
-                "'{text}' is an empty range of sizes"
-            )));
+            return Err(Error::new(format_args!("'{text}' is an empty range of sizes")));
         }
         Ok(Self { min, max })
     }

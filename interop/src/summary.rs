@@ -62,11 +62,7 @@ impl Summary {
             self.furthest_back = self.furthest_back.max(self.last - vlsn);
         }
         self.entries += 1;
-        self.first = if self.entries == 1 {
-            vlsn
-        } else {
-            self.first.min(vlsn)
-        };
+        self.first = if self.entries == 1 { vlsn } else { self.first.min(vlsn) };
         self.last = self.last.max(vlsn);
     }
 }
@@ -90,28 +86,13 @@ impl Made {
     /// For entries written to the log in `dir`.
     pub fn in_log(dir: &Path, entries: u64, first: u64, last: u64) -> Result<Self> {
         let (first, last) = if entries == 0 { (0, 0) } else { (first, last) };
-        Ok(Self {
-            entries,
-            files: log_files(dir)?.len(),
-            bytes: log_bytes(dir)?,
-            first,
-            last,
-        })
+        Ok(Self { entries, files: log_files(dir)?.len(), bytes: log_bytes(dir)?, first, last })
     }
 }
 
 impl Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            entries,
-            files,
-            bytes,
-            first,
-            last,
-        } = self;
-        write!(
-            f,
-            "made entries={entries} files={files} bytes={bytes} first={first} last={last}"
-        )
+        let Self { entries, files, bytes, first, last } = self;
+        write!(f, "made entries={entries} files={files} bytes={bytes} first={first} last={last}")
     }
 }

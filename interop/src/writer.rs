@@ -47,10 +47,7 @@ impl Writer {
             Generation::Seven => Log::Seven(open_7(dir, file_max)?),
             Generation::Six => Log::Six(open_6(dir, file_max)?),
         };
-        Ok(Self {
-            log,
-            cut: before - log_bytes(dir)?.min(before),
-        })
+        Ok(Self { log, cut: before - log_bytes(dir)?.min(before) })
     }
 
     /// How many bytes of a torn end the opening cut away.
@@ -92,8 +89,7 @@ impl Writer {
 pub fn check_fits(payload: usize, file_max: u64) -> Result<()> {
     let needed = payload as u64 + ENTRY_HEADER + FILE_HEADER;
     if needed > file_max {
-        let text =
-            format_args!("--payload: {payload} bytes do not fit a file of --file-max {file_max}");
+        let text = format_args!("--payload: {payload} bytes do not fit a file of --file-max {file_max}");
         return Err(Error::new(text));
     }
     Ok(())
@@ -104,12 +100,7 @@ pub fn open_7(dir: &Path, file_max: u64) -> Result<noxu_log::LogManager> {
     let files = noxu_log::FileManager::new(dir, false, file_max, OPEN_FILES);
     let files = Arc::new(files.map_err(|e| Error::at(dir, e))?);
     FileManagerLogScanner::new(Arc::clone(&files)).find_end_of_log();
-    Ok(noxu_log::LogManager::new(
-        files,
-        BUFFERS,
-        BUFFER_SIZE,
-        FAULT_READ_SIZE,
-    ))
+    Ok(noxu_log::LogManager::new(files, BUFFERS, BUFFER_SIZE, FAULT_READ_SIZE))
 }
 
 /// A 6.2.0 log manager on the log in `dir`, standing behind its last whole entry.
@@ -121,12 +112,7 @@ pub fn open_6(dir: &Path, file_max: u64) -> Result<noxu_log_6::LogManager> {
         let position = |lsn: Lsn| noxu_util_6::Lsn::from_u64(lsn.as_u64());
         files.set_last_position(position(next), position(last_used));
     }
-    Ok(noxu_log_6::LogManager::new(
-        files,
-        BUFFERS,
-        BUFFER_SIZE,
-        FAULT_READ_SIZE,
-    ))
+    Ok(noxu_log_6::LogManager::new(files, BUFFERS, BUFFER_SIZE, FAULT_READ_SIZE))
 }
 
 /// The last entry and the next free position; the log's lock is given back before this returns.
@@ -136,14 +122,8 @@ fn find_end(dir: &Path, file_max: u64) -> Result<(Lsn, Lsn)> {
     Ok(FileManagerLogScanner::new(files).find_end_of_log())
 }
 
-fn append_7(
-    log: &noxu_log::LogManager,
-    vlsn: Option<u64>,
-    entry_type: u8,
-    payload: &[u8],
-) -> Result<()> {
-    let kind =
-        noxu_log::LogEntryType::from_type_num(entry_type).ok_or_else(|| unknown(entry_type))?;
+fn append_7(log: &noxu_log::LogManager, vlsn: Option<u64>, entry_type: u8, payload: &[u8]) -> Result<()> {
+    let kind = noxu_log::LogEntryType::from_type_num(entry_type).ok_or_else(|| unknown(entry_type))?;
     let written = match vlsn {
         Some(vlsn) => log.log_with_vlsn(kind, payload, vlsn, false, false),
         None => log.log(kind, payload, noxu_log::Provisional::No, false, false),
@@ -151,14 +131,8 @@ fn append_7(
     written.map(drop).map_err(|e| not_written(vlsn, e))
 }
 
-fn append_6(
-    log: &noxu_log_6::LogManager,
-    vlsn: Option<u64>,
-    entry_type: u8,
-    payload: &[u8],
-) -> Result<()> {
-    let kind =
-        noxu_log_6::LogEntryType::from_type_num(entry_type).ok_or_else(|| unknown(entry_type))?;
+fn append_6(log: &noxu_log_6::LogManager, vlsn: Option<u64>, entry_type: u8, payload: &[u8]) -> Result<()> {
+    let kind = noxu_log_6::LogEntryType::from_type_num(entry_type).ok_or_else(|| unknown(entry_type))?;
     let written = match vlsn {
         Some(vlsn) => log.log_with_vlsn(kind, payload, vlsn, false, false),
         None => log.log(kind, payload, noxu_log_6::Provisional::No, false, false),
@@ -167,17 +141,13 @@ fn append_6(
 }
 
 fn unknown(entry_type: u8) -> Error {
-    Error::new(format_args!(
-        "entry type {entry_type} is unknown to the writer"
-    ))
+    Error::new(format_args!("entry type {entry_type} is unknown to the writer"))
 }
 
 fn not_written(vlsn: Option<u64>, reason: impl std::fmt::Display) -> Error {
     match vlsn {
         Some(vlsn) => Error::new(format_args!("VLSN {vlsn} was not written: {reason}")),
-        None => Error::new(format_args!(
-            "an entry without a VLSN was not written: {reason}"
-        )),
+        None => Error::new(format_args!("an entry without a VLSN was not written: {reason}")),
     }
 }
 

@@ -34,9 +34,7 @@ impl Feeder {
         let socket = TcpStream::connect(address).expect("the replica listens");
         let socket = std::os::fd::OwnedFd::from(socket);
         let socket_options = options.socket();
-        socket_options
-            .prepare(std::os::fd::AsFd::as_fd(&socket))
-            .unwrap();
+        socket_options.prepare(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         let channel = Box::new(SocketChannel::new(socket, socket_options));
         let name = c"replica".to_owned();
         let runner = Runner::new(channel, name, start_vlsn, options.clone());
@@ -48,16 +46,8 @@ impl Feeder {
 
     /// Waits until the replica has acknowledged `vlsn`.
     fn wait_acked(&self, vlsn: u64) {
-        let waited = self
-            .runner
-            .wait_acked(vlsn, Deadline::from_millis(PATIENCE_MS))
-            .unwrap();
-        assert_eq!(
-            waited,
-            Waited::Acked,
-            "VLSN {vlsn}: {:?}",
-            self.runner.snapshot()
-        );
+        let waited = self.runner.wait_acked(vlsn, Deadline::from_millis(PATIENCE_MS)).unwrap();
+        assert_eq!(waited, Waited::Acked, "VLSN {vlsn}: {:?}", self.runner.snapshot());
     }
 
     /// Stops, and says how many frames were sent. A replica that has what it wants may have closed before.
@@ -79,20 +69,14 @@ fn assert_equal(scratch: &Scratch, replica: Running, entries: u64) {
 
 /// A number out of a line like `made entries=N files=F`.
 fn number(line: &str, key: &str) -> u64 {
-    let value = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_else(|| panic!("no {key} in: {line}"))
+    let value = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {key} in: {line}"))
 }
 
 fn feeds_half_a_million_entries_of_1_kib(acks: &str) {
     const ENTRIES: u64 = 500_000;
     let scratch = Scratch::new();
-    scratch.must(&format!(
-        "make-log --dir @log --entries {ENTRIES} --payload 1K --commit-every 0"
-    ));
+    scratch.must(&format!("make-log --dir @log --entries {ENTRIES} --payload 1K --commit-every 0"));
     let options = format!("--expect-vlsn {ENTRIES} --timeout-seconds 300 --ack {acks}");
     let (replica, address) = scratch.start_replica(&options);
     let feeder = Feeder::start(&scratch.path("log"), &address, 1);
@@ -117,8 +101,7 @@ fn a_log_is_fed_while_another_process_writes_it_across_many_files() {
     const ENTRIES: u64 = 60_000;
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("log")).unwrap();
-    let (replica, address) =
-        scratch.start_replica(&format!("--expect-vlsn {ENTRIES} --timeout-seconds 300"));
+    let (replica, address) = scratch.start_replica(&format!("--expect-vlsn {ENTRIES} --timeout-seconds 300"));
     let feeder = Feeder::start(&scratch.path("log"), &address, 1);
     let writer = scratch.start(&format!(
         "append --dir @log --entries {ENTRIES} --payload 1K --file-max 1M --per-second 30000 --flush-every 7"
@@ -140,13 +123,7 @@ fn a_6_2_0_replica_is_fed_and_resumes_where_it_stopped() {
     let first = replica.finish();
     assert!(first.ok, "{}", first.err);
     feeder.runner.dispose().unwrap();
-    let last: u64 = first
-        .last_line()
-        .rsplit(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let last: u64 = first.last_line().rsplit(' ').next().unwrap().parse().unwrap();
     let (replica, address) = scratch.start_replica("--version 6 --expect-vlsn 3000");
     let feeder = Feeder::start(&scratch.path("log"), &address, last + 1);
     feeder.wait_acked(3000);
@@ -160,14 +137,10 @@ fn feeds_disorder_while_it_is_written(threads: u64) {
     const COMMITS: u64 = 40_000;
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("log")).unwrap();
-    let (replica, address) =
-        scratch.start_replica(&format!("--expect-vlsn {COMMITS} --timeout-seconds 300"));
+    let (replica, address) = scratch.start_replica(&format!("--expect-vlsn {COMMITS} --timeout-seconds 300"));
     let feeder = Feeder::start(&scratch.path("log"), &address, 1);
-    let committed = scratch
-        .start(&format!(
-            "commit --dir @log --threads {threads} --commits {COMMITS} --file-max 512K"
-        ))
-        .finish();
+    let committed =
+        scratch.start(&format!("commit --dir @log --threads {threads} --commits {COMMITS} --file-max 512K")).finish();
     assert!(committed.ok, "{}", committed.err);
     feeder.wait_acked(COMMITS);
     assert_eq!(feeder.stop(), COMMITS);
@@ -195,22 +168,15 @@ fn a_backup_taken_while_the_log_is_written_and_fed_loses_nothing() {
     const COMMITS: u64 = 60_000;
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("log")).unwrap();
-    let (replica, address) =
-        scratch.start_replica(&format!("--expect-vlsn {COMMITS} --timeout-seconds 300"));
+    let (replica, address) = scratch.start_replica(&format!("--expect-vlsn {COMMITS} --timeout-seconds 300"));
     let mut options = Options::default();
     options.set("log.settle_ms", "500").unwrap();
     let feeder = Feeder::start_with(&scratch.path("log"), &address, 1, &options);
-    let committed = scratch
-        .start(&format!(
-            "commit --dir @log --threads 4 --commits {COMMITS} --backup-after 20000"
-        ))
-        .finish();
+    let committed =
+        scratch.start(&format!("commit --dir @log --threads 4 --commits {COMMITS} --backup-after 20000")).finish();
     assert!(committed.ok, "{}", committed.err);
     feeder.wait_acked(COMMITS);
-    assert!(
-        feeder.runner.snapshot().source.holes_crossed > 0,
-        "the stray file was there"
-    );
+    assert!(feeder.runner.snapshot().source.holes_crossed > 0, "the stray file was there");
     assert_eq!(feeder.stop(), COMMITS);
     assert_equal(&scratch, replica, COMMITS);
 }
@@ -240,12 +206,7 @@ fn a_writer_killed_a_hundred_times_is_followed_without_a_loss() {
     feeder.wait_acked(last);
     assert_eq!(feeder.stop(), last, "nothing doubled");
     let held = replica.finish();
-    assert!(
-        held.out.contains(&format!("replica holds {last} entries")),
-        "{}{}",
-        held.out,
-        held.err
-    );
+    assert!(held.out.contains(&format!("replica holds {last} entries")), "{}{}", held.out, held.err);
     scratch.must("compare --master @log --replica @replica");
 }
 

@@ -183,8 +183,7 @@ impl Acks {
 
     /// Waits until nothing is called any more; false if that is not so in time.
     pub fn wait_finished(&self, deadline: Deadline) -> bool {
-        self.wait(deadline, |_, inner| inner.finished.then_some(()))
-            .is_some()
+        self.wait(deadline, |_, inner| inner.finished.then_some(())).is_some()
     }
 
     /// How the run ended, if it has.
@@ -216,21 +215,13 @@ impl Acks {
             return Waited::Acked;
         }
         self.wait(deadline, |acks, inner| {
-            if acks.known_vlsn() >= vlsn {
-                Some(Waited::Acked)
-            } else {
-                inner.end.clone().map(Waited::Ended)
-            }
+            if acks.known_vlsn() >= vlsn { Some(Waited::Acked) } else { inner.end.clone().map(Waited::Ended) }
         })
         .unwrap_or(Waited::TimedOut)
     }
 
     /// Looks with `look` until it finds something or `deadline` has come.
-    fn wait<T>(
-        &self,
-        deadline: Deadline,
-        mut look: impl FnMut(&Acks, &mut Inner) -> Option<T>,
-    ) -> Option<T> {
+    fn wait<T>(&self, deadline: Deadline, mut look: impl FnMut(&Acks, &mut Inner) -> Option<T>) -> Option<T> {
         let mut inner = self.inner.lock();
         self.waiters.fetch_add(1, Ordering::Relaxed);
         // Pairs with the fence of `announce`.
@@ -265,10 +256,7 @@ impl Acks {
             inner.signal = Some(signal);
         }
         use std::os::fd::AsFd;
-        Ok(inner
-            .signal
-            .as_ref()
-            .map_or(-1, |signal| signal.as_fd().as_raw_fd()))
+        Ok(inner.signal.as_ref().map_or(-1, |signal| signal.as_fd().as_raw_fd()))
     }
 }
 
@@ -284,9 +272,8 @@ pub enum Deadline {
 impl Deadline {
     /// From a timeout as C gives it: milliseconds, 0 to try, negative to wait as long as it takes.
     pub fn from_millis(timeout_ms: i32) -> Deadline {
-        u64::try_from(timeout_ms).map_or(Deadline::Never, |millis| {
-            Deadline::At(Instant::now() + Duration::from_millis(millis))
-        })
+        u64::try_from(timeout_ms)
+            .map_or(Deadline::Never, |millis| Deadline::At(Instant::now() + Duration::from_millis(millis)))
     }
 
     /// The instant, if there is one.
@@ -338,10 +325,7 @@ mod tests {
         acks.end(End::Stopped);
         acks.end(End::ClosedByPeer(Closing::Finished));
         assert_eq!(take_all(&acks).len(), 1);
-        assert_eq!(
-            acks.poll(&mut [Ack { vlsn: 0, merged: 0 }], generous()),
-            Polled::Ended
-        );
+        assert_eq!(acks.poll(&mut [Ack { vlsn: 0, merged: 0 }], generous()), Polled::Ended);
         assert_eq!(acks.ended(), Some(End::Stopped), "the first end counts");
     }
 
@@ -364,11 +348,7 @@ mod tests {
         assert_eq!(poller.join().unwrap(), Polled::Acks(1));
         acks.end(End::Stopped);
         assert_eq!(never.join().unwrap(), Waited::Ended(End::Stopped));
-        assert_eq!(
-            acks.wait_acked(7, now()),
-            Waited::Acked,
-            "the watermark outlives the run"
-        );
+        assert_eq!(acks.wait_acked(7, now()), Waited::Acked, "the watermark outlives the run");
         assert_eq!(acks.wait_acked(8, generous()), Waited::Ended(End::Stopped));
     }
 
@@ -377,17 +357,7 @@ mod tests {
         let acks = Acks::new(3);
         acks.queue(&[1]);
         let fd = acks.event_fd().unwrap();
-        let is_readable = || {
-            wait_for(
-                fd,
-                Interest {
-                    read: true,
-                    write: false,
-                },
-                Some(Instant::now()),
-            )
-            .unwrap()
-        };
+        let is_readable = || wait_for(fd, Interest { read: true, write: false }, Some(Instant::now())).unwrap();
         assert!(is_readable(), "an ack was there before the descriptor");
         assert_eq!(acks.event_fd().unwrap(), fd);
         take_all(&acks);

@@ -18,13 +18,7 @@ pub enum Filled {
 }
 
 /// Appends entries from `from_vlsn` on until the chunk is full or the source has no more.
-pub fn fill(
-    chunk: &mut Chunk,
-    source: &mut dyn Source,
-    from_vlsn: u64,
-    limits: &ChunkLimits,
-    now: Instant,
-) -> Filled {
+pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
     let mut from_vlsn = from_vlsn;
     while !chunk.is_full(limits) {
         match source.next(from_vlsn, now) {

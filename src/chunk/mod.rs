@@ -64,11 +64,7 @@ pub struct ChunkLimits {
 impl Default for ChunkLimits {
     /// 256 KiB are enough that a system call costs nothing against them, and few enough to stay in a core's cache.
     fn default() -> ChunkLimits {
-        ChunkLimits {
-            bytes: 256 * 1024,
-            frames_max: 16 * 1024,
-            share_from: 4096,
-        }
+        ChunkLimits { bytes: 256 * 1024, frames_max: 16 * 1024, share_from: 4096 }
     }
 }
 
@@ -101,28 +97,17 @@ impl Chunk {
     /// Appends the frame of an entry. Nothing is appended on error: the entry is too large for any frame.
     #[inline]
     pub fn push(&mut self, entry: &Entry<'_>, limits: &ChunkLimits) -> Result<()> {
-        let prefix = frame_prefix(
-            entry.vlsn,
-            entry.entry_type,
-            entry.payload.len(),
-            entry.payload_crc,
-        )?;
+        let prefix = frame_prefix(entry.vlsn, entry.entry_type, entry.payload.len(), entry.payload_crc)?;
         self.pack(&prefix);
         match entry.block {
             Some(block) if entry.payload.len() >= limits.share_from => {
                 let begin = entry.payload.as_ptr().addr() - block.bytes().as_ptr().addr();
-                self.pieces.push(Piece::Shared(
-                    Arc::clone(block),
-                    begin..begin + entry.payload.len(),
-                ));
+                self.pieces.push(Piece::Shared(Arc::clone(block), begin..begin + entry.payload.len()));
             }
             _ => self.pack(entry.payload),
         }
         self.len += (prefix.len() + entry.payload.len()) as u64;
-        self.marks.push(Mark {
-            vlsn: entry.vlsn,
-            end: self.len,
-        });
+        self.marks.push(Mark { vlsn: entry.vlsn, end: self.len });
         Ok(())
     }
 
@@ -174,10 +159,7 @@ impl Chunk {
     /// How many frames end at or before byte `to`, and the VLSN of the last of them.
     pub fn frames_until(&self, to: u64) -> (usize, Option<u64>) {
         let count = self.marks.partition_point(|mark| mark.end <= to);
-        (
-            count,
-            count.checked_sub(1).map(|last| self.marks[last].vlsn),
-        )
+        (count, count.checked_sub(1).map(|last| self.marks[last].vlsn))
     }
 }
 
@@ -187,31 +169,17 @@ mod tests {
     use crate::log::Lsn;
     use frame::{FRAME_PREFIX_LEN, Frame};
 
-    const LIMITS: ChunkLimits = ChunkLimits {
-        bytes: 1000,
-        frames_max: 100,
-        share_from: 64,
-    };
+    const LIMITS: ChunkLimits = ChunkLimits { bytes: 1000, frames_max: 100, share_from: 64 };
 
     fn entry<'a>(vlsn: u64, payload: &'a [u8], block: Option<&'a Arc<Block>>) -> Entry<'a> {
         let payload_crc = crc32fast::hash(payload);
-        Entry {
-            vlsn,
-            lsn: Lsn::new(0, 36),
-            entry_type: 13,
-            payload,
-            payload_crc,
-            block,
-        }
+        Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload, payload_crc, block }
     }
 
     fn bytes_from(chunk: &Chunk, from: u64) -> Vec<u8> {
         let mut pieces = [IoSlice::new(&[]); 64];
         let count = chunk.gather(from, &mut pieces);
-        pieces[..count]
-            .iter()
-            .flat_map(|piece| piece.to_vec())
-            .collect()
+        pieces[..count].iter().flat_map(|piece| piece.to_vec()).collect()
     }
 
     /// The VLSNs and payloads of a stream of messages.
@@ -228,9 +196,7 @@ mod tests {
 
     fn block_of(bytes: &[u8]) -> Arc<Block> {
         let mut block = crate::log::block::BlockPool::new(bytes.len()).take(bytes.len());
-        crate::log::block::writable(&mut block)
-            .unwrap()
-            .copy_from_slice(bytes);
+        crate::log::block::writable(&mut block).unwrap().copy_from_slice(bytes);
         block
     }
 
@@ -239,34 +205,17 @@ mod tests {
         let block = block_of(&[7; 300]);
         let mut chunk = Chunk::default();
         chunk.push(&entry(5, b"small", None), &LIMITS).unwrap();
-        chunk
-            .push(&entry(6, &block.bytes()[100..200], Some(&block)), &LIMITS)
-            .unwrap();
-        chunk
-            .push(&entry(7, &block.bytes()[0..10], Some(&block)), &LIMITS)
-            .unwrap();
+        chunk.push(&entry(6, &block.bytes()[100..200], Some(&block)), &LIMITS).unwrap();
+        chunk.push(&entry(7, &block.bytes()[0..10], Some(&block)), &LIMITS).unwrap();
         chunk.push(&entry(8, b"", None), &LIMITS).unwrap();
         let whole = bytes_from(&chunk, 0);
         assert_eq!(whole.len() as u64, chunk.len());
-        let expected = [
-            (5, b"small".to_vec()),
-            (6, vec![7; 100]),
-            (7, vec![7; 10]),
-            (8, Vec::new()),
-        ];
+        let expected = [(5, b"small".to_vec()), (6, vec![7; 100]), (7, vec![7; 10]), (8, Vec::new())];
         assert_eq!(decode(&whole), expected);
         for from in 0..=whole.len() {
-            assert_eq!(
-                bytes_from(&chunk, from as u64),
-                whole[from..],
-                "from byte {from}"
-            );
+            assert_eq!(bytes_from(&chunk, from as u64), whole[from..], "from byte {from}");
         }
-        assert_eq!(
-            Arc::strong_count(&block),
-            2,
-            "only the large payload is referred to"
-        );
+        assert_eq!(Arc::strong_count(&block), 2, "only the large payload is referred to");
     }
 
     #[test]
@@ -291,10 +240,7 @@ mod tests {
         chunk.clear(&LIMITS);
         assert!(chunk.is_empty());
         assert_eq!((chunk.len(), chunk.last_vlsn()), (0, None));
-        let few = ChunkLimits {
-            frames_max: 3,
-            ..LIMITS
-        };
+        let few = ChunkLimits { frames_max: 3, ..LIMITS };
         while !chunk.is_full(&few) {
             chunk.push(&entry(1, b"", None), &few).unwrap();
         }
@@ -306,9 +252,7 @@ mod tests {
         let block = block_of(&[7; 300]);
         let mut chunk = Chunk::default();
         for vlsn in 1..=10 {
-            chunk
-                .push(&entry(vlsn, &block.bytes()[0..100], Some(&block)), &LIMITS)
-                .unwrap();
+            chunk.push(&entry(vlsn, &block.bytes()[0..100], Some(&block)), &LIMITS).unwrap();
         }
         let mut pieces = [IoSlice::new(&[]); 3];
         assert_eq!(chunk.gather(0, &mut pieces), 3);

@@ -21,11 +21,7 @@ pub(crate) struct Handle<T> {
 
 impl<T> Handle<T> {
     pub(crate) fn new(value: T) -> Handle<T> {
-        Handle {
-            generation: fork::generation(),
-            dead: AtomicBool::new(false),
-            value,
-        }
+        Handle { generation: fork::generation(), dead: AtomicBool::new(false), value }
     }
 
     pub(crate) fn is_of_this_process(&self) -> bool {
@@ -36,9 +32,7 @@ impl<T> Handle<T> {
         if !self.is_of_this_process() {
             Err(Error::Forked)
         } else if self.dead.load(Ordering::Acquire) {
-            Err(Error::Panicked(
-                "an earlier call failed inside the library".into(),
-            ))
+            Err(Error::Panicked("an earlier call failed inside the library".into()))
         } else {
             Ok(&self.value)
         }
@@ -80,10 +74,7 @@ pub(crate) use opaque;
 ///
 /// # Safety
 /// `err` is NULL or valid for writing.
-pub(crate) unsafe fn guard(
-    err: *mut *mut nxf_error,
-    body: impl FnOnce() -> Result<nxf_status>,
-) -> nxf_status {
+pub(crate) unsafe fn guard(err: *mut *mut nxf_error, body: impl FnOnce() -> Result<nxf_status>) -> nxf_status {
     let result = without_output(|| catch_unwind(AssertUnwindSafe(body)));
     let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))));
     // SAFETY: promised by the caller.
@@ -106,11 +97,10 @@ pub(crate) unsafe fn with<T: Opaque>(
     };
     let handle = opaque.handle();
     let result = match handle.check() {
-        Ok(value) => without_output(|| catch_unwind(AssertUnwindSafe(|| body(value))))
-            .unwrap_or_else(|panic| {
-                handle.dead.store(true, Ordering::Release);
-                Err(Error::Panicked(panic_text(&*panic)))
-            }),
+        Ok(value) => without_output(|| catch_unwind(AssertUnwindSafe(|| body(value)))).unwrap_or_else(|panic| {
+            handle.dead.store(true, Ordering::Release);
+            Err(Error::Panicked(panic_text(&*panic)))
+        }),
         Err(error) => Err(error),
     };
     // SAFETY: promised by the caller. The handle is not looked at any more: the body may have freed it.
@@ -147,10 +137,7 @@ pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Res
     if pointer.is_null() {
         return Err(null(parameter));
     }
-    Ok(Out {
-        pointer,
-        lifetime: std::marker::PhantomData,
-    })
+    Ok(Out { pointer, lifetime: std::marker::PhantomData })
 }
 
 /// A place that C provided for a result, possibly not initialised.
@@ -170,24 +157,17 @@ impl<T> Out<'_, T> {
 ///
 /// # Safety
 /// `pointer` is NULL or a NUL-terminated string, valid during `'a`.
-pub(crate) unsafe fn string<'a>(
-    pointer: *const c_char,
-    parameter: &'static str,
-) -> Result<&'a str> {
+pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str) -> Result<&'a str> {
     // SAFETY: promised by the caller.
     let text = unsafe { c_string(pointer, parameter)? };
-    text.to_str()
-        .map_err(|_| Error::invalid(parameter, "is not UTF-8"))
+    text.to_str().map_err(|_| Error::invalid(parameter, "is not UTF-8"))
 }
 
 /// A string argument that need not be UTF-8.
 ///
 /// # Safety
 /// As for [`string`].
-pub(crate) unsafe fn c_string<'a>(
-    pointer: *const c_char,
-    parameter: &'static str,
-) -> Result<&'a CStr> {
+pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static str) -> Result<&'a CStr> {
     if pointer.is_null() {
         return Err(null(parameter));
     }
@@ -199,11 +179,7 @@ pub(crate) unsafe fn c_string<'a>(
 ///
 /// # Safety
 /// `pointer` is valid for reading `len` bytes during `'a`.
-pub(crate) unsafe fn bytes<'a>(
-    pointer: *const u8,
-    len: usize,
-    parameter: &'static str,
-) -> Result<&'a [u8]> {
+pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize, parameter: &'static str) -> Result<&'a [u8]> {
     if len == 0 {
         return Ok(&[]);
     }
@@ -211,10 +187,7 @@ pub(crate) unsafe fn bytes<'a>(
         return Err(null(parameter));
     }
     if len > isize::MAX.unsigned_abs() {
-        return Err(Error::invalid(
-            parameter,
-            format!("{len} bytes are more than memory can hold"),
-        ));
+        return Err(Error::invalid(parameter, format!("{len} bytes are more than memory can hold")));
     }
     // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
@@ -224,11 +197,7 @@ pub(crate) unsafe fn bytes<'a>(
 ///
 /// # Safety
 /// `pointer` is valid for reading and writing `len` items during `'a`, and nobody else uses them.
-pub(crate) unsafe fn buffer<'a, T>(
-    pointer: *mut T,
-    len: usize,
-    parameter: &'static str,
-) -> Result<&'a mut [T]> {
+pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'static str) -> Result<&'a mut [T]> {
     if len == 0 {
         return Ok(&mut []);
     }
@@ -236,10 +205,7 @@ pub(crate) unsafe fn buffer<'a, T>(
         return Err(null(parameter));
     }
     if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
-        return Err(Error::invalid(
-            parameter,
-            format!("{len} items are more than memory can hold"),
-        ));
+        return Err(Error::invalid(parameter, format!("{len} items are more than memory can hold")));
     }
     // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
     Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })

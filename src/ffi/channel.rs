@@ -5,9 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use parking_lot::RwLock;
 
-use super::border::{
-    Handle, Opaque, buffer, bytes, free, give, guard, null, opaque, out, string, with,
-};
+use super::border::{Handle, Opaque, buffer, bytes, free, give, guard, null, opaque, out, string, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, nxf_status};
@@ -24,16 +22,11 @@ opaque!(nxf_channel, "channel", RwLock<Option<Box<dyn Channel>>>);
 
 impl nxf_channel {
     fn give(channel: impl Channel + 'static) -> *mut nxf_channel {
-        give(nxf_channel(Handle::new(RwLock::new(Some(Box::new(
-            channel,
-        ))))))
+        give(nxf_channel(Handle::new(RwLock::new(Some(Box::new(channel))))))
     }
 }
 
-const BUSY: Error = Error::WrongState {
-    call: "channel",
-    reason: "another thread is using it",
-};
+const BUSY: Error = Error::WrongState { call: "channel", reason: "another thread is using it" };
 
 /// Lends a channel to `body`, which gives it back on failure. On success the handle is freed.
 ///
@@ -110,26 +103,17 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
             let is_stream = socket::is_connected_stream(BorrowedFd::borrow_raw(fd))
                 .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
             if !is_stream {
-                return Err(Error::invalid(
-                    "fd",
-                    format!("{fd} is no connected stream socket"),
-                ));
+                return Err(Error::invalid("fd", format!("{fd} is no connected stream socket")));
             }
             let options = options.socket();
             options.prepare(BorrowedFd::borrow_raw(fd))?;
-            place.write(nxf_channel::give(SocketChannel::new(
-                OwnedFd::from_raw_fd(fd),
-                options,
-            )));
+            place.write(nxf_channel::give(SocketChannel::new(OwnedFd::from_raw_fd(fd), options)));
             Ok(NXF_OK)
         })
     }
 }
 
-fn lent<T>(
-    cell: &RwLock<Option<Box<dyn Channel>>>,
-    body: impl FnOnce(&dyn Channel) -> Result<T>,
-) -> Result<T> {
+fn lent<T>(cell: &RwLock<Option<Box<dyn Channel>>>, body: impl FnOnce(&dyn Channel) -> Result<T>) -> Result<T> {
     body(&**cell.read().as_ref().ok_or(BUSY)?)
 }
 
@@ -190,10 +174,7 @@ pub unsafe extern "C" fn nxf_channel_receive(
 
 /// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nxf_channel_close(
-    channel: *mut nxf_channel,
-    err: *mut *mut nxf_error,
-) -> nxf_status {
+pub unsafe extern "C" fn nxf_channel_close(channel: *mut nxf_channel, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
         with(channel, err, |cell| {

@@ -18,10 +18,7 @@ impl nxf_error {
     pub(crate) fn new(error: Error) -> nxf_error {
         // A NUL can only come from a name that a caller gave.
         let message = error.to_string().replace('\0', " ");
-        nxf_error {
-            error,
-            message: CString::new(message).unwrap_or_default(),
-        }
+        nxf_error { error, message: CString::new(message).unwrap_or_default() }
     }
 
     pub(crate) fn boxed(error: Error) -> *mut nxf_error {
@@ -47,9 +44,7 @@ pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_ch
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_errno(err: *const nxf_error) -> i32 {
     // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }
-        .and_then(|err| err.error.errno())
-        .unwrap_or(0)
+    unsafe { err.as_ref() }.and_then(|err| err.error.errno()).unwrap_or(0)
 }
 
 /// The number of the log file concerned. False, and nothing written, if there is none.

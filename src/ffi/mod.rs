@@ -4,10 +4,7 @@
 //! does its work inside [`guard`](crate::ffi::border): arguments are checked, a fork is noticed, a panic becomes a
 //! status.
 #![allow(non_camel_case_types, reason = "these are the names that C sees")]
-#![allow(
-    clippy::missing_safety_doc,
-    reason = "the documentation is the header's: what C has to keep is said there"
-)]
+#![allow(clippy::missing_safety_doc, reason = "the documentation is the header's: what C has to keep is said there")]
 
 pub mod channel;
 pub mod error;

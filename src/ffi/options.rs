@@ -29,16 +29,11 @@ pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
 
 /// Makes a set of options, all at their defaults. To be released with nxf_options_free().
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nxf_options_new(
-    options: *mut *mut nxf_options,
-    err: *mut *mut nxf_error,
-) -> nxf_status {
+pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
         guard(err, || {
-            out(options, "options")?.write(give(nxf_options(Handle::new(Mutex::new(
-                Options::default(),
-            )))));
+            out(options, "options")?.write(give(nxf_options(Handle::new(Mutex::new(Options::default())))));
             Ok(NXF_OK)
         })
     }
@@ -56,9 +51,7 @@ pub unsafe extern "C" fn nxf_options_set(
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
         with(options, err, |options| {
-            options
-                .lock()
-                .set(string(key, "key")?, string(value, "value")?)?;
+            options.lock().set(string(key, "key")?, string(value, "value")?)?;
             Ok(NXF_OK)
         })
     }

@@ -27,18 +27,12 @@ pub struct nxf_ack {
 /// Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
 /// runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
 /// the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
-pub type nxf_ack_callback =
-    Option<unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, vlsn: u64)>;
+pub type nxf_ack_callback = Option<unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, vlsn: u64)>;
 
 /// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on.
 /// why is NULL unless how is an error, and valid during the call only.
 pub type nxf_end_callback = Option<
-    unsafe extern "C" fn(
-        context: *mut c_void,
-        replica_name: *const c_char,
-        how: nxf_status,
-        why: *const nxf_error,
-    ),
+    unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, how: nxf_status, why: *const nxf_error),
 >;
 
 /// Releases the context of a callback. Called once, after the callback's last call; on any thread.
@@ -179,9 +173,7 @@ pub unsafe extern "C" fn nxf_runner_new(
             let place = out(runner, "runner")?;
             let name = CString::new(string(replica_name, "replica_name")?).unwrap_or_default();
             let options = copied(options)?;
-            let made = hand_over_channel(channel, |channel| {
-                Runner::new(channel, name, start_vlsn, options)
-            })?;
+            let made = hand_over_channel(channel, |channel| Runner::new(channel, name, start_vlsn, options))?;
             place.write(give(nxf_runner(Handle::new(Arc::new(made)))));
             Ok(NXF_OK)
         })
@@ -204,10 +196,7 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
         with(runner, err, |runner| {
             let function = callback.ok_or_else(|| null("callback"))?;
             runner.check_can_set("set_ack_callback")?;
-            let context = Context {
-                pointer: context,
-                drop,
-            };
+            let context = Context { pointer: context, drop };
             runner.set_ack_function(Box::new(move |name, vlsn| {
                 let context = &context;
                 // The host gave function and context for each other; the name lives during the call.
@@ -233,10 +222,7 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
         with(runner, err, |runner| {
             let function = callback.ok_or_else(|| null("callback"))?;
             runner.check_can_set("set_end_callback")?;
-            let context = Context {
-                pointer: context,
-                drop,
-            };
+            let context = Context { pointer: context, drop };
             runner.set_end_function(Box::new(move |name, end| {
                 let context = &context;
                 let why = end.result().err().map(nxf_error::new);
@@ -368,14 +354,12 @@ pub unsafe extern "C" fn nxf_runner_wait_acked(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        with(runner, err, |runner| {
-            match runner.wait_acked(vlsn, Deadline::from_millis(timeout_ms))? {
-                Waited::Acked => Ok(NXF_OK),
-                Waited::TimedOut => Ok(NXF_TIMEOUT),
-                Waited::Ended(end) => {
-                    end.result()?;
-                    Ok(NXF_CLOSED)
-                }
+        with(runner, err, |runner| match runner.wait_acked(vlsn, Deadline::from_millis(timeout_ms))? {
+            Waited::Acked => Ok(NXF_OK),
+            Waited::TimedOut => Ok(NXF_TIMEOUT),
+            Waited::Ended(end) => {
+                end.result()?;
+                Ok(NXF_CLOSED)
             }
         })
     }
@@ -422,19 +406,12 @@ pub unsafe extern "C" fn nxf_runner_stats(
             }
             let size = (&raw const (*stats).struct_size).read();
             if size < size_of::<usize>() {
-                return Err(Error::invalid(
-                    "stats",
-                    format!("its struct_size is {size}"),
-                ));
+                return Err(Error::invalid("stats", format!("its struct_size is {size}")));
             }
             let full = stats_of(runner, size);
             // Only as much as the caller's version of the struct has.
             let written = size.min(size_of::<nxf_runner_stats_t>());
-            std::ptr::copy_nonoverlapping(
-                (&raw const full).cast::<u8>(),
-                stats.cast::<u8>(),
-                written,
-            );
+            std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), stats.cast::<u8>(), written);
             Ok(NXF_OK)
         })
     }
@@ -450,19 +427,17 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         Some(End::ClosedByPeer(Closing::Reset)) => NXF_RUN_RESET_BY_REPLICA,
         Some(End::Failed(_)) => NXF_RUN_FAILED,
     };
-    let log_state = now
-        .pause
-        .map_or(NXF_LOG_READING, |pause| match pause.wait.reason {
-            WaitReason::End => NXF_LOG_AT_END,
-            WaitReason::NoFile => NXF_LOG_NO_FILE,
-            WaitReason::UnfinishedHeader => NXF_LOG_UNFINISHED_HEADER,
-            WaitReason::Hole => NXF_LOG_HOLE,
-            WaitReason::Torn => NXF_LOG_TORN,
-            WaitReason::Unreadable => NXF_LOG_UNREADABLE,
-            WaitReason::NextFileEmpty => NXF_LOG_NEXT_FILE_EMPTY,
-            WaitReason::LastEntryMissing => NXF_LOG_LAST_ENTRY_MISSING,
-            WaitReason::SendLimit => NXF_LOG_SEND_LIMIT,
-        });
+    let log_state = now.pause.map_or(NXF_LOG_READING, |pause| match pause.wait.reason {
+        WaitReason::End => NXF_LOG_AT_END,
+        WaitReason::NoFile => NXF_LOG_NO_FILE,
+        WaitReason::UnfinishedHeader => NXF_LOG_UNFINISHED_HEADER,
+        WaitReason::Hole => NXF_LOG_HOLE,
+        WaitReason::Torn => NXF_LOG_TORN,
+        WaitReason::Unreadable => NXF_LOG_UNREADABLE,
+        WaitReason::NextFileEmpty => NXF_LOG_NEXT_FILE_EMPTY,
+        WaitReason::LastEntryMissing => NXF_LOG_LAST_ENTRY_MISSING,
+        WaitReason::SendLimit => NXF_LOG_SEND_LIMIT,
+    });
     nxf_runner_stats_t {
         struct_size,
         run_state,
@@ -489,8 +464,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         holes_crossed: now.source.holes_crossed,
         listings: now.source.listings,
         sleeps: now.sleeps,
-        callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos())
-            .unwrap_or(u64::MAX),
+        callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos()).unwrap_or(u64::MAX),
     }
 }
 
@@ -518,10 +492,7 @@ pub unsafe extern "C" fn nxf_runner_stop(
 /// How the run ended. NXF_OK: it was stopped, or the replica closed the connection; nxf_runner_stats() says which.
 /// NXF_AGAIN: it has not ended. Otherwise the error that it ended with, each time. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nxf_runner_result(
-    runner: *const nxf_runner,
-    err: *mut *mut nxf_error,
-) -> nxf_status {
+pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
         with(runner, err, |runner| match runner.acks().ended() {

@@ -83,10 +83,7 @@ pub(crate) unsafe fn hand_over<T>(
     }
 }
 
-const BUSY: Error = Error::WrongState {
-    call: "scanner",
-    reason: "another thread is using it",
-};
+const BUSY: Error = Error::WrongState { call: "scanner", reason: "another thread is using it" };
 
 /// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
 /// there is. A start whose file does not exist yet is waited for. Reads the options log.*. Several scanners over one
@@ -103,10 +100,7 @@ pub unsafe extern "C" fn nxf_scanner_open(
     unsafe {
         guard(err, || {
             let place = out(scanner, "scanner")?;
-            place.write(nxf_scanner::give(Box::new(LogSource::new(
-                open(env_dir, options)?,
-                Lsn(start_lsn),
-            ))));
+            place.write(nxf_scanner::give(Box::new(LogSource::new(open(env_dir, options)?, Lsn(start_lsn)))));
             Ok(NXF_OK)
         })
     }

@@ -64,9 +64,7 @@ pub const NXF_E_CONNECTION: nxf_status = -44;
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_status_name(status: nxf_status) -> *const c_char {
     let known = status::ALL.iter().find(|(code, _)| *code == status);
-    known
-        .map_or(c"NXF_UNKNOWN", |(_, name): &(i32, &CStr)| name)
-        .as_ptr()
+    known.map_or(c"NXF_UNKNOWN", |(_, name): &(i32, &CStr)| name).as_ptr()
 }
 
 #[cfg(test)]
@@ -78,22 +76,9 @@ mod tests {
     fn the_constants_are_those_of_the_library() {
         let in_header = include_str!("status.rs")
             .lines()
-            .filter_map(|line| {
-                line.strip_prefix("pub const NXF_")?
-                    .split_once(": nxf_status = ")
-            })
-            .map(|(name, code)| {
-                (
-                    code.trim_end_matches(';').parse::<i32>().unwrap(),
-                    format!("NXF_{name}"),
-                )
-            });
-        let in_library = status::ALL
-            .iter()
-            .map(|(code, name)| (*code, name.to_str().unwrap().to_owned()));
-        assert_eq!(
-            in_header.collect::<Vec<_>>(),
-            in_library.collect::<Vec<_>>()
-        );
+            .filter_map(|line| line.strip_prefix("pub const NXF_")?.split_once(": nxf_status = "))
+            .map(|(name, code)| (code.trim_end_matches(';').parse::<i32>().unwrap(), format!("NXF_{name}")));
+        let in_library = status::ALL.iter().map(|(code, name)| (*code, name.to_str().unwrap().to_owned()));
+        assert_eq!(in_header.collect::<Vec<_>>(), in_library.collect::<Vec<_>>());
     }
 }

@@ -9,11 +9,10 @@ pub const NXF_VERSION_MINOR: u32 = 1;
 /// The version that this header belongs to.
 pub const NXF_VERSION_PATCH: u32 = 0;
 
-const VERSION: &CStr =
-    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-        Ok(version) => version,
-        Err(_) => panic!("a version has no NUL inside"),
-    };
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => panic!("a version has no NUL inside"),
+};
 
 /// The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
 #[unsafe(no_mangle)]

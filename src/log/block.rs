@@ -14,9 +14,7 @@ pub struct Block {
 
 impl Block {
     fn with_capacity(capacity: usize) -> Arc<Block> {
-        Arc::new(Block {
-            bytes: vec![0; capacity].into_boxed_slice(),
-        })
+        Arc::new(Block { bytes: vec![0; capacity].into_boxed_slice() })
     }
 
     /// All bytes, also those that nothing was read into.
@@ -46,11 +44,7 @@ pub struct BlockPool {
 impl BlockPool {
     /// A pool of blocks that hold `capacity` bytes each.
     pub fn new(capacity: usize) -> BlockPool {
-        BlockPool {
-            capacity,
-            blocks: Vec::with_capacity(KEPT_MAX),
-            allocated: 0,
-        }
+        BlockPool { capacity, blocks: Vec::with_capacity(KEPT_MAX), allocated: 0 }
     }
 
     /// Size of an ordinary block.
@@ -114,19 +108,11 @@ mod tests {
         drop(held);
         let second = Arc::clone(&block);
         pool.renew(&mut block, 64);
-        assert_eq!(
-            block.bytes().as_ptr(),
-            first,
-            "the freed block is handed out again"
-        );
+        assert_eq!(block.bytes().as_ptr(), first, "the freed block is handed out again");
         drop(second);
         assert_eq!(pool.allocated(), 2);
         pool.renew(&mut block, 64);
-        assert_eq!(
-            block.bytes().as_ptr(),
-            first,
-            "nobody else holds it: it stays"
-        );
+        assert_eq!(block.bytes().as_ptr(), first, "nobody else holds it: it stays");
     }
 
     #[test]

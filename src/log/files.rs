@@ -25,10 +25,7 @@ pub struct FileIdentity {
 }
 
 /// A log file, open for reading.
-#[allow(
-    clippy::len_without_is_empty,
-    reason = "a file has a length; whether it is 0 is of no interest"
-)]
+#[allow(clippy::len_without_is_empty, reason = "a file has a length; whether it is 0 is of no interest")]
 pub trait LogFile: Send + Sync {
     /// Reads at most `into.len()` bytes at `offset`. Fewer are returned only at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -74,9 +71,7 @@ const STAMP_GRANULARITY: Duration = Duration::from_millis(100);
 impl Directory {
     /// The directory at `path`. An error if it cannot be listed now.
     pub fn open(path: &Path) -> io::Result<Directory> {
-        let directory = Directory {
-            path: path.to_path_buf(),
-        };
+        let directory = Directory { path: path.to_path_buf() };
         directory.list()?;
         Ok(directory)
     }
@@ -100,23 +95,17 @@ impl Directory {
     /// Runs `action` on the path of file `number`, in whichever case its name is written.
     fn on_file<T>(&self, number: u32, action: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         match action(&self.file_path(number)) {
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
-                match self.spelled_otherwise(number)? {
-                    Some(path) => action(&path),
-                    None => Err(absent),
-                }
-            }
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => match self.spelled_otherwise(number)? {
+                Some(path) => action(&path),
+                None => Err(absent),
+            },
             found => found,
         }
     }
 }
 
 fn identity_of(metadata: &std::fs::Metadata) -> FileIdentity {
-    FileIdentity {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        generation: 0,
-    }
+    FileIdentity { device: metadata.dev(), inode: metadata.ino(), generation: 0 }
 }
 
 impl Files for Directory {
@@ -135,18 +124,12 @@ impl Files for Directory {
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {
         // The wall clock is read first: read last, a change between the two could look older than it is.
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let metadata = std::fs::metadata(&self.path)?;
-        let changed_ns =
-            i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        let changed_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
         let age_ns = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - changed_ns;
         let granularity_ns = i128::try_from(STAMP_GRANULARITY.as_nanos()).unwrap_or(i128::MAX);
-        Ok(DirectoryStamp {
-            changed_ns,
-            distinct: age_ns > granularity_ns,
-        })
+        Ok(DirectoryStamp { changed_ns, distinct: age_ns > granularity_ns })
     }
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
@@ -254,9 +237,7 @@ impl Listing {
 
     /// The lowest file above `number`.
     pub fn above(&self, number: u32) -> Option<u32> {
-        number
-            .checked_add(1)
-            .and_then(|next| self.at_or_above(next))
+        number.checked_add(1).and_then(|next| self.at_or_above(next))
     }
 
     /// All numbers, ascending.
@@ -272,22 +253,13 @@ mod tests {
     #[test]
     fn only_log_files_are_listed_in_ascending_order_whatever_case_their_names_have() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [
-            "0000002A.ndb",
-            "00000003.ndb",
-            "noxu.lck",
-            "vlsn.idx",
-            "00000004.tmp",
-        ] {
+        for name in ["0000002A.ndb", "00000003.ndb", "noxu.lck", "vlsn.idx", "00000004.tmp"] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         let files = Directory::open(dir.path()).unwrap();
         assert_eq!(files.list().unwrap(), [3, 42]);
         assert_eq!(files.open(42).unwrap().len().unwrap(), 12);
-        assert_eq!(
-            files.identity(42).unwrap(),
-            Some(files.open(42).unwrap().identity().unwrap())
-        );
+        assert_eq!(files.identity(42).unwrap(), Some(files.open(42).unwrap().identity().unwrap()));
         assert_eq!(files.identity(7).unwrap(), None);
         assert_eq!(files.open(7).err().unwrap().kind(), io::ErrorKind::NotFound);
     }
@@ -307,10 +279,7 @@ mod tests {
             }
             fn stamp(&self) -> io::Result<DirectoryStamp> {
                 let (changed_ns, distinct) = *self.0.lock().unwrap();
-                Ok(DirectoryStamp {
-                    changed_ns,
-                    distinct,
-                })
+                Ok(DirectoryStamp { changed_ns, distinct })
             }
             fn open(&self, _: u32) -> io::Result<Arc<dyn LogFile>> {
                 Err(io::ErrorKind::NotFound.into())
@@ -329,26 +298,15 @@ mod tests {
             listing.listings()
         };
         assert_eq!(listings_after_refresh(), 1);
-        assert_eq!(
-            listings_after_refresh(),
-            2,
-            "a stamp so young may hide a change"
-        );
+        assert_eq!(listings_after_refresh(), 2, "a stamp so young may hide a change");
         *files.0.lock().unwrap() = (10, true);
-        assert_eq!(
-            listings_after_refresh(),
-            3,
-            "the one before was taken while the stamp was young"
-        );
+        assert_eq!(listings_after_refresh(), 3, "the one before was taken while the stamp was young");
         assert_eq!(listings_after_refresh(), 3);
         listing.distrust();
         listing.refresh(&files).unwrap();
         assert_eq!((listing.listings(), listing.epoch()), (4, 1));
         assert_eq!((listing.first(), listing.newest()), (Some(1), Some(5)));
-        assert_eq!(
-            (listing.above(1), listing.above(5), listing.at_or_above(2)),
-            (Some(5), None, Some(5))
-        );
+        assert_eq!((listing.above(1), listing.above(5), listing.at_or_above(2)), (Some(5), None, Some(5)));
         assert_eq!(listing.above(u32::MAX), None);
     }
 }

@@ -173,10 +173,7 @@ impl HeaderFault {
     /// Whether more writing could still turn these bytes into a header. A complete header of an unknown version,
     /// or of another file, stays what it is; the other faults are also what a header half-written looks like.
     pub fn may_be_unfinished(self) -> bool {
-        !matches!(
-            self,
-            HeaderFault::Version(_) | HeaderFault::FileNumber(_) | HeaderFault::ByteOrder(_)
-        )
+        !matches!(self, HeaderFault::Version(_) | HeaderFault::FileNumber(_) | HeaderFault::ByteOrder(_))
     }
 }
 
@@ -210,11 +207,7 @@ impl FileHeader {
         if in_header != file_number {
             return Fault(HeaderFault::FileNumber(in_header));
         }
-        Header(FileHeader {
-            version,
-            file_number,
-            last_entry_in_previous: be_u32(bytes, 28),
-        })
+        Header(FileHeader { version, file_number, last_entry_in_previous: be_u32(bytes, 28) })
     }
 
     /// Where the file's first entry begins.
@@ -308,11 +301,7 @@ impl EntryHeader {
     #[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
     #[inline]
     pub fn len(&self) -> usize {
-        if self.vlsn.is_some() {
-            ENTRY_HEADER_LEN_VLSN
-        } else {
-            ENTRY_HEADER_LEN
-        }
+        if self.vlsn.is_some() { ENTRY_HEADER_LEN_VLSN } else { ENTRY_HEADER_LEN }
     }
 
     /// Length of header and payload in bytes.
@@ -356,33 +345,16 @@ impl Checksums {
         if body.len() < COMBINE_FROM {
             hasher.update(body);
         } else {
-            hasher.combine(&crc32fast::Hasher::new_with_initial_len(
-                payload,
-                body.len() as u64,
-            ));
+            hasher.combine(&crc32fast::Hasher::new_with_initial_len(payload, body.len() as u64));
         }
-        Checksums {
-            entry: hasher.finalize(),
-            payload,
-        }
+        Checksums { entry: hasher.finalize(), payload }
     }
 }
 
 /// Appends a whole entry to `out`. For tests and tools that make logs.
-pub fn encode_entry(
-    out: &mut Vec<u8>,
-    entry_type: u8,
-    flags: u8,
-    prev_offset: u32,
-    vlsn: Option<i64>,
-    payload: &[u8],
-) {
+pub fn encode_entry(out: &mut Vec<u8>, entry_type: u8, flags: u8, prev_offset: u32, vlsn: Option<i64>, payload: &[u8]) {
     let begin = out.len();
-    let flags = if vlsn.is_some() {
-        flags | FLAG_VLSN
-    } else {
-        flags
-    };
+    let flags = if vlsn.is_some() { flags | FLAG_VLSN } else { flags };
     let item_size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&[entry_type, flags]);
@@ -406,15 +378,7 @@ mod tests {
         assert_eq!(FileName::parse(b"0000002a.ndb"), Some(FileName(42)));
         assert_eq!(FileName::parse(b"0000002A.ndb"), Some(FileName(42)));
         assert_eq!(FileName::parse(b"ffffffff.ndb"), Some(FileName(u32::MAX)));
-        for other in [
-            "noxu.lck",
-            "vlsn.idx",
-            "0000002a.tmp",
-            "2a.ndb",
-            "0000002g.ndb",
-            "+000002a.ndb",
-            ".ndb",
-        ] {
+        for other in ["noxu.lck", "vlsn.idx", "0000002a.tmp", "2a.ndb", "0000002g.ndb", "+000002a.ndb", ".ndb"] {
             assert_eq!(FileName::parse(other.as_bytes()), None, "{other}");
         }
         assert_eq!(FileName(42).to_string(), "0000002a.ndb");
@@ -432,35 +396,20 @@ mod tests {
     #[test]
     fn both_file_header_versions_are_read_and_say_where_the_first_entry_is() {
         for (version, first_entry) in [(2, 32), (3, 36)] {
-            let header = FileHeader {
-                version,
-                file_number: 7,
-                last_entry_in_previous: 99,
-            };
+            let header = FileHeader { version, file_number: 7, last_entry_in_previous: 99 };
             let bytes = header.encode();
             assert_eq!(bytes.len(), first_entry as usize);
-            assert_eq!(
-                FileHeader::parse(&bytes, 7),
-                ParsedFileHeader::Header(header)
-            );
+            assert_eq!(FileHeader::parse(&bytes, 7), ParsedFileHeader::Header(header));
             assert_eq!(header.first_entry(), first_entry);
             for short in 0..bytes.len() {
-                assert_eq!(
-                    FileHeader::parse(&bytes[..short], 7),
-                    ParsedFileHeader::Short
-                );
+                assert_eq!(FileHeader::parse(&bytes[..short], 7), ParsedFileHeader::Short);
             }
         }
     }
 
     #[test]
     fn each_fault_of_a_file_header_is_told_apart() {
-        let good = FileHeader {
-            version: 3,
-            file_number: 7,
-            last_entry_in_previous: 0,
-        }
-        .encode();
+        let good = FileHeader { version: 3, file_number: 7, last_entry_in_previous: 0 }.encode();
         let fault = |change: &dyn Fn(&mut Vec<u8>), number| {
             let mut bytes = good.clone();
             change(&mut bytes);
@@ -472,21 +421,10 @@ mod tests {
         assert_eq!(fault(&|b| b[0] = b'M', 7), HeaderFault::Magic);
         assert_eq!(fault(&|b| b[11] = 4, 7), HeaderFault::Version(4));
         assert_eq!(fault(&|_| (), 8), HeaderFault::FileNumber(7));
-        assert!(matches!(
-            fault(&|b| b[20] ^= 1, 7),
-            HeaderFault::Checksum { .. }
-        ));
-        let mut v2 = FileHeader {
-            version: 2,
-            file_number: 7,
-            last_entry_in_previous: 0,
-        }
-        .encode();
+        assert!(matches!(fault(&|b| b[20] ^= 1, 7), HeaderFault::Checksum { .. }));
+        let mut v2 = FileHeader { version: 2, file_number: 7, last_entry_in_previous: 0 }.encode();
         v2[12] = 1;
-        assert_eq!(
-            FileHeader::parse(&v2, 7),
-            ParsedFileHeader::Fault(HeaderFault::ByteOrder(1))
-        );
+        assert_eq!(FileHeader::parse(&v2, 7), ParsedFileHeader::Fault(HeaderFault::ByteOrder(1)));
     }
 
     #[test]
@@ -494,23 +432,15 @@ mod tests {
         for vlsn in [None, Some(77)] {
             let mut bytes = Vec::new();
             encode_entry(&mut bytes, 13, 0, 5, vlsn, b"payload");
-            let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes) else {
-                panic!()
-            };
-            assert_eq!(
-                (header.entry_type, header.prev_offset, header.item_size),
-                (13, 5, 7)
-            );
+            let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes) else { panic!() };
+            assert_eq!((header.entry_type, header.prev_offset, header.item_size), (13, 5, 7));
             assert_eq!(header.vlsn, vlsn);
             assert_eq!(header.entry_len(), bytes.len());
             let sums = Checksums::of(&bytes, header.len());
             assert_eq!(sums.entry, header.checksum);
             assert_eq!(sums.payload, crc32fast::hash(b"payload"));
             for short in 0..header.len() {
-                assert!(matches!(
-                    EntryHeader::parse(&bytes[..short]),
-                    ParsedEntryHeader::Short(_)
-                ));
+                assert!(matches!(EntryHeader::parse(&bytes[..short]), ParsedEntryHeader::Short(_)));
             }
         }
     }
@@ -520,9 +450,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_entry(&mut bytes, 13, FLAG_REPLICATED, 0, Some(3), b"");
         bytes[5] = FLAG_REPLICATED;
-        let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes) else {
-            panic!()
-        };
+        let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes) else { panic!() };
         assert_eq!(header.vlsn, Some(3));
     }
 
@@ -553,10 +481,7 @@ mod tests {
         encode_entry(&mut bytes, 13, 0, 0, Some(3), b"x");
         let mut oversize = bytes.clone();
         oversize[10..14].copy_from_slice(&(MAX_ITEM_SIZE + 1).to_le_bytes());
-        assert_eq!(
-            EntryHeader::parse(&oversize),
-            ParsedEntryHeader::Oversize(MAX_ITEM_SIZE + 1)
-        );
+        assert_eq!(EntryHeader::parse(&oversize), ParsedEntryHeader::Oversize(MAX_ITEM_SIZE + 1));
         bytes[4] = 0;
         assert_eq!(EntryHeader::parse(&bytes), ParsedEntryHeader::Zero);
     }

@@ -105,10 +105,7 @@ impl Order {
         if self.held_count == 0 {
             return None;
         }
-        self.held
-            .front()
-            .filter(|&&(lsn, _)| lsn != 0)
-            .map(|&(lsn, _)| Lsn(lsn))
+        self.held.front().filter(|&&(lsn, _)| lsn != 0).map(|&(lsn, _)| Lsn(lsn))
     }
 
     /// Places the entry of `vlsn` found at `lsn`, `entry_len` bytes long and with this digest.
@@ -137,9 +134,7 @@ impl Order {
     #[cold]
     fn hold(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) -> Placement {
         let ahead = vlsn - self.next;
-        if ahead >= self.limits.entries_max as u64
-            || self.held_bytes + u64::from(entry_len) > self.limits.bytes_max
-        {
+        if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(entry_len) > self.limits.bytes_max {
             return Placement::Full;
         }
         let ahead = usize::try_from(ahead).expect("bounded by the window");
@@ -246,18 +241,9 @@ impl Beginning {
     /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
     /// later half of what was seen may still come.
     pub fn choose(mut self, complete: bool, limits: WindowLimits) -> Order {
-        let settled = if complete {
-            self.seen.len()
-        } else {
-            self.seen.len().div_ceil(2)
-        };
-        let highest_settled = self.seen[..settled]
-            .iter()
-            .map(|&(vlsn, ..)| vlsn)
-            .max()
-            .unwrap_or(1);
-        self.seen
-            .sort_unstable_by_key(|&(vlsn, lsn, _)| (vlsn, lsn));
+        let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
+        let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
+        self.seen.sort_unstable_by_key(|&(vlsn, lsn, _)| (vlsn, lsn));
         let mut first = self.seen[0].0;
         for pair in self.seen.windows(2) {
             let (below, above) = (pair[0].0, pair[1].0);
@@ -279,10 +265,7 @@ impl Beginning {
 mod tests {
     use super::*;
 
-    const LIMITS: WindowLimits = WindowLimits {
-        entries_max: 1000,
-        bytes_max: 1_000_000,
-    };
+    const LIMITS: WindowLimits = WindowLimits { entries_max: 1000, bytes_max: 1_000_000 };
 
     fn lsn(n: u64) -> Lsn {
         Lsn(n + 100)
@@ -314,13 +297,7 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded_in_distance_and_in_bytes() {
-        let mut order = Order::new(
-            1,
-            WindowLimits {
-                entries_max: 5,
-                bytes_max: 25,
-            },
-        );
+        let mut order = Order::new(1, WindowLimits { entries_max: 5, bytes_max: 25 });
         assert_eq!(order.place(6, lsn(6), 10, 0), Placement::Full);
         assert_eq!(order.place(5, lsn(5), 10, 0), Placement::Held);
         assert_eq!(order.place(4, lsn(4), 10, 0), Placement::Held);
@@ -337,11 +314,7 @@ mod tests {
         assert_eq!(order.place(10, lsn(99), 10, 10), Placement::Repeat);
         assert_eq!(order.place(10, lsn(99), 10, 77), Placement::Changed);
         run(&mut order, &(12..12 + RECENT as u64).collect::<Vec<_>>());
-        assert_eq!(
-            order.place(10, lsn(99), 10, 77),
-            Placement::Repeat,
-            "too long ago to tell"
-        );
+        assert_eq!(order.place(10, lsn(99), 10, 77), Placement::Repeat, "too long ago to tell");
         assert_eq!(order.place(12, lsn(99), 10, 77), Placement::Changed);
     }
 
@@ -350,20 +323,9 @@ mod tests {
         let mut order = Order::new(1, LIMITS);
         run(&mut order, &[3, 5, 9]);
         order.skip_to(5);
-        assert_eq!(
-            (order.next(), order.ready(), order.held()),
-            (5, Some(lsn(5)), 2)
-        );
+        assert_eq!((order.next(), order.ready(), order.held()), (5, Some(lsn(5)), 2));
         order.skip_to(20);
-        assert_eq!(
-            (
-                order.next(),
-                order.ready(),
-                order.held(),
-                order.held_bytes()
-            ),
-            (20, None, 0, 0)
-        );
+        assert_eq!((order.next(), order.ready(), order.held(), order.held_bytes()), (20, None, 0, 0));
         assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
     }
 
@@ -376,10 +338,7 @@ mod tests {
         order.returned(0);
         assert_eq!(order.ready(), Some(lsn(4)));
         order.forget_ready();
-        assert_eq!(
-            (order.ready(), order.held(), order.held_bytes()),
-            (None, 0, 0)
-        );
+        assert_eq!((order.ready(), order.held(), order.held_bytes()), (None, 0, 0));
         assert_eq!(order.place(4, lsn(50), 10, 0), Placement::Next);
     }
 
@@ -396,20 +355,8 @@ mod tests {
     #[test]
     fn the_beginning_is_the_lowest_vlsn_without_a_hole_behind_it() {
         assert_eq!(begin(&[52, 50, 51, 53], true), 50);
-        assert_eq!(
-            begin(&[47, 50, 51, 52], true),
-            50,
-            "48 and 49 went with the cleaned files"
-        );
-        assert_eq!(
-            begin(&[2, 3, 1, 5], true),
-            1,
-            "from 1 on nothing can be missing but what is late"
-        );
-        assert_eq!(
-            begin(&[50, 51, 52, 53, 54, 56], false),
-            50,
-            "55 may still come"
-        );
+        assert_eq!(begin(&[47, 50, 51, 52], true), 50, "48 and 49 went with the cleaned files");
+        assert_eq!(begin(&[2, 3, 1, 5], true), 1, "from 1 on nothing can be missing but what is late");
+        assert_eq!(begin(&[50, 51, 52, 53, 54, 56], false), 50, "55 may still come");
     }
 }

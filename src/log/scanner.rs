@@ -193,12 +193,7 @@ impl Scanner {
                 self.counts.returned += 1;
                 let block = match place.source {
                     Source::Tail => self.tail.block(),
-                    Source::Again => self
-                        .again
-                        .as_ref()
-                        .expect("it was just read")
-                        .window
-                        .block(),
+                    Source::Again => self.again.as_ref().expect("it was just read").window.block(),
                 };
                 Ok(Next::Entry(Entry {
                     vlsn: place.vlsn,
@@ -215,10 +210,7 @@ impl Scanner {
                     Error::LogDamaged { at, .. } => Some(*at),
                     _ => None,
                 };
-                self.failed = Some(Failure {
-                    error: error.clone(),
-                    repaired_at,
-                });
+                self.failed = Some(Failure { error: error.clone(), repaired_at });
                 Err(error)
             }
         }
@@ -247,12 +239,7 @@ impl Scanner {
     }
 
     #[inline]
-    fn find(
-        &mut self,
-        from_vlsn: u64,
-        send_limit: Lsn,
-        now: Instant,
-    ) -> Result<Result<Place, Pause>> {
+    fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: Instant) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
         loop {
             if let Some(lsn) = self.order.as_ref().and_then(Order::ready)
@@ -261,11 +248,7 @@ impl Scanner {
                 return Ok(Ok(place));
             }
             let expected_vlsn = self.order.as_ref().map(Order::next);
-            match self.tail.step(&Ask {
-                now,
-                expected_vlsn,
-                send_limit,
-            })? {
+            match self.tail.step(&Ask { now, expected_vlsn, send_limit })? {
                 Step::Found(found) => {
                     if let Some(place) = self.place(found, send_limit, now)? {
                         return Ok(Ok(place));
@@ -326,21 +309,11 @@ impl Scanner {
             let order = self.order.as_mut().expect("only called with an order");
             let window = self.options.window.entries_max as u64;
             // Nothing from `next` on can be so early as to stand before that file.
-            let is_last = seek
-                .first_vlsn(before)?
-                .is_some_and(|first| first.saturating_add(window) <= order.next());
+            let is_last = seek.first_vlsn(before)?.is_some_and(|first| first.saturating_add(window) <= order.next());
             self.behind = Some(before).filter(|_| !is_last);
-            let mut tail = Tail::new(
-                Arc::clone(&self.files),
-                Lsn::new(before, 0),
-                self.options.tail,
-            );
+            let mut tail = Tail::new(Arc::clone(&self.files), Lsn::new(before, 0), self.options.tail);
             let expected_vlsn = Some(order.next());
-            while let Step::Found(found) = tail.step(&Ask {
-                now,
-                expected_vlsn,
-                send_limit,
-            })? {
+            while let Step::Found(found) = tail.step(&Ask { now, expected_vlsn, send_limit })? {
                 if found.lsn.file() >= begun_in {
                     break;
                 }
@@ -370,17 +343,12 @@ impl Scanner {
         let Some(vlsn) = u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0) else {
             self.counts.bad_vlsns += 1;
             let number = entry.header.vlsn.unwrap_or(0);
-            self.warn(format_args!(
-                "the entry at {lsn} has VLSN {number}, which is none; it is not sent"
-            ));
+            self.warn(format_args!("the entry at {lsn} has VLSN {number}, which is none; it is not sent"));
             return Ok(None);
         };
         let entry_len = entry.header.entry_len() as u32;
         let Some(order) = &mut self.order else {
-            if self
-                .beginning
-                .note(vlsn, lsn, entry_len, &self.options.window)
-            {
+            if self.beginning.note(vlsn, lsn, entry_len, &self.options.window) {
                 self.begin(false);
             }
             return Ok(None);
@@ -389,12 +357,7 @@ impl Scanner {
         match order.place(vlsn, lsn, entry_len, digest) {
             Placement::Next => {
                 order.returned(digest);
-                Ok(Some(Place {
-                    vlsn,
-                    lsn,
-                    entry,
-                    source: Source::Tail,
-                }))
+                Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }))
             }
             Placement::Held => {
                 self.counts.early += 1;
@@ -411,9 +374,7 @@ impl Scanner {
             Placement::Repeat => {
                 self.counts.repeats += 1;
                 if self.counts.repeats == 1 {
-                    self.warn(format_args!(
-                        "VLSN {vlsn} stands in the log again, at {lsn}; repeats are not sent"
-                    ));
+                    self.warn(format_args!("VLSN {vlsn} stands in the log again, at {lsn}; repeats are not sent"));
                 }
                 Ok(None)
             }
@@ -447,12 +408,7 @@ impl Scanner {
         let Look::Entry(entry) = look else {
             return Err(Error::LogRewritten { at: lsn });
         };
-        if entry
-            .header
-            .vlsn
-            .and_then(|found| u64::try_from(found).ok())
-            != Some(vlsn)
-        {
+        if entry.header.vlsn.and_then(|found| u64::try_from(found).ok()) != Some(vlsn) {
             return Err(Error::LogRewritten { at: lsn });
         }
         if entry.header.is_invisible() {
@@ -461,23 +417,13 @@ impl Scanner {
             return Ok(None);
         }
         order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
-        Ok(Some(Place {
-            vlsn,
-            lsn,
-            entry,
-            source,
-        }))
+        Ok(Some(Place { vlsn, lsn, entry, source }))
     }
 
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
     fn pause(&mut self, wait: Wait, send_limit: Lsn, now: Instant) -> Result<Option<Pause>> {
-        let idle = Pause {
-            wait,
-            missing_vlsn: None,
-            look_again: wait.look_again,
-            stalled: wait.stalled,
-        };
+        let idle = Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled };
         // Elsewhere than at the end, what is missing may be what the reader is waiting for.
         let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
         let Some(order) = &self.order else {
@@ -501,11 +447,7 @@ impl Scanner {
         let is_below_the_log = !order.has_returned() && self.counts.below == 0;
         let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
         let settle = self.options.tail.settle;
-        let patience = if is_sealed {
-            settle
-        } else {
-            self.options.gap_patience
-        };
+        let patience = if is_sealed { settle } else { self.options.gap_patience };
         let is_overdue = is_below_the_log || now >= since + settle;
         if is_at_end && is_overdue && self.look_behind(send_limit, now)? {
             return Ok(None);
@@ -520,72 +462,39 @@ impl Scanner {
         let missing_until = is_at_end.then_some(since + patience);
         let look_again = [wait.look_again, missing_until].into_iter().flatten().min();
         let stalled = wait.stalled || now >= since + settle;
-        Ok(Some(Pause {
-            wait,
-            missing_vlsn: Some(expected),
-            look_again,
-            stalled,
-        }))
+        Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
     }
 
     fn gap(&self, found: u64, at: Lsn) -> Error {
         let expected = self.order.as_ref().map_or(0, Order::next);
         match self.tail.missing_file() {
-            Some(file) => Error::LogFileGone {
-                file,
-                expected_vlsn: Some(expected),
-                found_vlsn: Some(found),
-            },
-            None => Error::LogGap {
-                expected,
-                found,
-                at,
-            },
+            Some(file) => Error::LogFileGone { file, expected_vlsn: Some(expected), found_vlsn: Some(found) },
+            None => Error::LogGap { expected, found, at },
         }
     }
 
     fn warn(&self, text: std::fmt::Arguments<'_>) {
         if let Some(logger) = &self.logger {
-            logger.log(
-                &::log::Record::builder()
-                    .level(::log::Level::Warn)
-                    .target("noxu_feeder::log")
-                    .args(text)
-                    .build(),
-            );
+            logger
+                .log(&::log::Record::builder().level(::log::Level::Warn).target("noxu_feeder::log").args(text).build());
         }
     }
 }
 
 impl Again {
     fn new() -> Again {
-        Again {
-            window: Window::new(AGAIN_BYTES),
-            file: None,
-        }
+        Again { window: Window::new(AGAIN_BYTES), file: None }
     }
 
     fn look(&mut self, files: &dyn Files, lsn: Lsn, vlsn: u64) -> Result<Look> {
         let gone = |error: std::io::Error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                Error::LogFileGone {
-                    file: lsn.file(),
-                    expected_vlsn: Some(vlsn),
-                    found_vlsn: None,
-                }
+                Error::LogFileGone { file: lsn.file(), expected_vlsn: Some(vlsn), found_vlsn: None }
             } else {
-                Error::LogRead {
-                    file: lsn.file(),
-                    offset: u64::from(lsn.offset()),
-                    os: error.into(),
-                }
+                Error::LogRead { file: lsn.file(), offset: u64::from(lsn.offset()), os: error.into() }
             }
         };
-        if self
-            .file
-            .as_ref()
-            .is_none_or(|(number, _)| *number != lsn.file())
-        {
+        if self.file.as_ref().is_none_or(|(number, _)| *number != lsn.file()) {
             self.window.forget();
             self.file = Some((lsn.file(), files.open(lsn.file()).map_err(gone)?));
         }

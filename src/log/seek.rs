@@ -31,17 +31,10 @@ impl<'a> Seek<'a> {
     /// A search in the files that are there now.
     pub fn new(files: &'a dyn Files) -> Result<Seek<'a>> {
         let numbers = files.list().map_err(|error| Error::LogDirectory {
-            path: files
-                .path()
-                .map(std::path::Path::to_path_buf)
-                .unwrap_or_default(),
+            path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })?;
-        Ok(Seek {
-            files,
-            numbers,
-            probe: Window::new(PROBE_BYTES),
-        })
+        Ok(Seek { files, numbers, probe: Window::new(PROBE_BYTES) })
     }
 
     /// The file to begin in for `vlsn`: the highest that begins well below it, or the lowest there is. `None` in an
@@ -67,11 +60,7 @@ impl<'a> Seek<'a> {
 
     /// The highest file below `number`.
     pub fn file_below(&self, number: u32) -> Option<u32> {
-        self.numbers
-            .iter()
-            .rev()
-            .copied()
-            .find(|&other| other < number)
+        self.numbers.iter().rev().copied().find(|&other| other < number)
     }
 
     /// The highest file that is known to have a VLSN, and its first.
@@ -96,11 +85,7 @@ impl<'a> Seek<'a> {
     /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told. What is wrong
     /// with a file is for the one to say who reads it.
     pub fn first_vlsn(&mut self, number: u32) -> Result<Option<u64>> {
-        let read = |error: io::Error| Error::LogRead {
-            file: number,
-            offset: 0,
-            os: error.into(),
-        };
+        let read = |error: io::Error| Error::LogRead { file: number, offset: 0, os: error.into() };
         let file = match self.files.open(number) {
             Ok(file) => file,
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -115,11 +100,7 @@ impl<'a> Seek<'a> {
     }
 }
 
-fn first_vlsn_from(
-    probe: &mut Window,
-    file: &dyn LogFile,
-    first_entry: u64,
-) -> io::Result<Option<u64>> {
+fn first_vlsn_from(probe: &mut Window, file: &dyn LogFile, first_entry: u64) -> io::Result<Option<u64>> {
     let mut offset = first_entry;
     probe.forget();
     while offset < first_entry + FIRST_VLSN_BYTES_MAX {

@@ -35,10 +35,8 @@ impl Log {
         scanner_options: ScannerOptions,
         logger: Option<Arc<dyn ::log::Log>>,
     ) -> Result<Arc<Log>> {
-        let files = Directory::open(directory).map_err(|error| Error::LogDirectory {
-            path: directory.to_path_buf(),
-            os: error.into(),
-        })?;
+        let files = Directory::open(directory)
+            .map_err(|error| Error::LogDirectory { path: directory.to_path_buf(), os: error.into() })?;
         let watch = match Watch::new(directory) {
             Ok(watch) => Some(watch),
             Err(error) => {
@@ -83,9 +81,7 @@ impl Log {
             Next::Entry(entry) => entry.vlsn,
             Next::Nothing(_) => return Ok(None),
         };
-        let near_end = Seek::new(&*self.files)?
-            .last_with_vlsn()?
-            .map_or(first, |(_, vlsn)| vlsn.max(first));
+        let near_end = Seek::new(&*self.files)?.last_with_vlsn()?.map_or(first, |(_, vlsn)| vlsn.max(first));
         let mut scanner = self.scanner(Lsn::NULL);
         let mut next = near_end;
         while let Next::Entry(entry) = scanner.next(next, limit, now)? {

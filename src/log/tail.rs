@@ -34,8 +34,7 @@ use std::time::{Duration, Instant};
 use super::block::Block;
 use super::files::{FileIdentity, Files, Listing, LogFile};
 use super::format::{
-    ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn,
-    ParsedFileHeader,
+    ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader,
 };
 use super::window::{Look, Sighted, Window};
 use crate::error::{EntryFault, Error, Result};
@@ -252,15 +251,12 @@ impl Tail {
         if lsn.file() != current.number {
             return None;
         }
-        Some(self.window.look(u64::from(lsn.offset())))
-            .filter(|look| !matches!(look, Look::Short { .. }))
+        Some(self.window.look(u64::from(lsn.offset()))).filter(|look| !matches!(look, Look::Short { .. }))
     }
 
     /// Where the next entry is expected; [`Lsn::NULL`] before a file was opened.
     pub fn position(&self) -> Lsn {
-        self.current
-            .as_ref()
-            .map_or(Lsn::NULL, |current| lsn_of(current.number, current.cursor))
+        self.current.as_ref().map_or(Lsn::NULL, |current| lsn_of(current.number, current.cursor))
     }
 
     /// How often the directory was listed.
@@ -282,10 +278,7 @@ impl Tail {
     #[inline]
     pub fn step(&mut self, ask: &Ask) -> Result<Step> {
         if let Some(current) = &mut self.current
-            && self
-                .looking_back
-                .as_ref()
-                .is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
+            && self.looking_back.as_ref().is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
             && let Look::Entry(entry) = self.window.look(current.cursor)
             && current.last.precedes(&entry)
         {
@@ -309,11 +302,7 @@ impl Tail {
                 return Ok(Step::Wait(wait));
             }
             let current = self.current.as_mut().expect("a file was just opened");
-            if self
-                .looking_back
-                .as_ref()
-                .is_some_and(|(until, _)| until.is_some_and(|until| current.cursor >= until))
-            {
+            if self.looking_back.as_ref().is_some_and(|(until, _)| until.is_some_and(|until| current.cursor >= until)) {
                 self.return_from_look_back();
                 continue;
             }
@@ -328,9 +317,7 @@ impl Tail {
                 }
                 current.consume(entry);
                 self.still = None;
-                let Look::Entry(entry) = look else {
-                    unreachable!("matched above")
-                };
+                let Look::Entry(entry) = look else { unreachable!("matched above") };
                 return Ok(Step::Found(Found { lsn, entry }));
             }
             match self.judge(&look, ask)? {
@@ -353,10 +340,7 @@ impl Tail {
         for at in 0..self.passed.len() {
             let file = &self.passed[at].file;
             probe.forget();
-            if entry_at(probe, &*file.file, file.cursor)
-                .map_err(|error| read_error(file, error))?
-                .is_some()
-            {
+            if entry_at(probe, &*file.file, file.cursor).map_err(|error| read_error(file, error))?.is_some() {
                 let passed = self.passed.remove(at);
                 let current = self.current.replace(passed.file).expect("checked above");
                 self.looking_back = Some((passed.until, current));
@@ -389,10 +373,7 @@ impl Tail {
         let Some((until, resume)) = self.looking_back.take() else {
             return;
         };
-        let file = self
-            .current
-            .replace(resume)
-            .expect("a file is read while looking back");
+        let file = self.current.replace(resume).expect("a file is read while looking back");
         if until.is_none_or(|until| file.cursor < until) {
             self.remember_passed(file, until);
         }
@@ -403,35 +384,22 @@ impl Tail {
     /// Opens the file to start in. Some: there is none yet.
     fn open_start(&mut self, ask: &Ask) -> Result<Option<Wait>> {
         self.refresh_listing()?;
-        let wanted = if self.start == Lsn::NULL {
-            0
-        } else {
-            self.start.file()
-        };
+        let wanted = if self.start == Lsn::NULL { 0 } else { self.start.file() };
         let Some(number) = self.listing.at_or_above(wanted) else {
-            return Ok(Some(Wait::until_changed(
-                WaitReason::NoFile,
-                Lsn::new(wanted, 0),
-            )));
+            return Ok(Some(Wait::until_changed(WaitReason::NoFile, Lsn::new(wanted, 0))));
         };
         let is_newest = self.listing.newest() == Some(number);
         let (file, parsed) = match self.open_file(number)? {
             Some(opened) => opened,
             // Listed, and gone before it could be opened: the next look lists again.
             None => {
-                return Ok(Some(
-                    self.wait_settling(WaitReason::NoFile, Lsn::new(number, 0), 0, 0, ask)
-                        .0,
-                ));
+                return Ok(Some(self.wait_settling(WaitReason::NoFile, Lsn::new(number, 0), 0, 0, ask).0));
             }
         };
         let header = match parsed {
             ParsedFileHeader::Header(header) => header,
             ParsedFileHeader::Fault(fault) if !fault.may_be_unfinished() => {
-                return Err(Error::LogFileHeader {
-                    file: number,
-                    fault,
-                });
+                return Err(Error::LogFileHeader { file: number, fault });
             }
             unfinished => {
                 let len = file.len().map_err(|error| open_error(number, error))?;
@@ -439,19 +407,11 @@ impl Tail {
                     ParsedFileHeader::Fault(fault) => fault,
                     _ => HeaderFault::Short(len),
                 };
-                let (wait, settled) = self.wait_settling(
-                    WaitReason::UnfinishedHeader,
-                    Lsn::new(number, 0),
-                    len,
-                    0,
-                    ask,
-                );
+                let (wait, settled) =
+                    self.wait_settling(WaitReason::UnfinishedHeader, Lsn::new(number, 0), len, 0, ask);
                 // The newest file may stay shorter than its header for as long as it likes.
                 if settled && !(is_newest && matches!(fault, HeaderFault::Short(_))) {
-                    return Err(Error::LogFileHeader {
-                        file: number,
-                        fault,
-                    });
+                    return Err(Error::LogFileHeader { file: number, fault });
                 }
                 return Ok(Some(wait));
             }
@@ -485,16 +445,10 @@ impl Tail {
 
     /// Brings the listing up to date.
     fn refresh_listing(&mut self) -> Result<()> {
-        self.listing
-            .refresh(&*self.files)
-            .map_err(|error| Error::LogDirectory {
-                path: self
-                    .files
-                    .path()
-                    .map(std::path::Path::to_path_buf)
-                    .unwrap_or_default(),
-                os: error.into(),
-            })
+        self.listing.refresh(&*self.files).map_err(|error| Error::LogDirectory {
+            path: self.files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
+            os: error.into(),
+        })
     }
 
     /// Whether the current file still has its name.
@@ -503,10 +457,7 @@ impl Tail {
         if !self.listing.contains(current.number) {
             return Ok(false);
         }
-        let named = self
-            .files
-            .identity(current.number)
-            .map_err(|error| read_error(current, error))?;
+        let named = self.files.identity(current.number).map_err(|error| read_error(current, error))?;
         Ok(named == Some(current.identity))
     }
 
@@ -518,25 +469,15 @@ impl Tail {
         }
         self.refresh_listing()?;
         let in_place = self.current_is_in_place()?;
-        let current = self
-            .current
-            .as_ref()
-            .expect("only called with a current file");
+        let current = self.current.as_ref().expect("only called with a current file");
         let at = lsn_of(current.number, current.cursor);
         let newest = self.listing.newest();
         if !in_place && newest.is_none_or(|newest| newest <= current.number) {
             return self.judge_vanished(at, ask);
         }
-        let len = current
-            .file
-            .len()
-            .map_err(|error| read_error(current, error))?;
+        let len = current.file.len().map_err(|error| read_error(current, error))?;
         let Some(present) = len.checked_sub(current.cursor) else {
-            return Err(Error::LogTruncated {
-                file: current.number,
-                len,
-                read: current.cursor,
-            });
+            return Err(Error::LogTruncated { file: current.number, len, read: current.cursor });
         };
         if matches!(look, Look::Short { needed } if *needed as u64 <= present) {
             // It has grown since the read.
@@ -554,18 +495,8 @@ impl Tail {
     }
 
     /// There are bytes at the cursor, and they are no entry that could follow here.
-    fn judge_no_entry(
-        &mut self,
-        look: &Look,
-        at: Lsn,
-        present: u64,
-        is_newest: bool,
-        ask: &Ask,
-    ) -> Result<Verdict> {
-        let current = self
-            .current
-            .as_ref()
-            .expect("only called with a current file");
+    fn judge_no_entry(&mut self, look: &Look, at: Lsn, present: u64, is_newest: bool, ask: &Ask) -> Result<Verdict> {
+        let current = self.current.as_ref().expect("only called with a current file");
         let seen = self.window.from(current.cursor);
         let bytes_crc = crc32fast::hash(&seen[..seen.len().min(PROBE_BYTES)]) ^ look_digest(look);
         let (reason, fault) = describe(look, present, &current.last);
@@ -574,10 +505,7 @@ impl Tail {
         if reason == WaitReason::Hole {
             let zeros_settle_at = self.zeros_since(at, ask.now) + self.options.settle;
             if ask.now < zeros_settle_at {
-                return Ok(Verdict::Wait(Wait {
-                    look_again: Some(zeros_settle_at),
-                    ..wait
-                }));
+                return Ok(Verdict::Wait(Wait { look_again: Some(zeros_settle_at), ..wait }));
             }
             if self.cross_hole(is_newest, ask)? {
                 return Ok(Verdict::Retry);
@@ -597,12 +525,7 @@ impl Tail {
             _ => None,
         };
         let vlsn = vlsn.and_then(|vlsn| u64::try_from(vlsn).ok());
-        Err(Error::LogDamaged {
-            at,
-            fault,
-            vlsn,
-            expected_vlsn: ask.expected_vlsn,
-        })
+        Err(Error::LogDamaged { at, fault, vlsn, expected_vlsn: ask.expected_vlsn })
     }
 
     /// Since when there have been zeros at `at`.
@@ -618,10 +541,7 @@ impl Tail {
 
     /// The current file lost its name, and no higher file is there.
     fn judge_vanished(&mut self, at: Lsn, ask: &Ask) -> Result<Verdict> {
-        let current = self
-            .current
-            .as_ref()
-            .expect("only called with a current file");
+        let current = self.current.as_ref().expect("only called with a current file");
         if current.last == LastEntry::None {
             // Nothing was read from it, so nothing is lost: the writer will make it anew.
             self.start = Lsn::new(current.number, 0);
@@ -630,11 +550,7 @@ impl Tail {
             self.listing.distrust();
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::NoFile, at)));
         }
-        Err(Error::LogFileGone {
-            file: current.number,
-            expected_vlsn: ask.expected_vlsn,
-            found_vlsn: None,
-        })
+        Err(Error::LogFileGone { file: current.number, expected_vlsn: ask.expected_vlsn, found_vlsn: None })
     }
 
     /// A lower file was read to its end: the rule for leaving it.
@@ -643,16 +559,10 @@ impl Tail {
         let Some(next) = self.listing.above(current_number) else {
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
         };
-        let knew_entry = self
-            .successor
-            .as_ref()
-            .is_some_and(|s| s.number == next && s.has_entry);
+        let knew_entry = self.successor.as_ref().is_some_and(|s| s.number == next && s.has_entry);
         if !knew_entry {
             if !self.look_at_successor(next)? {
-                return Ok(Verdict::Wait(
-                    self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask)
-                        .0,
-                ));
+                return Ok(Verdict::Wait(self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask).0));
             }
             let successor = self.successor.as_ref().expect("it was just looked at");
             if successor.has_entry {
@@ -662,20 +572,13 @@ impl Tail {
             return self.judge_empty_successor(at, len, ask);
         }
         let successor = self.successor.as_ref().expect("it is known");
-        let named = successor
-            .header
-            .map_or(0, |header| header.last_entry_in_previous);
+        let named = successor.header.map_or(0, |header| header.last_entry_in_previous);
         let adjacent = current_number.checked_add(1) == Some(next);
         if adjacent && u64::from(named) >= u64::from(at.offset()) && named != 0 {
             let (wait, settled) = self.wait_settling(WaitReason::LastEntryMissing, at, len, 0, ask);
             if settled {
                 let fault = EntryFault::EndsEarly(named);
-                return Err(Error::LogDamaged {
-                    at,
-                    fault,
-                    vlsn: None,
-                    expected_vlsn: ask.expected_vlsn,
-                });
+                return Err(Error::LogDamaged { at, fault, vlsn: None, expected_vlsn: ask.expected_vlsn });
             }
             return Ok(Verdict::Wait(wait));
         }
@@ -686,42 +589,26 @@ impl Tail {
     /// The next file has no entry. The newest may stay so; one below it is entered when it stands still, and judged
     /// by what it holds.
     fn judge_empty_successor(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
-        let successor = self
-            .successor
-            .as_ref()
-            .expect("only called with a successor");
+        let successor = self.successor.as_ref().expect("only called with a successor");
         let (number, header, fault) = (successor.number, successor.header, successor.header_fault);
-        let next_len = successor
-            .file
-            .len()
-            .map_err(|error| open_error(number, error))?;
+        let next_len = successor.file.len().map_err(|error| open_error(number, error))?;
         let is_newest = self.listing.newest() == Some(number);
         if let Some(fault) = fault.filter(|fault| !fault.may_be_unfinished()) {
-            return Err(Error::LogFileHeader {
-                file: number,
-                fault,
-            });
+            return Err(Error::LogFileHeader { file: number, fault });
         }
-        let (wait, settled) =
-            self.wait_settling(WaitReason::NextFileEmpty, at, len, next_len as u32, ask);
+        let (wait, settled) = self.wait_settling(WaitReason::NextFileEmpty, at, len, next_len as u32, ask);
         if !settled {
             return Ok(Verdict::Wait(wait));
         }
         match (header, fault) {
             (None, Some(fault)) if !(is_newest && matches!(fault, HeaderFault::Short(_))) => {
-                Err(Error::LogFileHeader {
-                    file: number,
-                    fault,
-                })
+                Err(Error::LogFileHeader { file: number, fault })
             }
             (Some(_), _) if !is_newest => {
                 self.enter_successor(at.file().checked_add(1) == Some(number))?;
                 Ok(Verdict::Retry)
             }
-            _ => Ok(Verdict::Wait(Wait {
-                look_again: None,
-                ..wait
-            })),
+            _ => Ok(Verdict::Wait(Wait { look_again: None, ..wait })),
         }
     }
 
@@ -743,36 +630,25 @@ impl Tail {
             Some(header) => {
                 let from = u64::from(header.first_entry());
                 let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
-                first_entry_behind_zeros(probe, &*file, from)
-                    .map_err(|e| open_error(number, e))?
-                    .is_some()
+                first_entry_behind_zeros(probe, &*file, from).map_err(|e| open_error(number, e))?.is_some()
             }
             None => false,
         };
-        self.successor = Some(Successor {
-            number,
-            file,
-            header,
-            header_fault,
-            has_entry,
-        });
+        self.successor = Some(Successor { number, file, header, header_fault, has_entry });
         Ok(true)
     }
 
     /// Goes from the current file to the next.
     fn enter_successor(&mut self, adjacent: bool) -> Result<()> {
         let successor = self.successor.take().expect("only called with a successor");
-        let header = successor
-            .header
-            .expect("a file without a header is not entered");
+        let header = successor.header.expect("a file without a header is not entered");
         let next = open_at_first(successor.number, successor.file, &header)?;
         let Some(left) = self.current.replace(next) else {
             return Ok(());
         };
         self.missing_files = (!adjacent).then(|| (left.number + 1, successor.number - 1));
         // Of the files left only the last can still be written to.
-        self.passed
-            .retain(|passed| passed.file.number == left.number);
+        self.passed.retain(|passed| passed.file.number == left.number);
         self.remember_passed(left, None);
         self.window.forget();
         self.still = None;
@@ -785,14 +661,11 @@ impl Tail {
         if scene.is_some() && self.unproven == scene.map(|scene| (scene, ask.expected_vlsn)) {
             return Ok(false);
         }
-        let current = self
-            .current
-            .as_ref()
-            .expect("only called with a current file");
+        let current = self.current.as_ref().expect("only called with a current file");
         let mut hole = current.clone();
         let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
-        let behind = first_entry_behind_zeros(probe, &*hole.file, hole.cursor)
-            .map_err(|error| read_error(&hole, error))?;
+        let behind =
+            first_entry_behind_zeros(probe, &*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))?;
         if let Some(behind) = behind {
             let limit = self.options.proof_bytes_max;
             let proven = proof_in(probe, &*hole.file, behind, ask.expected_vlsn, limit)
@@ -807,8 +680,7 @@ impl Tail {
                 return Ok(true);
             }
         } else if !is_newest && self.is_proven_by_next_file(ask)? {
-            let adjacent =
-                hole.number.checked_add(1) == self.successor.as_ref().map(|next| next.number);
+            let adjacent = hole.number.checked_add(1) == self.successor.as_ref().map(|next| next.number);
             self.enter_successor(adjacent)?;
             self.crossed();
             return Ok(true);
@@ -825,11 +697,7 @@ impl Tail {
 
     /// For zeros to the end of a lower file: whether the expected VLSN stands in the next.
     fn is_proven_by_next_file(&mut self, ask: &Ask) -> Result<bool> {
-        let number = self
-            .current
-            .as_ref()
-            .expect("only called with a current file")
-            .number;
+        let number = self.current.as_ref().expect("only called with a current file").number;
         let Some(next) = self.listing.above(number) else {
             return Ok(false);
         };
@@ -840,10 +708,7 @@ impl Tail {
         let Some(header) = successor.header.filter(|_| successor.has_entry) else {
             return Ok(false);
         };
-        let probe = self
-            .probe
-            .as_mut()
-            .expect("the look at the next file made it");
+        let probe = self.probe.as_mut().expect("the look at the next file made it");
         let limit = self.options.proof_bytes_max;
         first_entry_behind_zeros(probe, &*successor.file, u64::from(header.first_entry()))
             .and_then(|first| match first {
@@ -854,20 +719,8 @@ impl Tail {
     }
 
     /// A wait for `reason`, and whether all has stood still for the settle time.
-    fn wait_settling(
-        &mut self,
-        reason: WaitReason,
-        at: Lsn,
-        len: u64,
-        bytes_crc: u32,
-        ask: &Ask,
-    ) -> (Wait, bool) {
-        let scene = Scene {
-            at,
-            len,
-            bytes_crc,
-            listing_epoch: self.listing.epoch(),
-        };
+    fn wait_settling(&mut self, reason: WaitReason, at: Lsn, len: u64, bytes_crc: u32, ask: &Ask) -> (Wait, bool) {
+        let scene = Scene { at, len, bytes_crc, listing_epoch: self.listing.epoch() };
         let since = match self.still {
             Some((same, since)) if same == scene => since,
             _ => {
@@ -878,26 +731,13 @@ impl Tail {
         let settled_at = since + self.options.settle;
         let settled = ask.now >= settled_at;
         let look_again = (!settled).then_some(settled_at);
-        (
-            Wait {
-                reason,
-                at,
-                stalled: false,
-                look_again,
-            },
-            settled,
-        )
+        (Wait { reason, at, stalled: false, look_again }, settled)
     }
 }
 
 impl Wait {
     fn until_changed(reason: WaitReason, at: Lsn) -> Wait {
-        Wait {
-            reason,
-            at,
-            stalled: false,
-            look_again: None,
-        }
+        Wait { reason, at, stalled: false, look_again: None }
     }
 }
 
@@ -909,17 +749,11 @@ impl OpenFile {
             // An entry in the middle of a file that names none begins another count, from where is not known.
             LastEntry::At { .. } if entry.header.prev_offset == 0 => None,
             // The entry before ends where this one begins: so far apart are their names, too.
-            LastEntry::At { offset: last, .. } => {
-                Some(entry.header.prev_offset.wrapping_add(offset - last))
-            }
+            LastEntry::At { offset: last, .. } => Some(entry.header.prev_offset.wrapping_add(offset - last)),
             LastEntry::None => Some(offset),
             LastEntry::Unknown => None,
         };
-        self.last = LastEntry::At {
-            offset,
-            checksum: entry.header.checksum,
-            named,
-        };
+        self.last = LastEntry::At { offset, checksum: entry.header.checksum, named };
         self.cursor += entry.header.entry_len() as u64;
     }
 }
@@ -930,9 +764,9 @@ impl LastEntry {
     #[inline]
     fn precedes(&self, entry: &Sighted) -> bool {
         match *self {
-            LastEntry::At {
-                named: Some(named), ..
-            } => entry.header.prev_offset == named || entry.header.prev_offset == 0,
+            LastEntry::At { named: Some(named), .. } => {
+                entry.header.prev_offset == named || entry.header.prev_offset == 0
+            }
             LastEntry::None => entry.header.prev_offset == 0,
             LastEntry::At { named: None, .. } | LastEntry::Unknown => true,
         }
@@ -951,40 +785,23 @@ fn lsn_of(file: u32, offset: u64) -> Lsn {
 }
 
 fn open_error(file: u32, error: io::Error) -> Error {
-    Error::LogRead {
-        file,
-        offset: 0,
-        os: error.into(),
-    }
+    Error::LogRead { file, offset: 0, os: error.into() }
 }
 
 fn read_error(current: &OpenFile, error: io::Error) -> Error {
-    Error::LogRead {
-        file: current.number,
-        offset: current.cursor,
-        os: error.into(),
-    }
+    Error::LogRead { file: current.number, offset: current.cursor, os: error.into() }
 }
 
 fn read_header(file: &dyn LogFile, number: u32) -> Result<ParsedFileHeader> {
     let mut bytes = [0; FILE_HEADER_LEN_V3];
-    let read = file
-        .read_at(&mut bytes, 0)
-        .map_err(|error| open_error(number, error))?;
+    let read = file.read_at(&mut bytes, 0).map_err(|error| open_error(number, error))?;
     Ok(FileHeader::parse(&bytes[..read], number))
 }
 
 fn open_at_first(number: u32, file: Arc<dyn LogFile>, header: &FileHeader) -> Result<OpenFile> {
     let identity = file.identity().map_err(|error| open_error(number, error))?;
     let first_entry = u64::from(header.first_entry());
-    Ok(OpenFile {
-        number,
-        file,
-        identity,
-        first_entry,
-        cursor: first_entry,
-        last: LastEntry::None,
-    })
+    Ok(OpenFile { number, file, identity, first_entry, cursor: first_entry, last: LastEntry::None })
 }
 
 /// Reads at the cursor and looks at what is there, with as much of it read as the file has. Confirms that the entry
@@ -993,30 +810,18 @@ fn open_at_first(number: u32, file: Arc<dyn LogFile>, header: &FileHeader) -> Re
 fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
     let mut needed = ENTRY_HEADER_LEN;
     let look = loop {
-        window
-            .read(&*current.file, current.cursor, needed)
-            .map_err(|error| read_error(current, error))?;
+        window.read(&*current.file, current.cursor, needed).map_err(|error| read_error(current, error))?;
         match window.look(current.cursor) {
             // Only a window smaller than the entry is worth another read: else the file has no more.
-            Look::Short { needed: more } if more > needed && more > window.capacity() => {
-                needed = more
-            }
+            Look::Short { needed: more } if more > needed && more > window.capacity() => needed = more,
             look => break look,
         }
     };
-    if let LastEntry::At {
-        offset, checksum, ..
-    } = current.last
-    {
+    if let LastEntry::At { offset, checksum, .. } = current.last {
         let mut stored = [0; 4];
-        let read = current
-            .file
-            .read_at(&mut stored, u64::from(offset))
-            .map_err(|e| read_error(current, e))?;
+        let read = current.file.read_at(&mut stored, u64::from(offset)).map_err(|e| read_error(current, e))?;
         if read == stored.len() && u32::from_le_bytes(stored) != checksum {
-            return Err(Error::LogRewritten {
-                at: Lsn::new(current.number, offset),
-            });
+            return Err(Error::LogRewritten { at: Lsn::new(current.number, offset) });
         }
     }
     Ok(look)
@@ -1026,35 +831,17 @@ fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
 fn describe(look: &Look, present: u64, last: &LastEntry) -> (WaitReason, EntryFault) {
     match look {
         Look::Zero => (WaitReason::Hole, EntryFault::Hole),
-        Look::Short { needed } => (
-            WaitReason::Torn,
-            EntryFault::Torn {
-                needed: *needed as u64,
-                present,
-            },
-        ),
+        Look::Short { needed } => (WaitReason::Torn, EntryFault::Torn { needed: *needed as u64, present }),
         Look::Oversize(size) => (WaitReason::Unreadable, EntryFault::Oversize(*size)),
-        Look::Checksum {
-            stored, computed, ..
-        } => (
-            WaitReason::Unreadable,
-            EntryFault::Checksum {
-                stored: *stored,
-                computed: *computed,
-            },
-        ),
+        Look::Checksum { stored, computed, .. } => {
+            (WaitReason::Unreadable, EntryFault::Checksum { stored: *stored, computed: *computed })
+        }
         Look::Entry(entry) => {
             let expected = match last {
                 LastEntry::At { named, .. } => named.unwrap_or(0),
                 LastEntry::None | LastEntry::Unknown => 0,
             };
-            (
-                WaitReason::Unreadable,
-                EntryFault::BrokenChain {
-                    expected,
-                    found: entry.header.prev_offset,
-                },
-            )
+            (WaitReason::Unreadable, EntryFault::BrokenChain { expected, found: entry.header.prev_offset })
         }
     }
 }
@@ -1068,11 +855,7 @@ fn look_digest(look: &Look) -> u32 {
 }
 
 /// The first offset at or behind `from` where a whole entry stands with nothing but zeros before it.
-fn first_entry_behind_zeros(
-    probe: &mut Window,
-    file: &dyn LogFile,
-    from: u64,
-) -> io::Result<Option<u64>> {
+fn first_entry_behind_zeros(probe: &mut Window, file: &dyn LogFile, from: u64) -> io::Result<Option<u64>> {
     let mut offset = from;
     loop {
         probe.read(file, offset, ENTRY_HEADER_LEN_VLSN)?;
@@ -1128,9 +911,7 @@ fn proof_in(
             }
             continue;
         };
-        if !entry.header.is_invisible()
-            && entry.header.vlsn.and_then(|v| u64::try_from(v).ok()) == Some(expected)
-        {
+        if !entry.header.is_invisible() && entry.header.vlsn.and_then(|v| u64::try_from(v).ok()) == Some(expected) {
             return Ok(true);
         }
         offset += entry.header.entry_len() as u64;

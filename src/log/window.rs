@@ -63,12 +63,7 @@ impl Window {
     pub fn new(capacity: usize) -> Window {
         let mut pool = BlockPool::new(capacity);
         let block = pool.take(capacity);
-        Window {
-            pool,
-            block,
-            base: 0,
-            filled: 0,
-        }
+        Window { pool, block, base: 0, filled: 0 }
     }
 
     /// Drops what was read: the next look finds nothing.
@@ -85,8 +80,7 @@ impl Window {
     /// The bytes from `offset` to the end of the window; empty when `offset` is outside.
     #[inline]
     pub fn from(&self, offset: u64) -> &[u8] {
-        self.range_from(offset)
-            .map_or(&[], |range| &self.block.bytes()[range])
+        self.range_from(offset).map_or(&[], |range| &self.block.bytes()[range])
     }
 
     #[inline]
@@ -99,9 +93,7 @@ impl Window {
     #[inline]
     pub fn look(&self, offset: u64) -> Look {
         let Some(range) = self.range_from(offset) else {
-            return Look::Short {
-                needed: ENTRY_HEADER_LEN,
-            };
+            return Look::Short { needed: ENTRY_HEADER_LEN };
         };
         let begin = range.start;
         let bytes = &self.block.bytes()[range];
@@ -117,18 +109,10 @@ impl Window {
         }
         let sums = Checksums::of(&bytes[..entry_len], header.len());
         if sums.entry != header.checksum {
-            return Look::Checksum {
-                stored: header.checksum,
-                computed: sums.entry,
-                vlsn: header.vlsn,
-            };
+            return Look::Checksum { stored: header.checksum, computed: sums.entry, vlsn: header.vlsn };
         }
         let payload = begin + header.len()..begin + entry_len;
-        Look::Entry(Sighted {
-            header,
-            payload,
-            payload_crc: sums.payload,
-        })
+        Look::Entry(Sighted { header, payload, payload_crc: sums.payload })
     }
 
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
@@ -145,12 +129,7 @@ impl Window {
         Ok(())
     }
 
-    fn read_into_block(
-        &mut self,
-        file: &dyn LogFile,
-        offset: u64,
-        capacity: usize,
-    ) -> io::Result<()> {
+    fn read_into_block(&mut self, file: &dyn LogFile, offset: u64, capacity: usize) -> io::Result<()> {
         self.filled = 0;
         self.base = offset;
         self.pool.renew(&mut self.block, capacity);

@@ -58,11 +58,7 @@ impl Link {
     /// A link to a loop that sleeps on `bell`.
     pub fn new(bell: Arc<Bell>, ack_queue_max: usize, start_vlsn: u64) -> Link {
         let before = start_vlsn.saturating_sub(1);
-        let snapshot = Snapshot {
-            read_vlsn: before,
-            sent_vlsn: before,
-            ..Snapshot::default()
-        };
+        let snapshot = Snapshot { read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
         Link {
             bell,
             acks: Acks::new(ack_queue_max),
@@ -103,10 +99,7 @@ impl Link {
     /// The figures as of the loop's last turn.
     pub fn snapshot(&self) -> Snapshot {
         let sleeps = self.sleeps.load(Ordering::Relaxed);
-        Snapshot {
-            sleeps,
-            ..*self.snapshot.lock()
-        }
+        Snapshot { sleeps, ..*self.snapshot.lock() }
     }
 
     /// Puts the figures down.

@@ -8,6 +8,7 @@
 pub mod link;
 pub mod session;
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -110,17 +111,22 @@ impl Reactor {
                 continue;
             }
             match self.watching {
-                Watching::Unknown => self.arm(),
+                Watching::Unknown if self.sessions.iter().any(Session::is_dry) => self.arm(),
+                // All wait for their replicas, none for the log: its writer must not pay for notifications.
+                Watching::Unknown => {
+                    if self.bell.fall_asleep() {
+                        self.next_look = None;
+                        self.sleep(wake_at, false);
+                    }
+                    self.bell.wake_up();
+                }
                 Watching::Armed => {
                     self.watching = Watching::Quiet;
-                    let patience = if self.is_notified {
-                        self.options.safety_look
-                    } else {
-                        self.options.unnotified_look
-                    };
+                    let patience =
+                        if self.is_notified { self.options.safety_look } else { self.options.unnotified_look };
                     self.next_look = Some(now + patience);
                 }
-                Watching::Quiet => self.sleep(wake_at),
+                Watching::Quiet => self.sleep(wake_at, true),
             }
         }
     }
@@ -133,10 +139,7 @@ impl Reactor {
         self.poll.clear();
         while let Some(session) = self.sessions.get_mut(at) {
             let turn = session.turn(now, &mut self.scratch);
-            session.link().publish(link::Snapshot {
-                is_notified: self.is_notified,
-                ..session.snapshot()
-            });
+            session.link().publish(link::Snapshot { is_notified: self.is_notified, ..session.snapshot() });
             match turn {
                 Turn::Progress => progress = true,
                 Turn::Blocked(wants) => {
@@ -174,29 +177,23 @@ impl Reactor {
         }
     }
 
-    fn sleep(&mut self, wake_at: Option<Instant>) {
-        let read = Interest {
-            read: true,
-            write: false,
-        };
-        let bell = self
-            .poll
-            .add(std::os::fd::AsRawFd::as_raw_fd(&self.bell.fd()), read);
+    /// Sleeps until a session can go on, the bell rings or, with `watched`, a log changes.
+    fn sleep(&mut self, wake_at: Option<Instant>, watched: bool) {
+        let read = Interest { read: true, write: false };
+        let bell = self.poll.add(self.bell.fd().as_raw_fd(), read);
         let first_watch = bell + 1;
-        for fd in self.logs.iter().filter_map(|log| log.watch_fd()) {
+        let logs = if watched { &self.logs[..] } else { &[] };
+        for fd in logs.iter().filter_map(|log| log.watch_fd()) {
             self.poll.add(fd, read);
         }
         let deadline = wake_at.into_iter().chain(self.next_look).min();
-        self.sessions
-            .iter()
-            .for_each(|session| session.link().note_sleep());
+        self.sessions.iter().for_each(|session| session.link().note_sleep());
         if let Err(error) = self.poll.sleep_until(deadline) {
             self.fail_all(&Error::os("wait for", "the replica and the log", error));
             return;
         }
         let mut may_have_more = self.poll.is_ready(bell) && self.bell.wake_up();
-        let watched = self.logs.iter().filter(|log| log.watch_fd().is_some());
-        for (at, log) in watched.enumerate() {
+        for (at, log) in logs.iter().filter(|log| log.watch_fd().is_some()).enumerate() {
             if self.poll.is_ready(first_watch + at) {
                 log.take_events(&self.bell);
                 may_have_more = true;
@@ -219,11 +216,7 @@ impl Reactor {
 /// Tells the host that a session has ended, as the last thing it hears of it.
 fn finish(session: Session, end: End) {
     let link = Arc::clone(session.link());
-    link.publish(link::Snapshot {
-        pause: None,
-        is_notified: false,
-        ..session.snapshot()
-    });
+    link.publish(link::Snapshot { pause: None, is_notified: false, ..session.snapshot() });
     tell(&link, &**session.callbacks(), &end);
     // With the session goes this loop's hold on the host's functions and on the channel.
     drop(session);

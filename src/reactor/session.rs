@@ -33,10 +33,7 @@ pub struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch {
-            received: vec![0; 64 * 1024].into_boxed_slice(),
-            acks: Vec::with_capacity(64 * 1024 / 12 + 1),
-        }
+        Scratch { received: vec![0; 64 * 1024].into_boxed_slice(), acks: Vec::with_capacity(64 * 1024 / 12 + 1) }
     }
 }
 
@@ -152,10 +149,7 @@ impl Session {
             self.linger(End::Stopped, now);
             progress = true;
         }
-        if matches!(self.phase, Phase::Streaming)
-            && self.pause.is_none()
-            && self.stream.wants_chunk()
-        {
+        if matches!(self.phase, Phase::Streaming) && self.pause.is_none() && self.stream.wants_chunk() {
             progress |= self.fill(now);
         }
         if !matches!(self.phase, Phase::Lingering { .. }) {
@@ -210,10 +204,7 @@ impl Session {
 
     fn linger(&mut self, end: End, now: Instant) {
         self.transport.finish();
-        self.phase = Phase::Lingering {
-            end,
-            until: now + self.options.linger,
-        };
+        self.phase = Phase::Lingering { end, until: now + self.options.linger };
     }
 
     /// A connection that closes while the session is ending anyway ends it for the reason it had.
@@ -228,22 +219,15 @@ impl Session {
     fn wants(&self) -> Wants {
         let read = true;
         match &self.phase {
-            Phase::Lingering { until, .. } => Wants {
-                interest: Interest { read, write: false },
-                wake_at: Some(*until),
-            },
+            Phase::Lingering { until, .. } => {
+                Wants { interest: Interest { read, write: false }, wake_at: Some(*until) }
+            }
             Phase::Streaming | Phase::Flushing(_) => {
                 let write = self.stream.has_output();
                 let write_deadline = write.then(|| self.last_taken + self.options.write_timeout);
                 let source_deadline = self.pause.and_then(|pause| pause.look_again);
-                let wake_at = [write_deadline, source_deadline]
-                    .into_iter()
-                    .flatten()
-                    .min();
-                Wants {
-                    interest: Interest { read, write },
-                    wake_at,
-                }
+                let wake_at = [write_deadline, source_deadline].into_iter().flatten().min();
+                Wants { interest: Interest { read, write }, wake_at }
             }
         }
     }
@@ -273,12 +257,7 @@ impl Session {
 
     /// Hands the acks among bytes that arrived to the host.
     fn take(&mut self, bytes: &[u8], acks: &mut Vec<u64>) -> Result<(), Error> {
-        let Session {
-            stream,
-            link,
-            callbacks,
-            ..
-        } = self;
+        let Session { stream, link, callbacks, .. } = self;
         let raise = |vlsn| link.acks.raise(vlsn);
         let result = if callbacks.takes_acks() {
             let before = Instant::now();
@@ -300,13 +279,7 @@ impl Session {
         let mut chunk = self.stream.empty_chunk();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
         let from_vlsn = self.stream.next_vlsn();
-        let filled = fill(
-            filling,
-            &mut *self.source,
-            from_vlsn,
-            &self.options.chunk,
-            now,
-        );
+        let filled = fill(filling, &mut *self.source, from_vlsn, &self.options.chunk, now);
         let any = !chunk.is_empty();
         if any && !self.stream.has_output() {
             self.last_taken = now;
@@ -330,9 +303,7 @@ impl Session {
         if !self.stream.has_output() {
             return Ok(false);
         }
-        let Session {
-            stream, transport, ..
-        } = self;
+        let Session { stream, transport, .. } = self;
         let transfer = stream.with_output(|pieces| transport.send(pieces));
         match transfer {
             Transfer::Moved(count) => {
@@ -342,8 +313,7 @@ impl Session {
             }
             Transfer::Again => {
                 if now >= self.last_taken + self.options.write_timeout {
-                    let waited_ms =
-                        u64::try_from(self.options.write_timeout.as_millis()).unwrap_or(u64::MAX);
+                    let waited_ms = u64::try_from(self.options.write_timeout.as_millis()).unwrap_or(u64::MAX);
                     return Err(End::Failed(Error::WriteTimeout { waited_ms }));
                 }
                 Ok(false)

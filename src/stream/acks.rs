@@ -19,17 +19,12 @@ impl AckReader {
     /// Hands the VLSN of every ack that is complete with `bytes` to `each`, in order. Messages shorter than an ack
     /// are passed over. An error from `each` ends it, as does a length above the protocol's limit.
     #[inline]
-    pub fn push(
-        &mut self,
-        mut bytes: &[u8],
-        mut each: impl FnMut(u64) -> Result<()>,
-    ) -> Result<()> {
+    pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
         loop {
             // Nearly all there is: whole acks, one behind the other.
             while self.kept_len == 0
                 && self.skip == 0
-                && let Some((ack, rest)) =
-                    bytes.split_first_chunk::<{ MESSAGE_PREFIX_LEN + ACK_LEN }>()
+                && let Some((ack, rest)) = bytes.split_first_chunk::<{ MESSAGE_PREFIX_LEN + ACK_LEN }>()
                 && ack[..MESSAGE_PREFIX_LEN] == (ACK_LEN as u32).to_le_bytes()
             {
                 bytes = rest;
@@ -46,11 +41,7 @@ impl AckReader {
 
     /// Takes at most one message from the front of `bytes`; returns what is behind it.
     #[cold]
-    fn push_piece<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        each: &mut impl FnMut(u64) -> Result<()>,
-    ) -> Result<&'a [u8]> {
+    fn push_piece<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(u64) -> Result<()>) -> Result<&'a [u8]> {
         if self.skip > 0 {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -62,10 +53,7 @@ impl AckReader {
         };
         let message_len = u32::from_le_bytes(*prefix) as usize;
         if message_len > MESSAGE_LEN_MAX {
-            return Err(Error::MessageTooLong {
-                len: message_len as u64,
-                max: MESSAGE_LEN_MAX as u64,
-            });
+            return Err(Error::MessageTooLong { len: message_len as u64, max: MESSAGE_LEN_MAX as u64 });
         }
         let wanted = MESSAGE_PREFIX_LEN + message_len.min(ACK_LEN);
         let bytes = self.keep(bytes, wanted);
@@ -137,10 +125,7 @@ mod tests {
     #[test]
     fn a_length_above_the_limit_is_an_error_before_anything_else_is_read() {
         let prefix = (MESSAGE_LEN_MAX as u32 + 1).to_le_bytes();
-        let expected = Error::MessageTooLong {
-            len: MESSAGE_LEN_MAX as u64 + 1,
-            max: MESSAGE_LEN_MAX as u64,
-        };
+        let expected = Error::MessageTooLong { len: MESSAGE_LEN_MAX as u64 + 1, max: MESSAGE_LEN_MAX as u64 };
         assert_eq!(read(&[&prefix[..3], &prefix[3..]]).unwrap_err(), expected);
         assert!(read(&[&(MESSAGE_LEN_MAX as u32).to_le_bytes()]).is_ok());
     }

@@ -130,16 +130,10 @@ impl Stream {
 
     /// A chunk to be filled, empty and owned by the caller alone.
     pub fn empty_chunk(&mut self) -> Arc<Chunk> {
-        match self
-            .spare
-            .iter_mut()
-            .position(|chunk| Arc::get_mut(chunk).is_some())
-        {
+        match self.spare.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some()) {
             Some(at) => {
                 let mut chunk = self.spare.swap_remove(at);
-                Arc::get_mut(&mut chunk)
-                    .expect("looked at above")
-                    .clear(&self.options.chunk);
+                Arc::get_mut(&mut chunk).expect("looked at above").clear(&self.options.chunk);
                 chunk
             }
             None => Arc::default(),
@@ -211,26 +205,11 @@ impl Stream {
 
     /// Takes bytes that arrived; hands every ack in them to `sink`, in order, after [`known_vlsn`](Self::known_vlsn)
     /// has risen. `raise` is told of every rise before that.
-    pub fn received(
-        &mut self,
-        bytes: &[u8],
-        mut raise: impl FnMut(u64),
-        mut sink: impl FnMut(u64),
-    ) -> Result<()> {
-        let Stream {
-            acks,
-            known_vlsn,
-            sent_vlsn,
-            options,
-            counts,
-            ..
-        } = self;
+    pub fn received(&mut self, bytes: &[u8], mut raise: impl FnMut(u64), mut sink: impl FnMut(u64)) -> Result<()> {
+        let Stream { acks, known_vlsn, sent_vlsn, options, counts, .. } = self;
         acks.push(bytes, |vlsn| {
             if vlsn > *sent_vlsn && options.beyond_sent == BeyondSent::Error {
-                return Err(Error::AckBeyondSent {
-                    acked: vlsn,
-                    sent: *sent_vlsn,
-                });
+                return Err(Error::AckBeyondSent { acked: vlsn, sent: *sent_vlsn });
             }
             counts.acks += 1;
             if vlsn > *known_vlsn {
@@ -249,10 +228,7 @@ mod tests {
     use crate::log::{Entry, Lsn};
 
     fn options() -> StreamOptions {
-        StreamOptions {
-            queue_bytes_max: 1000,
-            ..StreamOptions::default()
-        }
+        StreamOptions { queue_bytes_max: 1000, ..StreamOptions::default() }
     }
 
     fn chunk_of(stream: &mut Stream, vlsns: impl IntoIterator<Item = u64>) -> Arc<Chunk> {
@@ -261,14 +237,7 @@ mod tests {
         for vlsn in vlsns {
             let payload = b"payload";
             let payload_crc = crc32fast::hash(payload);
-            let entry = Entry {
-                vlsn,
-                lsn: Lsn::new(0, 36),
-                entry_type: 13,
-                payload,
-                payload_crc,
-                block: None,
-            };
+            let entry = Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload, payload_crc, block: None };
             filling.push(&entry, &ChunkLimits::default()).unwrap();
         }
         chunk
@@ -303,21 +272,10 @@ mod tests {
                 let taken = now.len().min(step);
                 sent.extend_from_slice(&now[..taken]);
                 stream.sent(taken as u64);
-                assert_eq!(
-                    stream.sent_vlsn(),
-                    sent.len() as u64 / 28,
-                    "28 bytes a frame"
-                );
+                assert_eq!(stream.sent_vlsn(), sent.len() as u64 / 28, "28 bytes a frame");
             }
             assert_eq!(sent, whole);
-            assert_eq!(
-                stream.counts(),
-                StreamCounts {
-                    frames: 5,
-                    bytes: whole.len() as u64,
-                    acks: 0
-                }
-            );
+            assert_eq!(stream.counts(), StreamCounts { frames: 5, bytes: whole.len() as u64, acks: 0 });
             assert_eq!((stream.next_vlsn(), stream.queued_bytes()), (6, 0));
         }
     }
@@ -330,10 +288,7 @@ mod tests {
         stream.push(chunk);
         stream.sent(len);
         assert_eq!(stream.known_vlsn(), 0);
-        assert_eq!(
-            acks_of(&mut stream, &[ack(42), ack(10), ack(42)].concat()).unwrap(),
-            [42, 10, 42]
-        );
+        assert_eq!(acks_of(&mut stream, &[ack(42), ack(10), ack(42)].concat()).unwrap(), [42, 10, 42]);
         assert_eq!((stream.known_vlsn(), stream.counts().acks), (42, 3));
     }
 
@@ -342,15 +297,8 @@ mod tests {
         let mut stream = Stream::new(100, options());
         let order = std::cell::RefCell::new(Vec::new());
         let raise = |vlsn| order.borrow_mut().push(("raise", vlsn));
-        stream
-            .received(&[ack(42), ack(10)].concat(), raise, |vlsn| {
-                order.borrow_mut().push(("sink", vlsn))
-            })
-            .unwrap();
-        assert_eq!(
-            order.into_inner(),
-            [("raise", 42), ("sink", 42), ("sink", 10)]
-        );
+        stream.received(&[ack(42), ack(10)].concat(), raise, |vlsn| order.borrow_mut().push(("sink", vlsn))).unwrap();
+        assert_eq!(order.into_inner(), [("raise", 42), ("sink", 42), ("sink", 10)]);
     }
 
     #[test]
@@ -358,29 +306,19 @@ mod tests {
         let mut stream = Stream::new(11, options());
         let short = [&3u32.to_le_bytes()[..], &[1, 2, 3]].concat();
         let empty = 0u32.to_le_bytes();
-        assert_eq!(
-            acks_of(&mut stream, &[&short[..], &empty, &ack(7)].concat()).unwrap(),
-            [7]
-        );
+        assert_eq!(acks_of(&mut stream, &[&short[..], &empty, &ack(7)].concat()).unwrap(), [7]);
     }
 
     #[test]
     fn an_ack_above_the_highest_sent_is_neither_believed_nor_delivered() {
         let mut stream = Stream::new(10, options());
-        assert_eq!(
-            acks_of(&mut stream, &ack(9)).unwrap(),
-            [9],
-            "a resumed replica's repeated ack is fine"
-        );
+        assert_eq!(acks_of(&mut stream, &ack(9)).unwrap(), [9], "a resumed replica's repeated ack is fine");
         let chunk = chunk_of(&mut stream, 10..=11);
         stream.push(chunk);
         let error = acks_of(&mut stream, &ack(10)).unwrap_err();
         assert_eq!(error, Error::AckBeyondSent { acked: 10, sent: 9 });
         stream.sent(27);
-        assert!(
-            acks_of(&mut stream, &ack(10)).is_err(),
-            "a byte of the frame is missing"
-        );
+        assert!(acks_of(&mut stream, &ack(10)).is_err(), "a byte of the frame is missing");
         assert_eq!(stream.known_vlsn(), 9);
         stream.sent(1);
         assert_eq!(acks_of(&mut stream, &ack(10)).unwrap(), [10]);
@@ -389,13 +327,7 @@ mod tests {
 
     #[test]
     fn a_host_may_have_acks_beyond_what_was_sent_accepted() {
-        let mut stream = Stream::new(
-            1,
-            StreamOptions {
-                beyond_sent: BeyondSent::Accept,
-                ..options()
-            },
-        );
+        let mut stream = Stream::new(1, StreamOptions { beyond_sent: BeyondSent::Accept, ..options() });
         assert_eq!(acks_of(&mut stream, &ack(42)).unwrap(), [42]);
         assert_eq!(stream.known_vlsn(), 42);
     }

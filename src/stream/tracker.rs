@@ -82,19 +82,10 @@ impl Tracker {
     }
 
     /// Queues the message `[vlsn u64 LE][type u8][data]`. An error, and nothing queued, if the queue has no room.
-    pub fn queue_entry(
-        &mut self,
-        vlsn: u64,
-        entry_type: u8,
-        data: &[u8],
-        now: Instant,
-    ) -> Result<()> {
+    pub fn queue_entry(&mut self, vlsn: u64, entry_type: u8, data: &[u8], now: Instant) -> Result<()> {
         let len = 9 + data.len();
         if self.queued_bytes + len > self.queue_bytes_max {
-            return Err(Error::QueueFull {
-                queued: self.queued_bytes,
-                max: self.queue_bytes_max,
-            });
+            return Err(Error::QueueFull { queued: self.queued_bytes, max: self.queue_bytes_max });
         }
         let mut message = Vec::with_capacity(len);
         message.extend_from_slice(&vlsn.to_le_bytes());
@@ -164,16 +155,8 @@ mod tests {
         let (mut tracker, now) = tracker();
         assert_eq!(tracker.state(), State::Idle);
         assert_eq!(tracker.replica_name(), "replica-1");
-        assert_eq!(
-            (tracker.current_vlsn(), tracker.acked_vlsn(), tracker.lag()),
-            (0, 0, 0)
-        );
-        let all = [
-            State::Idle,
-            State::Handshaking,
-            State::Streaming,
-            State::Shutdown,
-        ];
+        assert_eq!((tracker.current_vlsn(), tracker.acked_vlsn(), tracker.lag()), (0, 0, 0));
+        let all = [State::Idle, State::Handshaking, State::Streaming, State::Shutdown];
         for from in all {
             for to in all {
                 tracker.set_state(from);
@@ -181,10 +164,7 @@ mod tests {
                 assert_eq!(tracker.state(), to);
             }
         }
-        assert!(
-            tracker.is_timed_out(Duration::from_secs(1), now + Duration::from_secs(2)),
-            "no activity so far"
-        );
+        assert!(tracker.is_timed_out(Duration::from_secs(1), now + Duration::from_secs(2)), "no activity so far");
     }
 
     #[test]
@@ -197,19 +177,11 @@ mod tests {
         tracker.record_ack(2, now);
         assert_eq!(tracker.lag(), 2);
         tracker.record_ack(1, now);
-        assert_eq!(
-            (tracker.acked_vlsn(), tracker.lag()),
-            (2, 2),
-            "acks only rise"
-        );
+        assert_eq!((tracker.acked_vlsn(), tracker.lag()), (2, 2), "acks only rise");
         tracker.record_ack(4, now);
         assert_eq!(tracker.lag(), 0);
         tracker.record_ack(400, now);
-        assert_eq!(
-            (tracker.acked_vlsn(), tracker.lag()),
-            (400, 0),
-            "it believes what it is told"
-        );
+        assert_eq!((tracker.acked_vlsn(), tracker.lag()), (400, 0), "it believes what it is told");
     }
 
     #[test]
@@ -219,13 +191,7 @@ mod tests {
         tracker.queue_entry(5, 10, b"old", now).unwrap();
         assert_eq!(tracker.current_vlsn(), 0x0103);
         let drained: Vec<_> = std::iter::from_fn(|| tracker.dequeue()).collect();
-        assert_eq!(
-            drained,
-            [
-                b"\x02\x01\0\0\0\0\0\0\x0dnew".to_vec(),
-                b"\x05\0\0\0\0\0\0\0\x0aold".to_vec()
-            ]
-        );
+        assert_eq!(drained, [b"\x02\x01\0\0\0\0\0\0\x0dnew".to_vec(), b"\x05\0\0\0\0\0\0\0\x0aold".to_vec()]);
         assert_eq!(tracker.queued(), 0);
     }
 
@@ -234,18 +200,8 @@ mod tests {
         let (mut tracker, now) = tracker();
         tracker.queue_entry(1, 13, &[0; 900], now).unwrap();
         let error = tracker.queue_entry(2, 13, &[0; 100], now).unwrap_err();
-        assert_eq!(
-            error,
-            Error::QueueFull {
-                queued: 909,
-                max: 1000
-            }
-        );
-        assert_eq!(
-            tracker.current_vlsn(),
-            2,
-            "what was not queued does not count"
-        );
+        assert_eq!(error, Error::QueueFull { queued: 909, max: 1000 });
+        assert_eq!(tracker.current_vlsn(), 2, "what was not queued does not count");
         tracker.dequeue();
         tracker.queue_entry(2, 13, &[0; 100], now).unwrap();
     }
@@ -268,11 +224,7 @@ mod tests {
         for (at, (act, is_activity)) in acts.into_iter().enumerate() {
             now += 10 * second;
             act(&mut tracker, now);
-            assert_eq!(
-                tracker.is_timed_out(5 * second, now + second),
-                !is_activity,
-                "act {at}"
-            );
+            assert_eq!(tracker.is_timed_out(5 * second, now + second), !is_activity, "act {at}");
         }
     }
 
@@ -283,13 +235,7 @@ mod tests {
         tracker.record_ack(3, now);
         tracker.set_state(State::Handshaking);
         let text = format!("{tracker:?}");
-        for fact in [
-            "replica-1",
-            "Handshaking",
-            "current_vlsn: 8",
-            "acked_vlsn: 3",
-            "lag: 5",
-        ] {
+        for fact in ["replica-1", "Handshaking", "current_vlsn: 8", "acked_vlsn: 3", "lag: 5"] {
             assert!(text.contains(fact), "{fact} is missing from {text}");
         }
     }

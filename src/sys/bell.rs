@@ -20,10 +20,7 @@ pub struct Bell {
 impl Bell {
     /// A bell that was not rung.
     pub fn new() -> io::Result<Bell> {
-        Ok(Bell {
-            state: AtomicU32::new(AWAKE),
-            signal: SignalFd::new()?,
-        })
+        Ok(Bell { state: AtomicU32::new(AWAKE), signal: SignalFd::new()? })
     }
 
     /// Rings: the loop will not go to sleep, or wakes. Any thread, never blocks.
@@ -37,9 +34,7 @@ impl Bell {
 
     /// Announces that the loop is about to sleep. False: it was rung, and must look again first.
     pub fn fall_asleep(&self) -> bool {
-        self.state
-            .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Announces that the loop is awake and will look at everything there is. True if it was rung.

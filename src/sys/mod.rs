@@ -14,11 +14,7 @@ use std::io;
 
 /// The result of a system call that reports failure as -1.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Repeats a call that a signal interrupted.

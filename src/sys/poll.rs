@@ -34,20 +34,15 @@ impl PollSet {
         if interest.write {
             events |= libc::POLLOUT;
         }
-        self.entries.push(libc::pollfd {
-            fd,
-            events,
-            revents: 0,
-        });
+        self.entries.push(libc::pollfd { fd, events, revents: 0 });
         self.entries.len() - 1
     }
 
     /// Sleeps until a descriptor is ready or `deadline` has come; says whether one is ready. A signal ends the
     /// sleep early, as if the deadline had come.
     pub fn sleep_until(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let timeout_ms = deadline.map_or(-1, |deadline| {
-            millis_ceil(deadline.saturating_duration_since(Instant::now()))
-        });
+        let timeout_ms =
+            deadline.map_or(-1, |deadline| millis_ceil(deadline.saturating_duration_since(Instant::now())));
         let count = self.entries.len() as libc::nfds_t;
         // SAFETY: the pointer and the count describe the vector, which lives and is not otherwise used meanwhile.
         let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, timeout_ms) };
@@ -58,11 +53,7 @@ impl PollSet {
         for entry in &mut self.entries {
             entry.revents = 0;
         }
-        if error.kind() == io::ErrorKind::Interrupted {
-            Ok(false)
-        } else {
-            Err(error)
-        }
+        if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
     }
 
     /// Whether descriptor number `at` was found ready. An error or a hang-up counts as ready for both, so that the

@@ -36,10 +36,7 @@ impl SignalFd {
             super::socket::set_nonblocking(end.as_fd())?;
             super::socket::set_close_on_exec(end.as_fd())?;
         }
-        Ok(SignalFd {
-            read,
-            write: Some(write),
-        })
+        Ok(SignalFd { read, write: Some(write) })
     }
 
     /// Makes the descriptor readable. Never blocks: a full counter or pipe is readable already.
@@ -60,10 +57,8 @@ impl SignalFd {
         let mut sink = [0u8; 512];
         loop {
             // SAFETY: `sink` is valid for its length during the call, and the descriptor does not block.
-            let read =
-                unsafe { libc::read(self.read.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len()) };
-            let interrupted =
-                read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
+            let read = unsafe { libc::read(self.read.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len()) };
+            let interrupted = read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
             // An eventfd is emptied by one read; a pipe, when a read does not fill the buffer.
             if !interrupted && read < 512 {
                 return;

@@ -30,12 +30,7 @@ pub fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn set_option(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
+fn set_option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: `value` is valid for the length given during the call.
     let result = unsafe {
         libc::setsockopt(
@@ -53,15 +48,7 @@ fn option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Resu
     let mut value: libc::c_int = 0;
     let mut len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `value` and `len` are valid for writing during the call, and `len` says how large `value` is.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    };
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
     check(result)?;
     Ok(value)
 }
@@ -75,8 +62,7 @@ pub fn is_connected_stream(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     // SAFETY: `address` and `len` are valid for writing during the call, and `len` says how large `address` is.
-    let result =
-        unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut address).cast(), &raw mut len) };
+    let result = unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut address).cast(), &raw mut len) };
     match check(result) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(false),
@@ -123,12 +109,7 @@ pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     if bytes == 0 {
         return Ok(());
     }
-    set_option(
-        fd,
-        libc::SOL_SOCKET,
-        libc::SO_SNDBUF,
-        libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX),
-    )
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX))
 }
 
 /// Sends what fits, without blocking; at most [`SEND_PIECES_MAX`] pieces are looked at. `WouldBlock`: nothing fits now.
@@ -149,14 +130,7 @@ pub fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
 pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     retry(|| {
         // SAFETY: the buffer is valid for its length during the call.
-        let read = unsafe {
-            libc::recv(
-                fd.as_raw_fd(),
-                into.as_mut_ptr().cast(),
-                into.len(),
-                libc::MSG_DONTWAIT,
-            )
-        };
+        let read = unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
         usize::try_from(read).map_err(|_| io::Error::last_os_error())
     })
 }

@@ -16,9 +16,7 @@ thread_local! {
 /// Starts a thread with all signals blocked, so that the host's handlers run on the host's own threads.
 pub fn spawn_quiet(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let blocked = SignalsBlocked::new();
-    let thread = std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || without_output(body));
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || without_output(body));
     drop(blocked);
     thread
 }
@@ -44,13 +42,7 @@ impl SignalsBlocked {
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: the mask is the one that the thread had before.
-        unsafe {
-            libc::pthread_sigmask(
-                libc::SIG_SETMASK,
-                &raw const self.before,
-                std::ptr::null_mut(),
-            )
-        };
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }
 }
 
@@ -66,19 +58,13 @@ pub fn without_output<T>(body: impl FnOnce() -> T) -> T {
             }
         }));
     });
-    let _guard = Restore {
-        cell: &QUIET,
-        before: QUIET.replace(QUIET.get() + 1),
-    };
+    let _guard = Restore { cell: &QUIET, before: QUIET.replace(QUIET.get() + 1) };
     body()
 }
 
 /// Runs a loop's `body`, with calls from inside it recognisable as such.
 pub fn while_inside<T>(link: usize, body: impl FnOnce() -> T) -> T {
-    let _guard = Restore {
-        cell: &INSIDE,
-        before: INSIDE.replace(link),
-    };
+    let _guard = Restore { cell: &INSIDE, before: INSIDE.replace(link) };
     body()
 }
 

@@ -24,8 +24,7 @@ impl Watch {
         use std::os::unix::ffi::OsStrExt;
         let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: no pointers; the result is checked before it is used as a descriptor.
-        let fd =
-            super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+        let fd = super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
         let inotify = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
         let watch = Watch { inotify, path };
@@ -46,9 +45,7 @@ impl Watch {
             | libc::IN_MOVE_SELF;
         let mask = CHANGES | libc::IN_ONESHOT | libc::IN_ONLYDIR;
         // SAFETY: the path is a NUL-terminated string that outlives the call.
-        super::check(unsafe {
-            libc::inotify_add_watch(self.inotify.as_raw_fd(), self.path.as_ptr(), mask)
-        })?;
+        super::check(unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), self.path.as_ptr(), mask) })?;
         Ok(())
     }
 
@@ -59,13 +56,7 @@ impl Watch {
         let mut any = false;
         loop {
             // SAFETY: the buffer is valid for its length during the call, and the descriptor does not block.
-            let read = unsafe {
-                libc::read(
-                    self.inotify.as_raw_fd(),
-                    events.as_mut_ptr().cast(),
-                    events.len(),
-                )
-            };
+            let read = unsafe { libc::read(self.inotify.as_raw_fd(), events.as_mut_ptr().cast(), events.len()) };
             if read <= 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
                 return any;
             }
@@ -112,16 +103,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn is_ready(watch: &Watch, patience: Duration) -> bool {
-        let read = Interest {
-            read: true,
-            write: false,
-        };
-        wait_for(
-            watch.fd().as_raw_fd(),
-            read,
-            Some(Instant::now() + patience),
-        )
-        .unwrap()
+        let read = Interest { read: true, write: false };
+        wait_for(watch.fd().as_raw_fd(), read, Some(Instant::now() + patience)).unwrap()
     }
 
     #[test]

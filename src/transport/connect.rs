@@ -11,15 +11,8 @@ use crate::error::{Error, Result};
 /// in turn, with what is left of the time shared among them. Looking the name up is the system's affair, and takes
 /// the time it takes.
 pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> {
-    let address = if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
-    let failed = |error: io::Error| Error::Connect {
-        address: address.clone(),
-        os: error.into(),
-    };
+    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let failed = |error: io::Error| Error::Connect { address: address.clone(), os: error.into() };
     let deadline = Instant::now() + timeout;
     let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
@@ -44,11 +37,7 @@ mod tests {
 
     #[test]
     fn names_and_both_kinds_of_addresses_are_connected_to() {
-        for (bind, host) in [
-            ("127.0.0.1:0", "127.0.0.1"),
-            ("127.0.0.1:0", "localhost"),
-            ("[::1]:0", "::1"),
-        ] {
+        for (bind, host) in [("127.0.0.1:0", "127.0.0.1"), ("127.0.0.1:0", "localhost"), ("[::1]:0", "::1")] {
             let Ok(listener) = std::net::TcpListener::bind(bind) else {
                 assert_eq!(host, "::1", "only IPv6 may be missing on a machine");
                 continue;
@@ -60,11 +49,7 @@ mod tests {
 
     #[test]
     fn a_refused_connection_names_the_address_and_the_systems_answer() {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let error = tcp_connect("127.0.0.1", port, Duration::from_secs(10)).unwrap_err();
         assert_eq!(error.errno(), Some(libc::ECONNREFUSED));
         assert!(error.to_string().contains(&format!("127.0.0.1:{port}")));

@@ -77,14 +77,10 @@ pub trait Channel: Send + Sync {
 
 /// What an operating system's error on a connection means.
 pub(crate) fn classify(error: std::io::Error) -> Transfer {
-    use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, WouldBlock,
-    };
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, WouldBlock};
     match error.kind() {
         WouldBlock => Transfer::Again,
-        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected => {
-            Transfer::Closed(Closing::Reset)
-        }
+        BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected => Transfer::Closed(Closing::Reset),
         _ => Transfer::Failed(error.into()),
     }
 }
@@ -95,8 +91,5 @@ pub(crate) fn check_message_len(len: usize) -> Result<u32> {
     u32::try_from(len)
         .ok()
         .filter(|_| len <= MESSAGE_LEN_MAX)
-        .ok_or(Error::MessageTooLong {
-            len: len as u64,
-            max: MESSAGE_LEN_MAX as u64,
-        })
+        .ok_or(Error::MessageTooLong { len: len as u64, max: MESSAGE_LEN_MAX as u64 })
 }

@@ -84,15 +84,8 @@ impl SocketChannel {
 
     fn wait_until_writable(&self) -> Result<()> {
         let timeout = self.options.write_timeout;
-        let write = Interest {
-            read: false,
-            write: true,
-        };
-        match wait_for(
-            self.socket.as_raw_fd(),
-            write,
-            Instant::now().checked_add(timeout),
-        ) {
+        let write = Interest { read: false, write: true };
+        match wait_for(self.socket.as_raw_fd(), write, Instant::now().checked_add(timeout)) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 // Part of a message is under way: nothing that follows could be understood.
@@ -118,10 +111,7 @@ impl Channel for SocketChannel {
         loop {
             if let Some(message) = buffer.peek().inspect_err(|_| self.close())? {
                 let Some(room) = into.get_mut(..message.len()) else {
-                    return Err(Error::BufferTooSmall {
-                        capacity: into.len(),
-                        needed: message.len(),
-                    });
+                    return Err(Error::BufferTooSmall { capacity: into.len(), needed: message.len() });
                 };
                 room.copy_from_slice(message);
                 let len = message.len();
@@ -144,10 +134,7 @@ impl Channel for SocketChannel {
                     }
                     Transfer::Failed(os) => return Err(Error::Connection { os }),
                     Transfer::Again | Transfer::Moved(_) => {
-                        let read = Interest {
-                            read: true,
-                            write: false,
-                        };
+                        let read = Interest { read: true, write: false };
                         let ready = wait_for(self.socket.as_raw_fd(), read, deadline)
                             .map_err(|error| Error::os("wait for", "the connection", error))?;
                         if !ready {
@@ -172,13 +159,8 @@ impl Channel for SocketChannel {
         if !self.is_open() {
             return Err(Error::ChannelClosed);
         }
-        let SocketChannel {
-            socket, receiving, ..
-        } = *self;
-        Ok((
-            Box::new(SocketTransport { socket }),
-            receiving.into_inner().into_rest(),
-        ))
+        let SocketChannel { socket, receiving, .. } = *self;
+        Ok((Box::new(SocketTransport { socket }), receiving.into_inner().into_rest()))
     }
 }
 

@@ -1,10 +1,6 @@
 //! What the tests share: logs written to the format's letter, a disk that counts, a clock that is moved by hand.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses its own part of this"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -39,12 +35,7 @@ impl LogDir {
     /// An empty directory.
     pub fn empty() -> LogDir {
         let dir = TempDir::new().expect("a temporary directory");
-        LogDir {
-            dir,
-            number: 0,
-            len: 0,
-            last: 0,
-        }
+        LogDir { dir, number: 0, len: 0, last: 0 }
     }
 
     /// A directory whose file 0, of version 3, holds these VLSNs in this order.
@@ -69,17 +60,8 @@ impl LogDir {
     }
 
     pub fn begin_file_of(&mut self, version: u32, number: u32) {
-        let last_entry_in_previous = if number == self.number + 1 {
-            self.last
-        } else {
-            0
-        };
-        let header = FileHeader {
-            version,
-            file_number: number,
-            last_entry_in_previous,
-        }
-        .encode();
+        let last_entry_in_previous = if number == self.number + 1 { self.last } else { 0 };
+        let header = FileHeader { version, file_number: number, last_entry_in_previous }.encode();
         fs::write(self.file_path(number), &header).unwrap();
         (self.number, self.len, self.last) = (number, header.len() as u64, 0);
     }
@@ -91,9 +73,7 @@ impl LogDir {
 
     /// The payload that goes with a VLSN.
     pub fn payload(vlsn: i64) -> Vec<u8> {
-        format!("payload of VLSN {vlsn} ")
-            .repeat(usize::try_from(vlsn.rem_euclid(5)).unwrap() + 1)
-            .into_bytes()
+        format!("payload of VLSN {vlsn} ").repeat(usize::try_from(vlsn.rem_euclid(5)).unwrap() + 1).into_bytes()
     }
 
     /// Appends entries with these VLSNs; returns where each stands.
@@ -117,26 +97,14 @@ impl LogDir {
         self.append_entry(TRACE, 0, None, payload)
     }
 
-    pub fn append_entry(
-        &mut self,
-        entry_type: u8,
-        flags: u8,
-        vlsn: Option<i64>,
-        payload: &[u8],
-    ) -> Lsn {
+    pub fn append_entry(&mut self, entry_type: u8, flags: u8, vlsn: Option<i64>, payload: &[u8]) -> Lsn {
         let (lsn, bytes) = self.next_entry(entry_type, flags, vlsn, payload);
         self.append_bytes(&bytes);
         lsn
     }
 
     /// The bytes of the next entry, not written yet, with the place taken for them.
-    pub fn next_entry(
-        &mut self,
-        entry_type: u8,
-        flags: u8,
-        vlsn: Option<i64>,
-        payload: &[u8],
-    ) -> (Lsn, Vec<u8>) {
+    pub fn next_entry(&mut self, entry_type: u8, flags: u8, vlsn: Option<i64>, payload: &[u8]) -> (Lsn, Vec<u8>) {
         let lsn = self.end();
         let mut bytes = Vec::new();
         encode_entry(&mut bytes, entry_type, flags, self.last, vlsn, payload);
@@ -146,28 +114,17 @@ impl LogDir {
     }
 
     fn append_bytes(&self, bytes: &[u8]) {
-        OpenOptions::new()
-            .append(true)
-            .open(self.file_path(self.number))
-            .unwrap()
-            .write_all(bytes)
-            .unwrap();
+        OpenOptions::new().append(true).open(self.file_path(self.number)).unwrap().write_all(bytes).unwrap();
     }
 
     /// Writes into a file at a place.
     pub fn write_at(&self, lsn: Lsn, bytes: &[u8]) {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(self.file_path(lsn.file()))
-            .unwrap();
+        let file = OpenOptions::new().write(true).open(self.file_path(lsn.file())).unwrap();
         file.write_all_at(bytes, u64::from(lsn.offset())).unwrap();
     }
 
     pub fn truncate(&mut self, number: u32, len: u64) {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(self.file_path(number))
-            .unwrap();
+        let file = OpenOptions::new().write(true).open(self.file_path(number)).unwrap();
         file.set_len(len).unwrap();
         if number == self.number {
             self.len = len;
@@ -186,26 +143,15 @@ impl LogDir {
     pub fn make_invisible(&self, lsn: Lsn) {
         let at = lsn.offset() as usize + 5;
         let flags = self.bytes(lsn.file())[at];
-        self.write_at(
-            Lsn::new(lsn.file(), lsn.offset() + 5),
-            &[flags | FLAG_INVISIBLE],
-        );
+        self.write_at(Lsn::new(lsn.file(), lsn.offset() + 5), &[flags | FLAG_INVISIBLE]);
     }
 
     pub fn reader(&self) -> Reader {
-        Reader::over(
-            Arc::new(Directory::open(self.path()).unwrap()),
-            Lsn::NULL,
-            options(),
-        )
+        Reader::over(Arc::new(Directory::open(self.path()).unwrap()), Lsn::NULL, options())
     }
 
     pub fn reader_from(&self, start: Lsn) -> Reader {
-        Reader::over(
-            Arc::new(Directory::open(self.path()).unwrap()),
-            start,
-            options(),
-        )
+        Reader::over(Arc::new(Directory::open(self.path()).unwrap()), start, options())
     }
 }
 
@@ -235,23 +181,17 @@ pub enum Got {
 
 impl Reader {
     pub fn over(files: Arc<dyn Files>, start: Lsn, options: ScannerOptions) -> Reader {
-        Reader {
-            scanner: Scanner::new(files, start, options),
-            now: Instant::now(),
-            send_limit: Lsn::NULL,
-        }
+        Reader { scanner: Scanner::new(files, start, options), now: Instant::now(), send_limit: Lsn::NULL }
     }
 
     pub fn next(&mut self, from_vlsn: u64) -> Result<Got> {
-        Ok(
-            match self.scanner.next(from_vlsn, self.send_limit, self.now)? {
-                Next::Entry(entry) => {
-                    assert_eq!(entry.payload_crc, crc32fast::hash(entry.payload));
-                    Got::Entry(entry.vlsn, entry.entry_type, entry.payload.to_vec())
-                }
-                Next::Nothing(pause) => Got::Nothing(pause),
-            },
-        )
+        Ok(match self.scanner.next(from_vlsn, self.send_limit, self.now)? {
+            Next::Entry(entry) => {
+                assert_eq!(entry.payload_crc, crc32fast::hash(entry.payload));
+                Got::Entry(entry.vlsn, entry.entry_type, entry.payload.to_vec())
+            }
+            Next::Nothing(pause) => Got::Nothing(pause),
+        })
     }
 
     /// The VLSNs that can be read now, from `from_vlsn` on, with their payloads checked.
@@ -260,11 +200,7 @@ impl Reader {
         let mut from = from_vlsn;
         while let Got::Entry(vlsn, entry_type, payload) = self.next(from)? {
             assert_eq!(entry_type, RECORD);
-            assert_eq!(
-                payload,
-                LogDir::payload(i64::try_from(vlsn).unwrap()),
-                "VLSN {vlsn}"
-            );
+            assert_eq!(payload, LogDir::payload(i64::try_from(vlsn).unwrap()), "VLSN {vlsn}");
             from = vlsn + 1;
             vlsns.push(vlsn);
         }
@@ -319,21 +255,13 @@ pub struct Counts {
 impl Counts {
     pub fn take(&self) -> (u64, u64, u64, u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
-        (
-            take(&self.listings),
-            take(&self.opens),
-            take(&self.reads),
-            take(&self.bytes),
-        )
+        (take(&self.listings), take(&self.opens), take(&self.reads), take(&self.bytes))
     }
 }
 
 impl CountingDisk {
     pub fn over(path: &Path) -> CountingDisk {
-        CountingDisk {
-            inner: Directory::open(path).unwrap(),
-            counts: Arc::default(),
-        }
+        CountingDisk { inner: Directory::open(path).unwrap(), counts: Arc::default() }
     }
 }
 
@@ -355,10 +283,7 @@ impl Files for CountingDisk {
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
         let inner = self.inner.open(number)?;
-        Ok(Arc::new(CountingFile {
-            inner,
-            counts: Arc::clone(&self.counts),
-        }))
+        Ok(Arc::new(CountingFile { inner, counts: Arc::clone(&self.counts) }))
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {

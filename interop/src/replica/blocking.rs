@@ -46,9 +46,7 @@ pub(super) fn receive(
         }
         let vlsn = store_frame(&frame, store)?;
         ack[4..12].copy_from_slice(&vlsn.to_le_bytes());
-        stream
-            .write_all(&ack)
-            .map_err(|e| Error::new(format_args!("ack of VLSN {vlsn}: {e}")))?;
+        stream.write_all(&ack).map_err(|e| Error::new(format_args!("ack of VLSN {vlsn}: {e}")))?;
     }
     Ok(())
 }
@@ -62,9 +60,7 @@ fn read_message(mut stream: &TcpStream, message: &mut Vec<u8>) -> Result<bool> {
     }
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_MESSAGE {
-        return Err(Error::new(format_args!(
-            "a message of {length} bytes is over the limit"
-        )));
+        return Err(Error::new(format_args!("a message of {length} bytes is over the limit")));
     }
     message.resize(length, 0);
     stream.read_exact(message).map_err(Error::new)?;
@@ -74,22 +70,15 @@ fn read_message(mut stream: &TcpStream, message: &mut Vec<u8>) -> Result<bool> {
 /// Checks a frame as the real receiver does, stores it, and gives its VLSN.
 fn store_frame(frame: &[u8], store: &mut dyn Store) -> Result<u64> {
     let Some((header, payload)) = frame.split_at_checked(FRAME_HEADER) else {
-        return Err(Error::new(format_args!(
-            "a frame of {} bytes is too short",
-            frame.len()
-        )));
+        return Err(Error::new(format_args!("a frame of {} bytes is too short", frame.len())));
     };
     let vlsn = u64::from_le_bytes(header[..8].try_into().expect("eight bytes"));
     let field = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
     if field(9) as usize != payload.len() {
-        return Err(Error::new(format_args!(
-            "VLSN {vlsn}: the frame's length and its payload's differ"
-        )));
+        return Err(Error::new(format_args!("VLSN {vlsn}: the frame's length and its payload's differ")));
     }
     if field(13) != crc32fast::hash(payload) {
-        return Err(Error::new(format_args!(
-            "VLSN {vlsn}: the frame's CRC is wrong"
-        )));
+        return Err(Error::new(format_args!("VLSN {vlsn}: the frame's CRC is wrong")));
     }
     store.store(vlsn, header[8], payload)?;
     Ok(vlsn)

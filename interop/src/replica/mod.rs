@@ -87,16 +87,9 @@ impl FromStr for AckMode {
             "real" => Some(Self::Real),
             "blocking" => Some(Self::Blocking),
             "none" => Some(Self::NoneUntil(u64::MAX)),
-            _ => text
-                .strip_prefix("none-until-")
-                .and_then(vlsn)
-                .map(Self::NoneUntil),
+            _ => text.strip_prefix("none-until-").and_then(vlsn).map(Self::NoneUntil),
         }
-        .ok_or_else(|| {
-            Error::new(format_args!(
-                "'{text}' is not one of real, blocking, none, none-until-N"
-            ))
-        })
+        .ok_or_else(|| Error::new(format_args!("'{text}' is not one of real, blocking, none, none-until-N")))
     }
 }
 
@@ -149,9 +142,7 @@ impl Replica {
 
     fn accept(&self, listener: &TcpListener, deadline: Instant) -> Result<TcpStream> {
         await_feeder(listener, deadline)?;
-        let (stream, _) = listener
-            .accept()
-            .map_err(|e| Error::new(format_args!("--listen {}: {e}", self.listen)))?;
+        let (stream, _) = listener.accept().map_err(|e| Error::new(format_args!("--listen {}: {e}", self.listen)))?;
         Ok(stream)
     }
 
@@ -163,15 +154,11 @@ impl Replica {
         let last = holds.last;
         if timed_out {
             let limit = self.timeout_seconds;
-            return Err(Error::new(format_args!(
-                "still at VLSN {last} after --timeout-seconds {limit}"
-            )));
+            return Err(Error::new(format_args!("still at VLSN {last} after --timeout-seconds {limit}")));
         }
         ended.map_err(|e| Error::new(format_args!("at VLSN {last}: {e}")))?;
         match self.expect_vlsn {
-            Some(wanted) => Err(Error::new(format_args!(
-                "the feeder closed at VLSN {last}, before {wanted}"
-            ))),
+            Some(wanted) => Err(Error::new(format_args!("the feeder closed at VLSN {last}, before {wanted}"))),
             None => Ok(holds),
         }
     }

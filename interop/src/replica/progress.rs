@@ -18,12 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(held: Holds, wanted: Option<u64>, print: bool) -> Self {
-        Self {
-            entries: held.entries.into(),
-            last: held.last.into(),
-            wanted,
-            print,
-        }
+        Self { entries: held.entries.into(), last: held.last.into(), wanted, print }
     }
 
     /// Counts an entry that is in the replica's log now.
@@ -37,14 +32,10 @@ impl Progress {
 
     /// Whether the wanted VLSN is held.
     pub(super) fn complete(&self) -> bool {
-        self.wanted
-            .is_some_and(|wanted| self.last.load(Ordering::Acquire) >= wanted)
+        self.wanted.is_some_and(|wanted| self.last.load(Ordering::Acquire) >= wanted)
     }
 
     pub(super) fn holds(&self) -> Holds {
-        Holds {
-            entries: self.entries.load(Ordering::Acquire),
-            last: self.last.load(Ordering::Acquire),
-        }
+        Holds { entries: self.entries.load(Ordering::Acquire), last: self.last.load(Ordering::Acquire) }
     }
 }

@@ -43,12 +43,7 @@ impl ReplicaLog {
 
     /// Receives until the stream ends or `progress` is complete; durable when this returns. How the stream
     /// ended is the inner result; the outer one is the log's.
-    pub(super) fn receive(
-        self,
-        stream: &TcpStream,
-        options: &Replica,
-        progress: &Arc<Progress>,
-    ) -> Result<Result<()>> {
+    pub(super) fn receive(self, stream: &TcpStream, options: &Replica, progress: &Arc<Progress>) -> Result<Result<()>> {
         match self {
             Self::Seven(log) => log.receive(stream, options, progress),
             Self::Six(log) => log.receive(stream, options, progress),
@@ -77,12 +72,7 @@ macro_rules! receiving_side {
             }
 
             impl LogWriter for Counting {
-                fn write_entry(
-                    &mut self,
-                    vlsn: u64,
-                    entry_type: u8,
-                    payload: &[u8],
-                ) -> RepResult<()> {
+                fn write_entry(&mut self, vlsn: u64, entry_type: u8, payload: &[u8]) -> RepResult<()> {
                     self.log.write_entry(vlsn, entry_type, payload)?;
                     self.progress.stored(vlsn);
                     Ok(())
@@ -91,8 +81,7 @@ macro_rules! receiving_side {
 
             impl Store for Counting {
                 fn store(&mut self, vlsn: u64, entry_type: u8, payload: &[u8]) -> Result<()> {
-                    self.write_entry(vlsn, entry_type, payload)
-                        .map_err(Error::new)
+                    self.write_entry(vlsn, entry_type, payload).map_err(Error::new)
                 }
             }
 
@@ -105,10 +94,7 @@ macro_rules! receiving_side {
 
             impl Channel for Watched {
                 fn send(&self, message: &[u8]) -> RepResult<()> {
-                    let vlsn = message
-                        .try_into()
-                        .map(u64::from_le_bytes)
-                        .unwrap_or(u64::MAX);
+                    let vlsn = message.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
                     if vlsn < self.acks_from {
                         return Ok(());
                     }
@@ -117,9 +103,7 @@ macro_rules! receiving_side {
 
                 fn receive(&self, timeout: Duration) -> RepResult<Option<Vec<u8>>> {
                     if self.progress.complete() {
-                        return Err(RepError::ChannelClosed(
-                            "all that was wanted is held".into(),
-                        ));
+                        return Err(RepError::ChannelClosed("all that was wanted is held".into()));
                     }
                     self.channel.receive(timeout)
                 }
@@ -134,18 +118,10 @@ macro_rules! receiving_side {
             }
 
             /// Runs the real receiver on `stream`.
-            pub(super) fn run_receiver(
-                stream: &TcpStream,
-                acks_from: u64,
-                log: &mut Counting,
-            ) -> Result<()> {
+            pub(super) fn run_receiver(stream: &TcpStream, acks_from: u64, log: &mut Counting) -> Result<()> {
                 let channel = TcpChannel::new(stream.try_clone().map_err(Error::new)?);
                 let progress = Arc::clone(&log.progress);
-                let channel = Arc::new(Watched {
-                    channel,
-                    progress,
-                    acks_from,
-                });
+                let channel = Arc::new(Watched { channel, progress, acks_from });
                 ReplicaReceiver::new(channel).run(log).map_err(Error::new)
             }
         }
@@ -169,35 +145,19 @@ impl Seven {
     fn open(options: &Replica) -> Result<Self> {
         let (log, environment) = if options.apply {
             let environment = open_environment(&options.dir, options.file_max)?;
-            let log = environment
-                .get_log_manager()
-                .ok_or_else(|| Error::new("the environment has no log"))?;
+            let log = environment.get_log_manager().ok_or_else(|| Error::new("the environment has no log"))?;
             (log, Some(environment))
         } else {
             (Arc::new(open_7(&options.dir, options.file_max)?), None)
         };
         let Summary { entries, last, .. } = Summary::of_log(&options.dir)?;
-        Ok(Self {
-            log,
-            environment,
-            held: Holds { entries, last },
-        })
+        Ok(Self { log, environment, held: Holds { entries, last } })
     }
 
-    fn receive(
-        self,
-        stream: &TcpStream,
-        options: &Replica,
-        progress: &Arc<Progress>,
-    ) -> Result<Result<()>> {
-        let mut counting = seven::Counting {
-            log: self.log_writer(),
-            progress: Arc::clone(progress),
-        };
+    fn receive(self, stream: &TcpStream, options: &Replica, progress: &Arc<Progress>) -> Result<Result<()>> {
+        let mut counting = seven::Counting { log: self.log_writer(), progress: Arc::clone(progress) };
         let ended = match options.ack {
-            AckMode::Blocking => {
-                blocking::receive(stream, options.ack_bytes, &mut counting, progress)
-            }
+            AckMode::Blocking => blocking::receive(stream, options.ack_bytes, &mut counting, progress),
             AckMode::Real => seven::run_receiver(stream, 0, &mut counting),
             AckMode::NoneUntil(vlsn) => seven::run_receiver(stream, vlsn, &mut counting),
         };
@@ -214,11 +174,9 @@ impl Seven {
         let index = Arc::new(noxu_rep::vlsn::VlsnIndex::new(INDEX_STRIDE));
         let log = Arc::clone(&self.log);
         match &self.environment {
-            Some(environment) => EnvironmentLogWriter::with_replay(
-                log,
-                index,
-                ReplicaReplay::new(Arc::clone(environment)),
-            ),
+            Some(environment) => {
+                EnvironmentLogWriter::with_replay(log, index, ReplicaReplay::new(Arc::clone(environment)))
+            }
             None => EnvironmentLogWriter::new(log, index),
         }
     }
@@ -234,14 +192,11 @@ fn open_environment(dir: &Path, file_max: u64) -> Result<Arc<EnvironmentImpl>> {
         free_disk: 0,
         ..DbiEnvConfig::default()
     };
-    let environment =
-        EnvironmentImpl::from_dbi_config(dir, &config).map_err(|e| Error::at(dir, e))?;
+    let environment = EnvironmentImpl::from_dbi_config(dir, &config).map_err(|e| Error::at(dir, e))?;
     let mut database = DatabaseConfig::new();
     database.set_allow_create(true).set_transactional(true);
     // The first database of an environment has the id that made records carry.
-    environment
-        .open_database("replicated", &database)
-        .map_err(|e| Error::at(dir, e))?;
+    environment.open_database("replicated", &database).map_err(|e| Error::at(dir, e))?;
     Ok(Arc::new(environment))
 }
 
@@ -260,40 +215,21 @@ impl Six {
         let index = noxu_rep_6::vlsn::load_from_disk(&dir).map_err(|e| Error::at(&dir, e))?;
         let index = index.unwrap_or_else(|| noxu_rep_6::vlsn::VlsnIndex::new(INDEX_STRIDE));
         let entries = index.snapshot_entries().len() as u64;
-        let held = Holds {
-            entries,
-            last: index.get_latest_vlsn(),
-        };
-        Ok(Self {
-            dir,
-            log,
-            index: Arc::new(index),
-            held,
-        })
+        let held = Holds { entries, last: index.get_latest_vlsn() };
+        Ok(Self { dir, log, index: Arc::new(index), held })
     }
 
-    fn receive(
-        self,
-        stream: &TcpStream,
-        options: &Replica,
-        progress: &Arc<Progress>,
-    ) -> Result<Result<()>> {
+    fn receive(self, stream: &TcpStream, options: &Replica, progress: &Arc<Progress>) -> Result<Result<()>> {
         use noxu_rep_6::stream::replica_stream::EnvironmentLogWriter;
         let log = EnvironmentLogWriter::new(Arc::clone(&self.log), Arc::clone(&self.index));
-        let mut counting = six::Counting {
-            log,
-            progress: Arc::clone(progress),
-        };
+        let mut counting = six::Counting { log, progress: Arc::clone(progress) };
         let ended = match options.ack {
-            AckMode::Blocking => {
-                blocking::receive(stream, options.ack_bytes, &mut counting, progress)
-            }
+            AckMode::Blocking => blocking::receive(stream, options.ack_bytes, &mut counting, progress),
             AckMode::Real => six::run_receiver(stream, 0, &mut counting),
             AckMode::NoneUntil(vlsn) => six::run_receiver(stream, vlsn, &mut counting),
         };
         self.log.flush_sync().map_err(Error::new)?;
-        noxu_rep_6::vlsn::flush_to_disk(&self.index, &self.dir)
-            .map_err(|e| Error::at(&self.dir, e))?;
+        noxu_rep_6::vlsn::flush_to_disk(&self.index, &self.dir).map_err(|e| Error::at(&self.dir, e))?;
         Ok(ended)
     }
 }

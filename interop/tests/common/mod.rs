@@ -62,10 +62,7 @@ impl Scratch {
     pub(crate) fn start_replica(&self, options: &str) -> (Running, String) {
         let mut replica = self.start(&format!("replica --dir @replica {options}"));
         let first = replica.line();
-        let port = first
-            .strip_prefix("listening port=")
-            .expect("the port comes first")
-            .to_owned();
+        let port = first.strip_prefix("listening port=").expect("the port comes first").to_owned();
         (replica, format!("127.0.0.1:{port}"))
     }
 
@@ -77,10 +74,7 @@ impl Scratch {
                 None => command.arg(word),
             };
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 }
@@ -107,25 +101,12 @@ impl Running {
     pub(crate) fn finish(mut self) -> Said {
         let (mut out, mut err) = (String::new(), String::new());
         self.out.read_to_string(&mut out).expect("text");
-        self.child
-            .stderr
-            .take()
-            .expect("a pipe")
-            .read_to_string(&mut err)
-            .expect("text");
-        Said {
-            ok: self.child.wait().expect("a child of ours").success(),
-            out,
-            err,
-        }
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("text");
+        Said { ok: self.child.wait().expect("a child of ours").success(), out, err }
     }
 }
 
 /// The newest log file in `dir`.
 pub(crate) fn newest_file(dir: &Path) -> PathBuf {
-    noxu_feeder_interop::reader::log_files(dir)
-        .unwrap()
-        .pop()
-        .expect("a log file")
-        .path
+    noxu_feeder_interop::reader::log_files(dir).unwrap().pop().expect("a log file").path
 }
