@@ -13,6 +13,7 @@ pub mod compare;
 pub mod entries;
 pub mod error;
 pub mod generation;
+pub mod list;
 pub mod make_log;
 pub mod original_feed;
 pub mod reader;

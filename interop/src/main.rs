@@ -13,6 +13,7 @@ use noxu_feeder_interop::Result;
 use noxu_feeder_interop::append::Append;
 use noxu_feeder_interop::commit::Commit;
 use noxu_feeder_interop::compare::Compare;
+use noxu_feeder_interop::list::List;
 use noxu_feeder_interop::make_log::MakeLog;
 use noxu_feeder_interop::original_feed::OriginalFeed;
 use noxu_feeder_interop::replica::Replica;
@@ -34,6 +35,7 @@ enum Command {
     RollBack(RollBack),
     Replica(Replica),
     Compare(Compare),
+    List(List),
     OriginalFeed(OriginalFeed),
 }
 
@@ -55,6 +57,7 @@ fn run(command: &Command) -> Result<()> {
         Command::RollBack(roll_back) => println!("rolled back entries={}", roll_back.run()?),
         Command::Replica(replica) => run_replica(replica)?,
         Command::Compare(compare) => println!("{}", compare.run()?),
+        Command::List(list) => print!("{}", list.run()?),
         Command::OriginalFeed(feed) => run_original_feed(feed)?,
     }
     Ok(())
