@@ -291,6 +291,10 @@ typedef struct nxf_runner_stats_t {
      */
     uint64_t entries_repeated;
     /**
+     * Entries whose VLSN field holds no VLSN although a flag announces one; they are not sent.
+     */
+    uint64_t entries_bad_vlsn;
+    /**
      * Entries that stood in the log before one of a lower VLSN.
      */
     uint64_t entries_early;
@@ -433,7 +437,8 @@ typedef struct nxf_entry {
 #define NXF_E_LOG_FILE_GONE (-25)
 
 /**
- * The log holds another entry at a VLSN that was already sent. The replica must sync up again.
+ * The log holds another entry at a VLSN that was already sent. What the replica has is not the master's history any
+ * more: it must sync up again, or be restored.
  */
 #define NXF_E_LOG_HISTORY_CHANGED (-26)
 
@@ -598,6 +603,16 @@ nxf_status nxf_log_set_send_limit(const nxf_log *log,
                                   uint64_t lsn);
 
 /**
+ * The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete. NXF_AGAIN,
+ * and nothing written, while it has no replicated entry. Reads at the beginning and at the end of the log, not what
+ * is between. Any thread.
+ */
+nxf_status nxf_log_vlsn_range(const nxf_log *log,
+                              uint64_t *first,
+                              uint64_t *last,
+                              nxf_error **err);
+
+/**
  * Releases a log. Scanners and runners that read it go on. NULL is fine.
  */
 void nxf_log_free(nxf_log *log);
@@ -728,7 +743,8 @@ nxf_status nxf_runner_stats(const nxf_runner *runner,
 /**
  * Ends the run: what is queued is not sent any more, and the replica's last acknowledgements are still taken for the
  * option runner.linger_ms. Waits until that is over: timeout_ms 0 only begins it, -1 waits for as long as it takes.
- * Any thread, any number of times; a runner that was stopped before its start cannot be started.
+ * Any thread, any number of times. A runner that is stopped before its start has ended, without an end callback, and
+ * cannot be started.
  *
  * NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
  * NXF_E_INSIDE_CALLBACK from a callback of this runner; NXF_OK there too with timeout_ms 0, which does not wait.
@@ -753,7 +769,8 @@ nxf_status nxf_runner_free(nxf_runner *runner);
 
 /**
  * Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
- * there is. A start whose file does not exist yet is waited for. Reads the options log.*. Several scanners over one
+ * there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
+ * the first of these. Reads the options log.*. Several scanners over one
  * log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
  */
 nxf_status nxf_scanner_open(const char *env_dir,
@@ -775,7 +792,8 @@ nxf_status nxf_scanner_from_log(nxf_log *log,
  * the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
  *
  * NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
- * error is final: the same comes at every further call, and nothing behind the place it names is ever returned.
+ * error stays: the same comes at every further call, and nothing behind the place it names is returned. The one
+ * exception is damage at the log's end that the writer's recovery has cut off since: then reading goes on.
  */
 nxf_status nxf_scanner_next(nxf_scanner *scanner,
                             uint64_t from_vlsn,

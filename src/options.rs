@@ -72,7 +72,7 @@ options! {
     log_read_bytes: "log.read_bytes", number(64 * KIB, 64 * MIB, MIB + 64 * KIB),
         "How much of the log is read at once.";
     log_reorder_entries_max: "log.reorder_entries_max", number(1, 64 * MIB, 256 * KIB),
-        "How far, in VLSNs, entries that stand too early in the log are held back for a missing one; 8 bytes of memory each.";
+        "How far, in VLSNs, entries that stand too early in the log are held back for a missing one; 16 bytes of memory each.";
     log_reorder_bytes_max: "log.reorder_bytes_max", number(1, 1024 * GIB, GIB),
         "How many bytes of the log entries held back for a missing one may take; they are not kept in memory.";
     log_proof_bytes_max: "log.proof_bytes_max", number(64 * KIB, 64 * GIB, 64 * MIB),

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::acks::{Acks, Deadline, End, Waited};
 use crate::error::{Error, Result};
 use crate::log::{Log, Source};
 use crate::options::Options;
+use crate::reactor::Reactor;
 use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
-use crate::reactor::{Reactor, finish_without_session};
 use crate::stream::Stream;
 use crate::sys::bell::Bell;
-use crate::sys::thread::{is_inside, spawn_quiet, while_inside};
+use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
 use crate::transport::{Channel, Closing, Transport};
 
 /// Called for every ack, with the replica's name and the VLSN.
@@ -127,20 +127,20 @@ impl Runner {
         let mut state = self.state.lock();
         let source = self.check_can_begin(&state, "start", source)?;
         // The thread first, and its work afterwards: so nothing is lost when there is no thread to be had.
-        let (work, to_do) = std::sync::mpsc::sync_channel::<Reactor>(1);
+        let (work, to_do) = std::sync::mpsc::sync_channel::<(Reactor, Weak<dyn Callbacks>)>(1);
         let link = Arc::clone(&self.link);
         let body = move || {
-            if let Ok(reactor) = to_do.recv() {
-                drive(reactor, &link);
+            if let Ok((reactor, callbacks)) = to_do.recv() {
+                drive(reactor, &callbacks, &link);
             }
         };
         let thread = match spawn_quiet("nxf-runner", body) {
             Ok(thread) => thread,
             Err(error) => return Err((source, Error::os("start", "a thread", error))),
         };
-        let reactor = self.prepare(&mut state, source);
+        let prepared = self.prepare(&mut state, source);
         *state = State::Started { thread: Some(thread) };
-        work.send(reactor).expect("the thread waits for its work");
+        work.send(prepared).expect("the thread waits for its work");
         Ok(())
     }
 
@@ -149,10 +149,10 @@ impl Runner {
     pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
         let mut state = self.state.lock();
         let source = self.check_can_begin(&state, "run", source)?;
-        let reactor = self.prepare(&mut state, source);
+        let (reactor, callbacks) = self.prepare(&mut state, source);
         drop(state);
         let link = Arc::clone(&self.link);
-        drive(reactor, &link);
+        drive(reactor, &callbacks, &link);
         Ok(link.acks.ended().unwrap_or(End::Stopped))
     }
 
@@ -170,13 +170,14 @@ impl Runner {
         Err((source, Error::WrongState { call, reason }))
     }
 
-    /// A loop with this runner's session in it.
-    fn prepare(&self, state: &mut State, source: Box<dyn Source>) -> Reactor {
+    /// A loop with this runner's session in it, and what it tells the host.
+    fn prepare(&self, state: &mut State, source: Box<dyn Source>) -> (Reactor, Weak<dyn Callbacks>) {
         let begun = State::Started { thread: None };
         let State::New(Setup { channel, functions }) = std::mem::replace(state, begun) else {
             unreachable!("checked before")
         };
         let functions: Arc<dyn Callbacks> = Arc::new(functions);
+        let told = Arc::downgrade(&functions);
         if let Some(log) = source.log() {
             self.log.get_or_init(|| Arc::clone(log));
         }
@@ -191,7 +192,7 @@ impl Runner {
                 reactor.add_ended(Arc::clone(&self.link), functions, end);
             }
         }
-        reactor
+        (reactor, told)
     }
 
     fn session(
@@ -259,8 +260,16 @@ impl Runner {
     /// ending. An error from inside a function of the host, which would wait for itself.
     pub fn stop(&self, deadline: Deadline) -> Result<bool> {
         self.refuse_waiting_inside("stop", deadline)?;
-        self.link.stop();
-        Ok(!self.is_started() || self.link.acks.wait_finished(deadline))
+        {
+            let state = self.state.lock();
+            self.link.stop();
+            if matches!(*state, State::New(_)) {
+                // There will be no run: whoever waits for it is told.
+                self.link.acks.end(End::Stopped);
+                self.link.acks.finish();
+            }
+        }
+        Ok(self.link.acks.wait_finished(deadline))
     }
 
     /// Refuses a call from a function of the host that would wait for that function to return.
@@ -287,12 +296,15 @@ impl Runner {
 }
 
 /// Runs the loop. A panic in it ends the run as an error, like any other failure.
-fn drive(mut reactor: Reactor, link: &Arc<Link>) {
+fn drive(mut reactor: Reactor, callbacks: &Weak<dyn Callbacks>, link: &Arc<Link>) {
     let inside = Arc::as_ptr(link).addr();
-    let result = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || reactor.run())));
-    if let Err(panic) = result {
-        // What the loop held may be half-changed: it is only dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(reactor)));
-        finish_without_session(link, End::Failed(Error::Panicked(crate::sys::thread::panic_text(&*panic))));
-    }
+    let run = || while_inside(inside, || reactor.run());
+    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
+    let end = End::Failed(Error::Panicked(panic_text(&*panic)));
+    link.acks.end(end.clone());
+    // What the loop held may be half-changed: the host is told, and then it is only dropped.
+    let tell = || while_inside(inside, || callbacks.upgrade().inspect(|callbacks| callbacks.ended(&end)));
+    let told = catch_unwind(AssertUnwindSafe(tell));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop((told, reactor))));
+    link.acks.finish();
 }

@@ -410,3 +410,46 @@ fn the_largest_entry_is_read_and_the_largest_that_a_frame_carries_is_the_streams
     }
     assert_eq!(reader.read(0).unwrap(), [3]);
 }
+
+#[test]
+fn a_newest_file_whose_first_entry_is_no_entry_is_a_stall_or_an_error_and_never_silence() {
+    let second_file = |damage: &dyn Fn(&mut LogDir, Lsn)| {
+        let mut log = LogDir::with(1..=3);
+        log.begin_file(1);
+        let at = log.append(4);
+        log.append(5);
+        damage(&mut log, at);
+        log
+    };
+    let flipped = second_file(&|log, at| log.write_at(Lsn::new(1, at.offset() + 22), b"X"));
+    let (vlsns, error) = read_to_the_error(&mut flipped.reader());
+    assert_eq!(vlsns, [1, 2, 3]);
+    assert!(matches!(error, Error::LogDamaged { at, fault: EntryFault::Checksum { .. }, .. }
+        if at == Lsn::new(1, 36)));
+    let torn = second_file(&|log, at| log.truncate(1, u64::from(at.offset()) + 30));
+    let mut reader = torn.reader();
+    assert_eq!(reader.wait_from(1, PATIENCE).unwrap(), [1, 2, 3]);
+    let pause = reader.pause();
+    assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Torn, Lsn::new(1, 36), true));
+}
+
+/// The held entry's place was looked at while it was still a hole.
+#[test]
+fn a_held_entry_is_read_anew_and_not_from_bytes_of_before_it_was_written() {
+    let mut log = LogDir::with([1]);
+    let early = log.next_entry(RECORD, 0, Some(3), &LogDir::payload(3));
+    let late = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    let two = log.next_entry(RECORD, 0, Some(2), &LogDir::payload(2));
+    // A block so small that the tail has forgotten what it held when its turn comes.
+    log.write_at(early.0, &early.1);
+    let filler = log.next_entry(common::TRACE, 0, None, &vec![1; 2_000_000]);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1]);
+    log.write_at(late.0, &late.1);
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    log.write_at(two.0, &two.1);
+    assert_eq!(reader.read(0).unwrap(), [2, 3]);
+    log.write_at(filler.0, &filler.1);
+    log.append_all([6, 4]);
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+}

@@ -430,3 +430,54 @@ fn a_panic_in_a_callback_ends_the_run_as_an_error() {
     setup.replica.ack(1);
     assert_eq!(setup.end(), End::Failed(Error::Panicked("on purpose".into())));
 }
+
+/// A replica that never stops sending must neither keep a run alive nor the log's news from it.
+#[test]
+fn a_flood_of_acks_starves_neither_the_log_nor_the_stop() {
+    let mut log = LogDir::with(1..=3);
+    let mut setup = set_up(1, &[("runner.linger_ms", "50"), ("runner.safety_look_ms", "86400000")]);
+    setup.start(&log);
+    setup.replica.expect(1..=3);
+    setup.wait_asleep();
+    let mut flooding = Replica(setup.replica.0.try_clone().unwrap());
+    let flood = std::thread::spawn(move || {
+        let acks = [&8u32.to_le_bytes()[..], &3u64.to_le_bytes()].concat().repeat(10_000);
+        while flooding.0.write_all(&acks).is_ok() {}
+    });
+    while setup.runner.snapshot().stream.acks < 100_000 {
+        std::thread::yield_now();
+    }
+    log.append_all(4..=6);
+    setup.replica.expect(4..=6);
+    assert!(setup.runner.stop(generous()).unwrap());
+    assert_eq!(setup.end(), End::Stopped);
+    flood.join().unwrap();
+}
+
+#[test]
+fn a_runner_stopped_before_its_start_has_ended_for_all_who_wait() {
+    let log = LogDir::with(1..=3);
+    let setup = set_up(1, &[]);
+    assert!(setup.runner.stop(generous()).unwrap());
+    assert_eq!(setup.runner.wait_acked(1, Deadline::Never), Ok(Waited::Ended(End::Stopped)));
+    let mut acks = [Ack { vlsn: 0, merged: 0 }];
+    assert_eq!(setup.runner.acks().poll(&mut acks, Deadline::Never), Polled::Ended);
+    let log = Log::open(log.path(), setup.options.scanner(), None).unwrap();
+    let refused = setup.runner.start(Box::new(LogSource::new(log, Lsn::NULL)));
+    assert!(matches!(refused, Err((_, Error::WrongState { .. }))));
+}
+
+#[test]
+fn the_host_is_told_of_the_end_once_also_when_a_callback_panicked() {
+    let log = LogDir::with(1..=3);
+    let mut setup = set_up(1, &[]);
+    let (told, heard) = channel();
+    let told = parking_lot::Mutex::new(told);
+    setup.runner.set_ack_function(Box::new(|_, _| panic!("on purpose"))).unwrap();
+    setup.runner.set_end_function(Box::new(move |_, end| told.lock().send(end.clone()).unwrap())).unwrap();
+    setup.start(&log);
+    setup.replica.expect(1..=3);
+    setup.replica.ack(1);
+    let ends: Vec<End> = heard.iter().collect();
+    assert_eq!(ends, [End::Failed(Error::Panicked("on purpose".into()))]);
+}

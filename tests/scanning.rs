@@ -419,3 +419,41 @@ fn a_long_quiet_log_is_not_listed_again() {
         assert!(std::time::Instant::now() < deadline, "still listed at every look");
     }
 }
+
+#[test]
+fn disorder_behind_a_numbering_gap_is_disorder_and_no_missing_file() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(5);
+    log.append_all([4, 5, 7]);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3, 4, 5]);
+    assert_eq!(reader.wait(PATIENCE / 2).unwrap(), [0; 0], "as patient as anywhere at the live end");
+    log.append(6);
+    assert_eq!(reader.read(0).unwrap(), [6, 7]);
+}
+
+#[test]
+fn a_new_log_whose_first_commit_is_late_is_waited_for() {
+    let mut log = LogDir::with([2, 3]);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [0; 0]);
+    assert_eq!(reader.wait(PATIENCE / 2).unwrap(), [0; 0]);
+    log.append(1);
+    assert_eq!(reader.read(0).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn the_lowest_vlsn_is_found_under_a_send_limit_and_before_a_torn_end() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let at = log.append_all(50..=60);
+    let mut reader = log.reader();
+    reader.send_limit = at[4];
+    assert_eq!(reader.read(0).unwrap(), [50, 51, 52, 53]);
+    let shared = noxu_feeder::log::Log::open(log.path(), options(), None).unwrap();
+    shared.set_send_limit(at[4]);
+    assert_eq!(shared.vlsn_range().unwrap(), Some((50, 53)));
+    shared.set_send_limit(Lsn::NULL);
+    log.truncate(0, u64::from(log.end().offset()) - 1);
+    assert_eq!(shared.vlsn_range().unwrap(), Some((50, 59)));
+}

@@ -28,7 +28,7 @@ impl<T> Handle<T> {
         self.generation == fork::generation()
     }
 
-    fn check(&self) -> Result<&T> {
+    pub(crate) fn check(&self) -> Result<&T> {
         if !self.is_of_this_process() {
             Err(Error::Forked)
         } else if self.dead.load(Ordering::Acquire) {

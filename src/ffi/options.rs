@@ -22,7 +22,7 @@ opaque!(nxf_options, "options", Mutex<Options>);
 pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
     // SAFETY: promised by the caller.
     match unsafe { options.as_ref() } {
-        Some(options) => Ok(options.handle().value().lock().clone()),
+        Some(options) => Ok(options.handle().check()?.lock().clone()),
         None => Ok(Options::default()),
     }
 }

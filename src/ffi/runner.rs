@@ -115,6 +115,8 @@ pub struct nxf_runner_stats_t {
     pub entries_below: u64,
     /// Entries that the log holds a second time, which are not sent again.
     pub entries_repeated: u64,
+    /// Entries whose VLSN field holds no VLSN although a flag announces one; they are not sent.
+    pub entries_bad_vlsn: u64,
     /// Entries that stood in the log before one of a lower VLSN.
     pub entries_early: u64,
     /// Of these, how many are held back now.
@@ -459,6 +461,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         entries_invisible: now.source.counts.invisible,
         entries_below: now.source.counts.below,
         entries_repeated: now.source.counts.repeats,
+        entries_bad_vlsn: now.source.counts.bad_vlsns,
         entries_early: now.source.counts.early,
         entries_held: now.source.held,
         holes_crossed: now.source.holes_crossed,
@@ -470,7 +473,8 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
 
 /// Ends the run: what is queued is not sent any more, and the replica's last acknowledgements are still taken for the
 /// option runner.linger_ms. Waits until that is over: timeout_ms 0 only begins it, -1 waits for as long as it takes.
-/// Any thread, any number of times; a runner that was stopped before its start cannot be started.
+/// Any thread, any number of times. A runner that is stopped before its start has ended, without an end callback, and
+/// cannot be started.
 ///
 /// NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
 /// NXF_E_INSIDE_CALLBACK from a callback of this runner; NXF_OK there too with timeout_ms 0, which does not wait.

@@ -86,7 +86,8 @@ pub(crate) unsafe fn hand_over<T>(
 const BUSY: Error = Error::WrongState { call: "scanner", reason: "another thread is using it" };
 
 /// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
-/// there is. A start whose file does not exist yet is waited for. Reads the options log.*. Several scanners over one
+/// there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
+/// the first of these. Reads the options log.*. Several scanners over one
 /// log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_open(
@@ -129,7 +130,8 @@ pub unsafe extern "C" fn nxf_scanner_from_log(
 /// the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
 ///
 /// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
-/// error is final: the same comes at every further call, and nothing behind the place it names is ever returned.
+/// error stays: the same comes at every further call, and nothing behind the place it names is returned. The one
+/// exception is damage at the log's end that the writer's recovery has cut off since: then reading goes on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_next(
     scanner: *mut nxf_scanner,

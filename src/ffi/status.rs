@@ -44,7 +44,8 @@ pub const NXF_E_LOG_GAP: nxf_status = -23;
 pub const NXF_E_LOG_TRUNCATED: nxf_status = -24;
 /// A log file that is still needed is gone. The replica needs a network restore.
 pub const NXF_E_LOG_FILE_GONE: nxf_status = -25;
-/// The log holds another entry at a VLSN that was already sent. The replica must sync up again.
+/// The log holds another entry at a VLSN that was already sent. What the replica has is not the master's history any
+/// more: it must sync up again, or be restored.
 pub const NXF_E_LOG_HISTORY_CHANGED: nxf_status = -26;
 /// An entry is larger than a frame can be (64 MiB).
 pub const NXF_E_ENTRY_TOO_LARGE: nxf_status = -27;

@@ -8,6 +8,7 @@ pub mod block;
 pub mod files;
 pub mod format;
 pub mod order;
+pub mod probe;
 pub mod scanner;
 pub mod seek;
 pub mod shared;

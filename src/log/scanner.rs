@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::files::{Files, LogFile};
-use super::format::Lsn;
+use super::format::{ENTRY_HEADER_LEN, Lsn};
 use super::order::{self, Beginning, Order, Placement, WindowLimits};
 use super::seek::Seek;
 use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
@@ -124,12 +124,6 @@ struct Failure {
     repaired_at: Option<Lsn>,
 }
 
-/// The VLSN of an entry that a replica should get.
-fn vlsn_to_send(entry: &Sighted) -> Option<u64> {
-    let vlsn = entry.header.vlsn.filter(|_| !entry.header.is_invisible())?;
-    u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0)
-}
-
 /// Reads held entries again.
 struct Again {
     window: Window,
@@ -161,6 +155,16 @@ impl Scanner {
     /// Sends warnings to `logger` from now on.
     pub fn set_logger(&mut self, logger: Option<Arc<dyn ::log::Log>>) {
         self.logger = logger;
+    }
+
+    /// Has reading begin with the lowest VLSN among what was read so far, without looking further ahead. True if
+    /// anything was, and it had not begun.
+    pub fn begin_with_what_is_there(&mut self) -> bool {
+        let begins = self.order.is_none() && !self.beginning.is_empty();
+        if begins {
+            self.begin(true);
+        }
+        begins
     }
 
     /// What it has done so far.
@@ -224,7 +228,7 @@ impl Scanner {
         };
         if let Some(at) = failure.repaired_at {
             let again = self.again.get_or_insert_with(Again::new);
-            again.window.forget();
+            again.forget();
             let is_repaired = match again.look(&*self.files, at, 0) {
                 Ok(Look::Entry(_)) => true,
                 Ok(Look::Short { .. }) => again.window.from(u64::from(at.offset())).is_empty(),
@@ -251,6 +255,7 @@ impl Scanner {
             match self.tail.step(&Ask { now, expected_vlsn, send_limit })? {
                 Step::Found(found) => {
                     if let Some(place) = self.place(found, send_limit, now)? {
+                        self.tail.forget_missing_files();
                         return Ok(Ok(place));
                     }
                 }
@@ -317,7 +322,7 @@ impl Scanner {
                 if found.lsn.file() >= begun_in {
                     break;
                 }
-                if let Some(vlsn) = vlsn_to_send(&found.entry) {
+                if let Some(vlsn) = found.entry.vlsn_to_send() {
                     order.note_held(vlsn, found.lsn, found.entry.header.entry_len() as u32);
                 }
             }
@@ -423,11 +428,15 @@ impl Scanner {
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
     fn pause(&mut self, wait: Wait, send_limit: Lsn, now: Instant) -> Result<Option<Pause>> {
+        // What is read again later must not come from bytes of now.
+        if let Some(again) = &mut self.again {
+            again.forget();
+        }
         let idle = Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled };
         // Elsewhere than at the end, what is missing may be what the reader is waiting for.
         let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
         let Some(order) = &self.order else {
-            if !self.beginning.is_empty() && (is_at_end || wait.stalled) {
+            if !self.beginning.is_empty() && (is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit) {
                 self.begin(true);
                 return Ok(None);
             }
@@ -444,7 +453,9 @@ impl Scanner {
         };
         self.missing = Some((expected, since));
         // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
-        let is_below_the_log = !order.has_returned() && self.counts.below == 0;
+        // A log that begins with file 0 may have VLSN 1 still to come.
+        let may_be_new = expected == 1 && self.tail.first_file() == Some(0);
+        let is_below_the_log = !order.has_returned() && self.counts.below == 0 && !may_be_new;
         let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
         let settle = self.options.tail.settle;
         let patience = if is_sealed { settle } else { self.options.gap_patience };
@@ -486,6 +497,12 @@ impl Again {
         Again { window: Window::new(AGAIN_BYTES), file: None }
     }
 
+    /// Drops what was read, and the file, which may be another one by the next time.
+    fn forget(&mut self) {
+        self.window.forget();
+        self.file = None;
+    }
+
     fn look(&mut self, files: &dyn Files, lsn: Lsn, vlsn: u64) -> Result<Look> {
         let gone = |error: std::io::Error| {
             if error.kind() == std::io::ErrorKind::NotFound {
@@ -501,8 +518,9 @@ impl Again {
         let (_, file) = self.file.as_ref().expect("opened above");
         let offset = u64::from(lsn.offset());
         let mut look = self.window.look(offset);
-        if let Look::Short { needed } = look {
-            self.window.read(&**file, offset, needed).map_err(gone)?;
+        // Bytes of an earlier read may be from before this entry was written: only new ones are believed.
+        if !matches!(look, Look::Entry(_)) {
+            self.window.read(&**file, offset, ENTRY_HEADER_LEN).map_err(gone)?;
             look = self.window.look(offset);
         }
         if let Look::Short { needed } = look {

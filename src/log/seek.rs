@@ -6,9 +6,9 @@
 
 use std::io;
 
-use super::files::{Files, LogFile};
+use super::files::Files;
 use super::format::{FILE_HEADER_LEN_V3, FileHeader, ParsedFileHeader};
-use super::window::{Look, Window};
+use super::probe::Probe;
 use crate::error::{Error, Result};
 
 /// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000.
@@ -17,14 +17,11 @@ const DISORDER_USUAL: u64 = 16 * 1024;
 /// How much of a file is read at most to find its first VLSN.
 const FIRST_VLSN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Reads at once; small, because the first VLSN is mostly among a file's first entries.
-const PROBE_BYTES: usize = 64 * 1024;
-
 /// Looks into files for their first VLSNs.
 pub struct Seek<'a> {
     files: &'a dyn Files,
     numbers: Vec<u32>,
-    probe: Window,
+    probe: Probe,
 }
 
 impl<'a> Seek<'a> {
@@ -34,7 +31,7 @@ impl<'a> Seek<'a> {
             path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })?;
-        Ok(Seek { files, numbers, probe: Window::new(PROBE_BYTES) })
+        Ok(Seek { files, numbers, probe: Probe::default() })
     }
 
     /// The file to begin in for `vlsn`: the highest that begins well below it, or the lowest there is. `None` in an
@@ -96,27 +93,13 @@ impl<'a> Seek<'a> {
         let ParsedFileHeader::Header(header) = FileHeader::parse(&bytes[..len], number) else {
             return Ok(None);
         };
-        first_vlsn_from(&mut self.probe, &*file, u64::from(header.first_entry())).map_err(read)
+        let begin = u64::from(header.first_entry());
+        let mut first = None;
+        let walk = self.probe.walk(&*file, begin, |offset, entry| {
+            first = entry.vlsn_to_send();
+            first.is_some() || offset - begin >= FIRST_VLSN_BYTES_MAX
+        });
+        walk.map_err(read)?;
+        Ok(first)
     }
-}
-
-fn first_vlsn_from(probe: &mut Window, file: &dyn LogFile, first_entry: u64) -> io::Result<Option<u64>> {
-    let mut offset = first_entry;
-    probe.forget();
-    while offset < first_entry + FIRST_VLSN_BYTES_MAX {
-        let mut look = probe.look(offset);
-        for _ in 0..2 {
-            let Look::Short { needed } = look else { break };
-            probe.read(file, offset, needed)?;
-            look = probe.look(offset);
-        }
-        let Look::Entry(entry) = look else {
-            return Ok(None);
-        };
-        match entry.header.vlsn.and_then(|vlsn| u64::try_from(vlsn).ok()) {
-            Some(vlsn) if vlsn > 0 && !entry.header.is_invisible() => return Ok(Some(vlsn)),
-            _ => offset += entry.header.entry_len() as u64,
-        }
-    }
-    Ok(None)
 }

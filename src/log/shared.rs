@@ -77,9 +77,15 @@ impl Log {
     pub fn vlsn_range(&self) -> Result<Option<(u64, u64)>> {
         let now = Instant::now();
         let limit = self.send_limit();
-        let first = match self.scanner(Lsn::NULL).next(0, limit, now)? {
-            Next::Entry(entry) => entry.vlsn,
-            Next::Nothing(_) => return Ok(None),
+        let mut scanner = self.scanner(Lsn::NULL);
+        let first = loop {
+            match scanner.next(0, limit, now)? {
+                Next::Entry(entry) => break entry.vlsn,
+                Next::Nothing(_) => {}
+            }
+            if !scanner.begin_with_what_is_there() {
+                return Ok(None);
+            }
         };
         let near_end = Seek::new(&*self.files)?.last_with_vlsn()?.map_or(first, |(_, vlsn)| vlsn.max(first));
         let mut scanner = self.scanner(Lsn::NULL);

@@ -33,9 +33,8 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::files::{FileIdentity, Files, Listing, LogFile};
-use super::format::{
-    ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader,
-};
+use super::format::{ENTRY_HEADER_LEN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader};
+use super::probe::{Probe, Proof};
 use super::window::{Look, Sighted, Window};
 use crate::error::{EntryFault, Error, Result};
 
@@ -124,6 +123,8 @@ struct OpenFile {
     first_entry: u64,
     /// Where the next entry begins.
     cursor: u64,
+    /// Whether any entry of it was returned.
+    was_read: bool,
     /// The entry before, which the next one must name.
     last: LastEntry,
 }
@@ -184,7 +185,7 @@ pub struct Tail {
     current: Option<OpenFile>,
     window: Window,
     /// For looks elsewhere than at the cursor. Made when first needed.
-    probe: Option<Window>,
+    probe: Option<Probe>,
     successor: Option<Successor>,
     /// Places that were passed and could still be written to: the file left last, and crossed holes.
     passed: Vec<Passed>,
@@ -195,8 +196,8 @@ pub struct Tail {
     still: Option<(Scene, Instant)>,
     /// Since when there have been zeros at this place.
     hole_since: Option<(Lsn, Instant)>,
-    /// The scene for which no proof was found, so that it is not looked for again before something changes.
-    unproven: Option<(Scene, Option<u64>)>,
+    /// Where no proof was found, for which VLSN, and when: it is not looked for again at every wake-up.
+    unproven: Option<(Lsn, Option<u64>, Instant)>,
     holes_crossed: u64,
 }
 
@@ -208,8 +209,9 @@ enum Verdict {
     Wait(Wait),
 }
 
-/// Size of the window for looks elsewhere.
-const PROBE_BYTES: usize = 64 * 1024;
+/// How much of what stands at the cursor is compared to see whether it has changed; of an unreadable entry the checksum
+/// covers the rest.
+const SCENE_BYTES: usize = 64 * 1024;
 
 impl Tail {
     /// A tail over `files` from `start`: an entry's position, or [`Lsn::NULL`] for the first entry there is.
@@ -267,6 +269,17 @@ impl Tail {
     /// How many holes were crossed because what stood behind them proved that nothing was missing.
     pub fn holes_crossed(&self) -> u64 {
         self.holes_crossed
+    }
+
+    /// The lowest file there was when the directory was last looked at.
+    pub fn first_file(&self) -> Option<u32> {
+        self.listing.first()
+    }
+
+    /// What came next was found: files that are missing by number are not missed.
+    #[inline]
+    pub fn forget_missing_files(&mut self) {
+        self.missing_files = None;
     }
 
     /// The first file number that is missing between the current file and the one read before it.
@@ -336,11 +349,10 @@ impl Tail {
         if self.looking_back.is_some() || self.current.is_none() {
             return Ok(false);
         }
-        let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
+        let probe = self.probe.get_or_insert_default();
         for at in 0..self.passed.len() {
             let file = &self.passed[at].file;
-            probe.forget();
-            if entry_at(probe, &*file.file, file.cursor).map_err(|error| read_error(file, error))?.is_some() {
+            if probe.entry(&*file.file, file.cursor).map_err(|error| read_error(file, error))?.is_some() {
                 let passed = self.passed.remove(at);
                 let current = self.current.replace(passed.file).expect("checked above");
                 self.looking_back = Some((passed.until, current));
@@ -425,6 +437,7 @@ impl Tail {
             }
         }
         self.still = None;
+        self.hole_since = None;
         self.current = Some(current);
         Ok(None)
     }
@@ -498,7 +511,7 @@ impl Tail {
     fn judge_no_entry(&mut self, look: &Look, at: Lsn, present: u64, is_newest: bool, ask: &Ask) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         let seen = self.window.from(current.cursor);
-        let bytes_crc = crc32fast::hash(&seen[..seen.len().min(PROBE_BYTES)]) ^ look_digest(look);
+        let bytes_crc = crc32fast::hash(&seen[..seen.len().min(SCENE_BYTES)]) ^ look_digest(look);
         let (reason, fault) = describe(look, present, &current.last);
         let len = current.cursor + present;
         let (mut wait, settled) = self.wait_settling(reason, at, len, bytes_crc, ask);
@@ -511,6 +524,8 @@ impl Tail {
                 return Ok(Verdict::Retry);
             }
             wait.stalled = true;
+            // The proof may come without the file growing.
+            wait.look_again = Some(ask.now + self.options.settle);
         }
         if !settled {
             return Ok(Verdict::Wait(wait));
@@ -542,9 +557,9 @@ impl Tail {
     /// The current file lost its name, and no higher file is there.
     fn judge_vanished(&mut self, at: Lsn, ask: &Ask) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
-        if current.last == LastEntry::None {
+        if !current.was_read {
             // Nothing was read from it, so nothing is lost: the writer will make it anew.
-            self.start = Lsn::new(current.number, 0);
+            self.start = Lsn::new(current.number, low32(current.cursor));
             self.current = None;
             self.successor = None;
             self.listing.distrust();
@@ -571,11 +586,17 @@ impl Tail {
             }
             return self.judge_empty_successor(at, len, ask);
         }
-        let successor = self.successor.as_ref().expect("it is known");
+        self.leave(at, len, 0, ask)
+    }
+
+    /// Goes on to the next file, if this one has the entry that the next one names as its last. `digest` of what the
+    /// decision came from: while that stands still, time passes towards an error.
+    fn leave(&mut self, at: Lsn, len: u64, digest: u32, ask: &Ask) -> Result<Verdict> {
+        let successor = self.successor.as_ref().expect("only called with a successor");
         let named = successor.header.map_or(0, |header| header.last_entry_in_previous);
-        let adjacent = current_number.checked_add(1) == Some(next);
-        if adjacent && u64::from(named) >= u64::from(at.offset()) && named != 0 {
-            let (wait, settled) = self.wait_settling(WaitReason::LastEntryMissing, at, len, 0, ask);
+        let adjacent = at.file().checked_add(1) == Some(successor.number);
+        if adjacent && named != 0 && named >= at.offset() {
+            let (wait, settled) = self.wait_settling(WaitReason::LastEntryMissing, at, len, digest, ask);
             if settled {
                 let fault = EntryFault::EndsEarly(named);
                 return Err(Error::LogDamaged { at, fault, vlsn: None, expected_vlsn: ask.expected_vlsn });
@@ -586,29 +607,47 @@ impl Tail {
         Ok(Verdict::Retry)
     }
 
-    /// The next file has no entry. The newest may stay so; one below it is entered when it stands still, and judged
-    /// by what it holds.
+    /// The next file has no entry. The newest may stay so while it has a header only, or not even that; anything else
+    /// in it is judged when it stands still.
     fn judge_empty_successor(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
         let successor = self.successor.as_ref().expect("only called with a successor");
         let (number, header, fault) = (successor.number, successor.header, successor.header_fault);
-        let next_len = successor.file.len().map_err(|error| open_error(number, error))?;
+        let file = Arc::clone(&successor.file);
+        let next_len = file.len().map_err(|error| open_error(number, error))?;
         let is_newest = self.listing.newest() == Some(number);
         if let Some(fault) = fault.filter(|fault| !fault.may_be_unfinished()) {
             return Err(Error::LogFileHeader { file: number, fault });
         }
-        let (wait, settled) = self.wait_settling(WaitReason::NextFileEmpty, at, len, next_len as u32, ask);
+        let (wait, settled) = self.wait_settling(WaitReason::NextFileEmpty, at, len, low32(next_len), ask);
         if !settled {
             return Ok(Verdict::Wait(wait));
         }
-        match (header, fault) {
-            (None, Some(fault)) if !(is_newest && matches!(fault, HeaderFault::Short(_))) => {
+        let Some(header) = header else {
+            let fault = fault.unwrap_or(HeaderFault::Short(next_len));
+            return if is_newest && matches!(fault, HeaderFault::Short(_)) {
+                Ok(Verdict::Wait(Wait { look_again: None, ..wait }))
+            } else {
                 Err(Error::LogFileHeader { file: number, fault })
+            };
+        };
+        let first_entry = u64::from(header.first_entry());
+        if !is_newest {
+            // What it holds is judged like any lower file's content.
+            return self.leave(at, len, low32(next_len), ask);
+        }
+        if next_len <= first_entry {
+            return Ok(Verdict::Wait(Wait { look_again: None, ..wait }));
+        }
+        let probe = self.probe.get_or_insert_default();
+        let look = probe.look(&*file, first_entry).map_err(|error| open_error(number, error))?;
+        let (reason, fault) = describe(&look, next_len - first_entry, &LastEntry::None);
+        let first = lsn_of(number, first_entry);
+        match reason {
+            WaitReason::Hole | WaitReason::Torn => {
+                Ok(Verdict::Wait(Wait { reason, at: first, stalled: true, look_again: None }))
             }
-            (Some(_), _) if !is_newest => {
-                self.enter_successor(at.file().checked_add(1) == Some(number))?;
-                Ok(Verdict::Retry)
-            }
-            _ => Ok(Verdict::Wait(Wait { look_again: None, ..wait })),
+            _ if matches!(look, Look::Entry(_)) => Ok(Verdict::Retry),
+            _ => Err(Error::LogDamaged { at: first, fault, vlsn: None, expected_vlsn: ask.expected_vlsn }),
         }
     }
 
@@ -629,8 +668,8 @@ impl Tail {
         let has_entry = match header {
             Some(header) => {
                 let from = u64::from(header.first_entry());
-                let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
-                first_entry_behind_zeros(probe, &*file, from).map_err(|e| open_error(number, e))?.is_some()
+                let probe = self.probe.get_or_insert_default();
+                probe.entry_behind_zeros(&*file, from).map_err(|error| open_error(number, error))?.is_some()
             }
             None => false,
         };
@@ -657,36 +696,45 @@ impl Tail {
 
     /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next.
     fn cross_hole(&mut self, is_newest: bool, ask: &Ask) -> Result<bool> {
-        let scene = self.still.map(|(scene, _)| scene);
-        if scene.is_some() && self.unproven == scene.map(|scene| (scene, ask.expected_vlsn)) {
-            return Ok(false);
-        }
         let current = self.current.as_ref().expect("only called with a current file");
         let mut hole = current.clone();
-        let probe = self.probe.get_or_insert_with(|| Window::new(PROBE_BYTES));
-        let behind =
-            first_entry_behind_zeros(probe, &*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))?;
-        if let Some(behind) = behind {
-            let limit = self.options.proof_bytes_max;
-            let proven = proof_in(probe, &*hole.file, behind, ask.expected_vlsn, limit)
-                .map_err(|error| read_error(&hole, error))?;
-            if proven {
-                let current = self.current.as_mut().expect("it was there a moment ago");
-                current.cursor = behind;
-                current.last = LastEntry::Unknown;
-                hole.last = LastEntry::Unknown;
-                self.remember_passed(hole, Some(behind));
-                self.crossed();
-                return Ok(true);
+        let at = lsn_of(hole.number, hole.cursor);
+        if let Some((same, vlsn, searched)) = self.unproven
+            && (same, vlsn) == (at, ask.expected_vlsn)
+            && ask.now < searched + self.options.settle
+        {
+            return Ok(false);
+        }
+        let probe = self.probe.get_or_insert_default();
+        let limit = self.options.proof_bytes_max;
+        let behind = probe.entry_behind_zeros(&*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))?;
+        let proof = match behind {
+            Some(behind) => {
+                probe.proof(&*hole.file, behind, ask.expected_vlsn, limit).map_err(|error| read_error(&hole, error))?
             }
-        } else if !is_newest && self.is_proven_by_next_file(ask)? {
+            None => Proof::NotInFile,
+        };
+        let proven = match proof {
+            Proof::Found => true,
+            Proof::NotInFile => !is_newest && self.is_proven_by_next_file(ask)?,
+            Proof::NotFound => false,
+        };
+        if !proven {
+            self.unproven = Some((at, ask.expected_vlsn, ask.now));
+            return Ok(false);
+        }
+        if let Some(behind) = behind {
+            let current = self.current.as_mut().expect("it was there a moment ago");
+            current.cursor = behind;
+            current.last = LastEntry::Unknown;
+            hole.last = LastEntry::Unknown;
+            self.remember_passed(hole, Some(behind));
+        } else {
             let adjacent = hole.number.checked_add(1) == self.successor.as_ref().map(|next| next.number);
             self.enter_successor(adjacent)?;
-            self.crossed();
-            return Ok(true);
         }
-        self.unproven = scene.map(|scene| (scene, ask.expected_vlsn));
-        Ok(false)
+        self.crossed();
+        Ok(true)
     }
 
     fn crossed(&mut self) {
@@ -710,12 +758,10 @@ impl Tail {
         };
         let probe = self.probe.as_mut().expect("the look at the next file made it");
         let limit = self.options.proof_bytes_max;
-        first_entry_behind_zeros(probe, &*successor.file, u64::from(header.first_entry()))
-            .and_then(|first| match first {
-                Some(first) => proof_in(probe, &*successor.file, first, ask.expected_vlsn, limit),
-                None => Ok(false),
-            })
-            .map_err(|error| open_error(next, error))
+        let proof = probe.entry_behind_zeros(&*successor.file, u64::from(header.first_entry())).and_then(|first| {
+            first.map_or(Ok(Proof::NotInFile), |first| probe.proof(&*successor.file, first, ask.expected_vlsn, limit))
+        });
+        Ok(proof.map_err(|error| open_error(next, error))? == Proof::Found)
     }
 
     /// A wait for `reason`, and whether all has stood still for the settle time.
@@ -755,6 +801,7 @@ impl OpenFile {
         };
         self.last = LastEntry::At { offset, checksum: entry.header.checksum, named };
         self.cursor += entry.header.entry_len() as u64;
+        self.was_read = true;
     }
 }
 
@@ -801,7 +848,7 @@ fn read_header(file: &dyn LogFile, number: u32) -> Result<ParsedFileHeader> {
 fn open_at_first(number: u32, file: Arc<dyn LogFile>, header: &FileHeader) -> Result<OpenFile> {
     let identity = file.identity().map_err(|error| open_error(number, error))?;
     let first_entry = u64::from(header.first_entry());
-    Ok(OpenFile { number, file, identity, first_entry, cursor: first_entry, last: LastEntry::None })
+    Ok(OpenFile { number, file, identity, first_entry, cursor: first_entry, was_read: false, last: LastEntry::None })
 }
 
 /// Reads at the cursor and looks at what is there, with as much of it read as the file has. Confirms that the entry
@@ -852,69 +899,4 @@ fn look_digest(look: &Look) -> u32 {
         Look::Checksum { computed, .. } => *computed,
         _ => 0,
     }
-}
-
-/// The first offset at or behind `from` where a whole entry stands with nothing but zeros before it.
-fn first_entry_behind_zeros(probe: &mut Window, file: &dyn LogFile, from: u64) -> io::Result<Option<u64>> {
-    let mut offset = from;
-    loop {
-        probe.read(file, offset, ENTRY_HEADER_LEN_VLSN)?;
-        let bytes = probe.from(offset);
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let Some(zeros) = bytes.iter().position(|&byte| byte != 0) else {
-            offset += bytes.len() as u64;
-            continue;
-        };
-        let non_zero = offset + zeros as u64;
-        // An entry begins with its checksum, any byte of which may be zero; its type, behind it, is not.
-        for candidate in (non_zero.saturating_sub(4).max(from))..=non_zero {
-            if entry_at(probe, file, candidate)?.is_some() {
-                return Ok(Some(candidate));
-            }
-        }
-        return Ok(None);
-    }
-}
-
-/// The whole entry at `offset`, if there is one.
-fn entry_at(probe: &mut Window, file: &dyn LogFile, offset: u64) -> io::Result<Option<Sighted>> {
-    for _ in 0..3 {
-        match probe.look(offset) {
-            Look::Entry(entry) => return Ok(Some(entry)),
-            Look::Short { needed } => probe.read(file, offset, needed)?,
-            _ => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-/// Whether, from the entry at `from` on, the expected VLSN stands within `limit` bytes. Without an expectation any
-/// entry is proof: nothing that was promised can be missing.
-fn proof_in(
-    probe: &mut Window,
-    file: &dyn LogFile,
-    from: u64,
-    expected_vlsn: Option<u64>,
-    limit: u64,
-) -> io::Result<bool> {
-    let Some(expected) = expected_vlsn else {
-        return Ok(true);
-    };
-    let mut offset = from;
-    while offset - from < limit {
-        let Some(entry) = entry_at(probe, file, offset)? else {
-            match first_entry_behind_zeros(probe, file, offset)? {
-                Some(next) if next > offset => offset = next,
-                _ => return Ok(false),
-            }
-            continue;
-        };
-        if !entry.header.is_invisible() && entry.header.vlsn.and_then(|v| u64::try_from(v).ok()) == Some(expected) {
-            return Ok(true);
-        }
-        offset += entry.header.entry_len() as u64;
-    }
-    Ok(false)
 }

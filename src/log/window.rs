@@ -47,6 +47,14 @@ pub struct Sighted {
     pub payload_crc: u32,
 }
 
+impl Sighted {
+    /// The VLSN of an entry that a replica should get: one that has a VLSN, and was not rolled back.
+    pub fn vlsn_to_send(&self) -> Option<u64> {
+        let vlsn = self.header.vlsn.filter(|_| !self.header.is_invisible())?;
+        u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0)
+    }
+}
+
 /// The bytes of one read of one file. The caller knows of which file.
 #[derive(Debug)]
 pub struct Window {

@@ -40,6 +40,9 @@ enum Watching {
     Quiet,
 }
 
+/// While sessions only send and take acks, a quiet log is taken to stay quiet; for at most so many turns.
+const BUSY_TURNS_MAX: u32 = 64;
+
 /// See the module's comment.
 pub struct Reactor {
     bell: Arc<Bell>,
@@ -53,6 +56,8 @@ pub struct Reactor {
     poll: PollSet,
     watching: Watching,
     is_notified: bool,
+    /// Turns in a row without a sleep, in which nobody would have noticed the log's notification.
+    busy_turns: u32,
     next_look: Option<Instant>,
 }
 
@@ -69,6 +74,7 @@ impl Reactor {
             poll: PollSet::default(),
             watching: Watching::Unknown,
             is_notified: false,
+            busy_turns: 0,
             next_look: None,
         }
     }
@@ -107,9 +113,15 @@ impl Reactor {
                 break;
             }
             if progress {
-                self.forget_watch_unless_quiet();
+                self.busy_turns += 1;
+                if self.watching == Watching::Armed || self.busy_turns == BUSY_TURNS_MAX {
+                    self.bell.wake_up();
+                    self.watching = Watching::Unknown;
+                    self.busy_turns = 0;
+                }
                 continue;
             }
+            self.busy_turns = 0;
             match self.watching {
                 Watching::Unknown if self.sessions.iter().any(Session::is_dry) => self.arm(),
                 // All wait for their replicas, none for the log: its writer must not pay for notifications.
@@ -155,14 +167,6 @@ impl Reactor {
             at += 1;
         }
         (progress, wake_at)
-    }
-
-    /// While sessions only send and take acks, a quiet log stays quiet.
-    fn forget_watch_unless_quiet(&mut self) {
-        if self.watching == Watching::Armed {
-            self.bell.wake_up();
-            self.watching = Watching::Unknown;
-        }
     }
 
     /// Arms the notification of every log that was read to its end.
@@ -226,10 +230,4 @@ fn finish(session: Session, end: End) {
 fn tell(link: &Link, callbacks: &dyn Callbacks, end: &End) {
     link.acks.end(end.clone());
     callbacks.ended(end);
-}
-
-/// For a run whose loop is gone: what can still be told.
-pub fn finish_without_session(link: &Link, end: End) {
-    link.acks.end(end);
-    link.acks.finish();
 }

@@ -88,6 +88,9 @@ pub struct Session {
 /// How many times a turn receives before it lets the sending go on.
 const RECEIVES_PER_TURN: usize = 4;
 
+/// How many times a broken connection is still received from: more than a socket's buffer can hold.
+const LAST_RECEIVES_MAX: usize = 64;
+
 impl Session {
     /// A session that has not begun.
     pub fn new(
@@ -140,6 +143,11 @@ impl Session {
 
     /// Moves what can be moved without waiting.
     pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
+        if let Phase::Lingering { end, until } = &self.phase
+            && now >= *until
+        {
+            return Turn::Ended(end.clone());
+        }
         let mut progress = false;
         match self.receive(scratch) {
             Ok(received) => progress |= received,
@@ -157,7 +165,11 @@ impl Session {
                 Ok(sent) => progress |= sent,
                 Err(end) => {
                     // What the replica acknowledged before the connection broke still counts.
-                    while let Ok(true) = self.receive(scratch) {}
+                    for _ in 0..LAST_RECEIVES_MAX {
+                        if !matches!(self.receive(scratch), Ok(true)) {
+                            break;
+                        }
+                    }
                     return Turn::Ended(self.end_of(end));
                 }
             }
@@ -172,10 +184,7 @@ impl Session {
         if progress {
             return Turn::Progress;
         }
-        match &self.phase {
-            Phase::Lingering { end, until } if now >= *until => Turn::Ended(end.clone()),
-            _ => Turn::Blocked(self.wants()),
-        }
+        Turn::Blocked(self.wants())
     }
 
     /// The figures for the host.

@@ -18,7 +18,7 @@ pub struct Watch {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Watch {
-    /// A watch on the directory at `path`, not armed. An error where the system has none left to give.
+    /// A watch on the directory at `path`, armed. An error where the system has none left to give.
     pub fn new(path: &Path) -> io::Result<Watch> {
         use std::os::fd::FromRawFd;
         use std::os::unix::ffi::OsStrExt;
