@@ -30,6 +30,46 @@
 #include <stdint.h>
 
 /**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_MAJOR 0
+
+/**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_MINOR 1
+
+/**
+ * The version that this header belongs to.
+ */
+#define NXF_VERSION_PATCH 0
+
+/**
+ * Something failed.
+ */
+#define NXF_LEVEL_ERROR 1
+
+/**
+ * Something is not as it should be, and the library goes on.
+ */
+#define NXF_LEVEL_WARN 2
+
+/**
+ * Something of note happened.
+ */
+#define NXF_LEVEL_INFO 3
+
+/**
+ * For finding faults.
+ */
+#define NXF_LEVEL_DEBUG 4
+
+/**
+ * Where to start for "at the first entry that the log has". 0 means the same.
+ */
+#define NXF_LSN_FIRST UINT64_MAX
+
+/**
  * The runner was not started.
  */
 #define NXF_RUN_NEW 0
@@ -110,24 +150,34 @@
 #define NXF_LOG_SEND_LIMIT 9
 
 /**
- * Where to start for "at the first entry that the log has". 0 means the same.
+ * Nothing has begun.
  */
-#define NXF_LSN_FIRST UINT64_MAX
+#define NXF_FEEDER_IDLE 0
 
 /**
- * The version that this header belongs to.
+ * Agreeing where to start.
  */
-#define NXF_VERSION_MAJOR 0
+#define NXF_FEEDER_HANDSHAKING 1
 
 /**
- * The version that this header belongs to.
+ * Frames and acknowledgements flow.
  */
-#define NXF_VERSION_MINOR 1
+#define NXF_FEEDER_STREAMING 2
 
 /**
- * The version that this header belongs to.
+ * It has ended.
  */
-#define NXF_VERSION_PATCH 0
+#define NXF_FEEDER_SHUTDOWN 3
+
+/**
+ * Length in bytes of a frame without its payload.
+ */
+#define NXF_FRAME_HEADER_LEN 17
+
+/**
+ * Length in bytes of an acknowledgement.
+ */
+#define NXF_ACK_LEN 8
 
 /**
  * Whole messages, both ways, to and from one peer. One thread may send while another receives, and any may close.
@@ -141,6 +191,12 @@ typedef struct nxf_channel nxf_channel;
  * library, and is valid during the callback.
  */
 typedef struct nxf_error nxf_error;
+
+/**
+ * What a master remembers of one replica, for hosts that move the bytes themselves: plain arithmetic, which believes
+ * what it is told. A runner needs none. Any thread.
+ */
+typedef struct nxf_feeder nxf_feeder;
 
 /**
  * A log directory, open for reading: nothing in it is created, written or locked. Opened once, it is shared by any
@@ -172,16 +228,109 @@ typedef struct nxf_scanner nxf_scanner;
 typedef int32_t nxf_status;
 
 /**
- * Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
- * runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
- * the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
+ * Receives what the library has to say to people. On the thread that does the library's work: it must not block for
+ * long, nor throw, nor call back in. level: NXF_LEVEL_...; target: the part of the library that speaks.
  */
-typedef void (*nxf_ack_callback)(void *context, const char *replica_name, uint64_t vlsn);
+typedef void (*nxf_log_callback)(void *context, uint32_t level, const char *target, const char *message);
 
 /**
  * Releases the context of a callback. Called once, after the callback's last call; on any thread.
  */
 typedef void (*nxf_drop_callback)(void *context);
+
+/**
+ * An entry of the log.
+ */
+typedef struct nxf_entry {
+    /**
+     * Its VLSN, 1 or above.
+     */
+    uint64_t vlsn;
+    /**
+     * Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
+     */
+    uint64_t lsn;
+    /**
+     * Its payload, as it stands on disk.
+     */
+    const uint8_t *payload;
+    /**
+     * The payload's length in bytes.
+     */
+    size_t payload_len;
+    /**
+     * Its type, as it stands on disk.
+     */
+    uint8_t entry_type;
+} nxf_entry;
+
+/**
+ * A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
+ * that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw.
+ */
+typedef struct nxf_source_vtable {
+    /**
+     * sizeof(nxf_source_vtable).
+     */
+    size_t struct_size;
+    /**
+     * Needed. Writes the next entry whose VLSN is at least from_vlsn to *entry (from_vlsn 0: the lowest there is) and
+     * returns NXF_OK; or NXF_AGAIN: none yet, and nxf_runner_notify() will be called when there is. Any other status
+     * ends the run. The payload must stay valid until release, or, without one, until the next call.
+     */
+    nxf_status (*next)(void *context, uint64_t from_vlsn, nxf_entry *entry);
+    /**
+     * May be NULL. The entry's payload is not used any more. Called once for every entry.
+     */
+    void (*release)(void *context, const nxf_entry *entry);
+    /**
+     * May be NULL. Releases the context, after the last call.
+     */
+    nxf_drop_callback drop;
+} nxf_source_vtable;
+
+/**
+ * A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
+ * called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
+ * their limits. None may throw.
+ */
+typedef struct nxf_channel_vtable {
+    /**
+     * sizeof(nxf_channel_vtable).
+     */
+    size_t struct_size;
+    /**
+     * Needed. Sends a message whole; may wait while the peer does not read. NXF_OK; NXF_AGAIN: no room, and nothing
+     * was sent; NXF_CLOSED; any other status ends the run.
+     */
+    nxf_status (*send)(void *context, const uint8_t *message, size_t len);
+    /**
+     * Needed. Receives a message into buf and writes its length to *len; waits for one for at most timeout_ms (-1: as
+     * long as it takes). NXF_OK; NXF_AGAIN: none came; NXF_CLOSED; NXF_E_BUFFER_TOO_SMALL with the length needed in
+     * *len, and the message is asked for again; any other status ends the run.
+     */
+    nxf_status (*receive)(void *context, uint8_t *buf, size_t capacity, size_t *len, int timeout_ms);
+    /**
+     * Needed. Closes: send and receive that wait in other threads return, as soon as they can, with NXF_CLOSED. May be
+     * called more than once.
+     */
+    void (*close)(void *context);
+    /**
+     * May be NULL: the channel is open until it was closed here.
+     */
+    bool (*is_open)(void *context);
+    /**
+     * May be NULL. Releases the context, after the last call.
+     */
+    nxf_drop_callback drop;
+} nxf_channel_vtable;
+
+/**
+ * Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
+ * runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
+ * the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
+ */
+typedef void (*nxf_ack_callback)(void *context, const char *replica_name, uint64_t vlsn);
 
 /**
  * Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on.
@@ -321,30 +470,9 @@ typedef struct nxf_runner_stats_t {
 } nxf_runner_stats_t;
 
 /**
- * An entry of the log.
+ * Called with each message taken out of a tracker's queue; the message is valid during the call.
  */
-typedef struct nxf_entry {
-    /**
-     * Its VLSN, 1 or above.
-     */
-    uint64_t vlsn;
-    /**
-     * Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
-     */
-    uint64_t lsn;
-    /**
-     * Its payload, as it stands on disk.
-     */
-    const uint8_t *payload;
-    /**
-     * The payload's length in bytes.
-     */
-    size_t payload_len;
-    /**
-     * Its type, as it stands on disk.
-     */
-    uint8_t entry_type;
-} nxf_entry;
+typedef void (*nxf_message_callback)(void *context, const uint8_t *message, size_t len);
 
 /**
  * Done.
@@ -405,6 +533,11 @@ typedef struct nxf_entry {
  * The operating system refused something: nxf_error_errno() has its number.
  */
 #define NXF_E_OS (-8)
+
+/**
+ * A function that the host gave failed, or returned what cannot be; the message says which and how.
+ */
+#define NXF_E_CALLBACK (-9)
 
 /**
  * The log directory cannot be listed, or a log file cannot be opened or read.
@@ -477,62 +610,21 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address
- * that a name has is tried. Reads the options channel.*. To be released with nxf_channel_free(), or to be given to a
- * runner.
+ * The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
+ * valid for as long as the library is loaded. Any thread.
  */
-nxf_status nxf_channel_tcp_connect(const char *host,
-                                   uint16_t port,
-                                   const nxf_options *options,
-                                   nxf_channel **channel,
-                                   nxf_error **err);
+const char *nxf_status_name(nxf_status status);
 
 /**
- * Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. The socket
- * is the channel's from now on, if this succeeds, and is made non-blocking and close-on-exec. Reads the options
- * channel.*.
+ * The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
  */
-nxf_status nxf_channel_from_fd(int fd,
-                               const nxf_options *options,
-                               nxf_channel **channel,
-                               nxf_error **err);
+const char *nxf_version(void);
 
 /**
- * Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
- * channel.write_timeout_ms. NXF_CLOSED: the channel is closed.
+ * The number of the binary interface. A program that was compiled with a header of the same number runs with this
+ * library; functions are only ever added under one number. Any thread.
  */
-nxf_status nxf_channel_send(nxf_channel *channel,
-                            const uint8_t *message,
-                            size_t len,
-                            nxf_error **err);
-
-/**
- * Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
- *
- * NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
- * before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
- */
-nxf_status nxf_channel_receive(nxf_channel *channel,
-                               uint8_t *buf,
-                               size_t capacity,
-                               size_t *len,
-                               int timeout_ms,
-                               nxf_error **err);
-
-/**
- * Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
- */
-nxf_status nxf_channel_close(nxf_channel *channel, nxf_error **err);
-
-/**
- * Whether neither side has closed the channel, as far as is known without asking the network. False for NULL.
- */
-bool nxf_channel_is_open(const nxf_channel *channel);
-
-/**
- * Closes and releases a channel that no runner has taken over. NULL is fine.
- */
-void nxf_channel_free(nxf_channel *channel);
+uint32_t nxf_abi_version(void);
 
 /**
  * The status that the function returned. NXF_OK for NULL.
@@ -581,6 +673,37 @@ bool nxf_error_needs_restore(const nxf_error *err);
 void nxf_error_free(nxf_error *err);
 
 /**
+ * Makes a set of options, all at their defaults. To be released with nxf_options_free().
+ */
+nxf_status nxf_options_new(nxf_options **options, nxf_error **err);
+
+/**
+ * Sets the option of this key. NXF_E_INVALID_OPTION, with the allowed keys or values in the message and nothing
+ * changed, if there is no such option or it does not take this value.
+ */
+nxf_status nxf_options_set(nxf_options *options,
+                           const char *key,
+                           const char *value,
+                           nxf_error **err);
+
+/**
+ * Has everything of level_max and more urgent handed to callback, by all that is made with these options or with copies
+ * of them. Without one nothing is said anywhere. callback NULL: silence again. drop, which may be NULL, releases the
+ * context when the last of these is gone. On an error the context stays the caller's.
+ */
+nxf_status nxf_options_set_log_callback(nxf_options *options,
+                                        uint32_t level_max,
+                                        nxf_log_callback callback,
+                                        void *context,
+                                        nxf_drop_callback drop,
+                                        nxf_error **err);
+
+/**
+ * Releases a set of options. NULL is fine.
+ */
+void nxf_options_free(nxf_options *options);
+
+/**
  * Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty.
  * Reads the options log.*. To be released with nxf_log_free().
  */
@@ -618,23 +741,131 @@ nxf_status nxf_log_vlsn_range(const nxf_log *log,
 void nxf_log_free(nxf_log *log);
 
 /**
- * Makes a set of options, all at their defaults. To be released with nxf_options_free().
+ * Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
+ * there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
+ * the first of these. Reads the options log.*. Several scanners over one
+ * log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
  */
-nxf_status nxf_options_new(nxf_options **options, nxf_error **err);
+nxf_status nxf_scanner_open(const char *env_dir,
+                            uint64_t start_lsn,
+                            const nxf_options *options,
+                            nxf_scanner **scanner,
+                            nxf_error **err);
 
 /**
- * Sets the option of this key. NXF_E_INVALID_OPTION, with the allowed keys or values in the message and nothing
- * changed, if there is no such option or it does not take this value.
+ * The same over a log that is open already. The log may be freed before the scanner.
  */
-nxf_status nxf_options_set(nxf_options *options,
-                           const char *key,
-                           const char *value,
-                           nxf_error **err);
+nxf_status nxf_scanner_from_log(nxf_log *log,
+                                uint64_t start_lsn,
+                                nxf_scanner **scanner,
+                                nxf_error **err);
 
 /**
- * Releases a set of options. NULL is fine.
+ * The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
+ * the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
+ *
+ * NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
+ * error stays: the same comes at every further call, and nothing behind the place it names is returned. The one
+ * exception is damage at the log's end that the writer's recovery has cut off since: then reading goes on.
  */
-void nxf_options_free(nxf_options *options);
+nxf_status nxf_scanner_next(nxf_scanner *scanner,
+                            uint64_t from_vlsn,
+                            nxf_entry *entry,
+                            nxf_error **err);
+
+/**
+ * Releases a scanner that no runner has taken over. NULL is fine.
+ */
+void nxf_scanner_free(nxf_scanner *scanner);
+
+/**
+ * Makes a scanner over a source of the host's own. Its VLSNs are held to the same rule as a log's, that each is one
+ * more than the one before, unless the option source.order says "rising". The vtable is copied. On an error the
+ * context stays the caller's.
+ */
+nxf_status nxf_scanner_from_callbacks(const nxf_source_vtable *vtable,
+                                      void *context,
+                                      const nxf_options *options,
+                                      nxf_scanner **scanner,
+                                      nxf_error **err);
+
+/**
+ * Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address
+ * that a name has is tried. Reads the options channel.*. To be released with nxf_channel_free(), or to be given to a
+ * runner.
+ */
+nxf_status nxf_channel_tcp_connect(const char *host,
+                                   uint16_t port,
+                                   const nxf_options *options,
+                                   nxf_channel **channel,
+                                   nxf_error **err);
+
+/**
+ * Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. The socket
+ * is the channel's from now on, if this succeeds, and is made non-blocking and close-on-exec. Reads the options
+ * channel.*.
+ */
+nxf_status nxf_channel_from_fd(int fd,
+                               const nxf_options *options,
+                               nxf_channel **channel,
+                               nxf_error **err);
+
+/**
+ * Makes two channels that are connected with each other, in memory: what one sends the other receives, in order. Reads
+ * the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both are to be released.
+ */
+nxf_status nxf_channel_local_pair(const nxf_options *options,
+                                  nxf_channel **a,
+                                  nxf_channel **b,
+                                  nxf_error **err);
+
+/**
+ * Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
+ * channel.write_timeout_ms. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full after that
+ * time, and nothing was sent.
+ */
+nxf_status nxf_channel_send(nxf_channel *channel,
+                            const uint8_t *message,
+                            size_t len,
+                            nxf_error **err);
+
+/**
+ * Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
+ *
+ * NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
+ * before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
+ */
+nxf_status nxf_channel_receive(nxf_channel *channel,
+                               uint8_t *buf,
+                               size_t capacity,
+                               size_t *len,
+                               int timeout_ms,
+                               nxf_error **err);
+
+/**
+ * Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
+ */
+nxf_status nxf_channel_close(nxf_channel *channel, nxf_error **err);
+
+/**
+ * Whether neither side has closed the channel, as far as is known without asking the network. False for NULL.
+ */
+bool nxf_channel_is_open(const nxf_channel *channel);
+
+/**
+ * Closes and releases a channel that no runner has taken over. NULL is fine.
+ */
+void nxf_channel_free(nxf_channel *channel);
+
+/**
+ * Makes a channel of functions of the host's own. Reads no options so far. The vtable is copied. On an error the
+ * context stays the caller's.
+ */
+nxf_status nxf_channel_from_callbacks(const nxf_channel_vtable *vtable,
+                                      void *context,
+                                      const nxf_options *options,
+                                      nxf_channel **channel,
+                                      nxf_error **err);
 
 /**
  * Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
@@ -768,59 +999,135 @@ nxf_status nxf_runner_result(const nxf_runner *runner,
 nxf_status nxf_runner_free(nxf_runner *runner);
 
 /**
- * Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
- * there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
- * the first of these. Reads the options log.*. Several scanners over one
- * log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
+ * Makes a tracker for the replica of this name: idle, with nothing queued, sent or acknowledged. Reads the options
+ * feeder.*. To be released with nxf_feeder_free().
  */
-nxf_status nxf_scanner_open(const char *env_dir,
-                            uint64_t start_lsn,
-                            const nxf_options *options,
-                            nxf_scanner **scanner,
+nxf_status nxf_feeder_new(const char *replica_name,
+                          const nxf_options *options,
+                          nxf_feeder **feeder,
+                          nxf_error **err);
+
+/**
+ * NXF_FEEDER_...
+ */
+uint32_t nxf_feeder_state(const nxf_feeder *feeder);
+
+/**
+ * Sets the state: any from any. That is no activity.
+ */
+nxf_status nxf_feeder_set_state(const nxf_feeder *feeder, uint32_t state, nxf_error **err);
+
+/**
+ * The next VLSN to send; 0 at first.
+ */
+uint64_t nxf_feeder_current_vlsn(const nxf_feeder *feeder);
+
+/**
+ * The highest VLSN acknowledged; 0 at first.
+ */
+uint64_t nxf_feeder_acked_vlsn(const nxf_feeder *feeder);
+
+/**
+ * How far the replica is behind: current minus acknowledged, never below 0.
+ */
+uint64_t nxf_feeder_lag(const nxf_feeder *feeder);
+
+/**
+ * Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
+ * that is more. NXF_AGAIN, and nothing queued: the queue has no room (the option feeder.queue_bytes_max).
+ */
+nxf_status nxf_feeder_queue_entry(const nxf_feeder *feeder,
+                                  uint64_t vlsn,
+                                  uint8_t entry_type,
+                                  const uint8_t *data,
+                                  size_t len,
+                                  nxf_error **err);
+
+/**
+ * Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback. Their number
+ * goes to *count, which may be NULL. No lock is held during the calls.
+ */
+nxf_status nxf_feeder_drain(const nxf_feeder *feeder,
+                            nxf_message_callback callback,
+                            void *context,
+                            size_t *count,
                             nxf_error **err);
 
 /**
- * The same over a log that is open already. The log may be freed before the scanner.
+ * Notes an acknowledgement. A lower one than before is activity, and nothing else.
  */
-nxf_status nxf_scanner_from_log(nxf_log *log,
-                                uint64_t start_lsn,
-                                nxf_scanner **scanner,
-                                nxf_error **err);
+nxf_status nxf_feeder_record_ack(const nxf_feeder *feeder, uint64_t vlsn);
 
 /**
- * The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
- * the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
- *
- * NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
- * error stays: the same comes at every further call, and nothing behind the place it names is returned. The one
- * exception is damage at the log's end that the writer's recovery has cut off since: then reading goes on.
+ * Notes activity of another kind.
  */
-nxf_status nxf_scanner_next(nxf_scanner *scanner,
-                            uint64_t from_vlsn,
+nxf_status nxf_feeder_touch(const nxf_feeder *feeder);
+
+/**
+ * Whether more than timeout_ms milliseconds have passed since the last activity: queueing, an acknowledgement, or a
+ * touch. Always, if it is 0 or less; false for NULL.
+ */
+bool nxf_feeder_is_timed_out(const nxf_feeder *feeder,
+                             int timeout_ms);
+
+/**
+ * Writes a text to buf, NUL-terminated, that shows the replica's name, state, current and acknowledged VLSN and lag; its
+ * length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long it is.
+ */
+nxf_status nxf_feeder_debug_text(const nxf_feeder *feeder,
+                                 char *buf,
+                                 size_t capacity,
+                                 size_t *len,
+                                 nxf_error **err);
+
+/**
+ * Writes the replica's name to buf, NUL-terminated; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL:
+ * *len says how long it is.
+ */
+nxf_status nxf_feeder_replica_name(const nxf_feeder *feeder,
+                                   char *buf,
+                                   size_t capacity,
+                                   size_t *len,
+                                   nxf_error **err);
+
+/**
+ * Releases a tracker. NULL is fine.
+ */
+void nxf_feeder_free(nxf_feeder *feeder);
+
+/**
+ * Writes the frame of an entry to buf, and its length to *len: NXF_FRAME_HEADER_LEN bytes and the payload. Of the entry
+ * its vlsn, entry_type and payload are read. It is the message that nxf_channel_send() takes; on a byte stream its
+ * length, 4 bytes, little-endian, goes before it. NXF_E_BUFFER_TOO_SMALL: *len says what is needed.
+ */
+nxf_status nxf_frame_encode(const nxf_entry *entry,
+                            uint8_t *buf,
+                            size_t capacity,
+                            size_t *len,
+                            nxf_error **err);
+
+/**
+ * Takes a frame apart and checks its lengths and its checksum. The payload of *entry points into the message; its lsn
+ * is 0. NXF_E_PROTOCOL, with the fault in the message: it is no frame.
+ */
+nxf_status nxf_frame_decode(const uint8_t *message,
+                            size_t len,
                             nxf_entry *entry,
                             nxf_error **err);
 
 /**
- * Releases a scanner that no runner has taken over. NULL is fine.
+ * Writes the acknowledgement of a VLSN to buf, which has room for NXF_ACK_LEN bytes.
  */
-void nxf_scanner_free(nxf_scanner *scanner);
+nxf_status nxf_ack_encode(uint64_t vlsn, uint8_t *buf, size_t capacity, nxf_error **err);
 
 /**
- * The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
- * valid for as long as the library is loaded. Any thread.
+ * Reads the VLSN of an acknowledgement. Bytes behind the first NXF_ACK_LEN are ignored. NXF_E_PROTOCOL: it is shorter,
+ * which the protocol says is to be ignored.
  */
-const char *nxf_status_name(nxf_status status);
-
-/**
- * The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
- */
-const char *nxf_version(void);
-
-/**
- * The number of the binary interface. A program that was compiled with a header of the same number runs with this
- * library; functions are only ever added under one number. Any thread.
- */
-uint32_t nxf_abi_version(void);
+nxf_status nxf_ack_decode(const uint8_t *message,
+                          size_t len,
+                          uint64_t *vlsn,
+                          nxf_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"

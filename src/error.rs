@@ -196,6 +196,22 @@ pub enum Error {
         /// Where the entry begins.
         at: Lsn,
     },
+    /// A source of the host's own returned a VLSN that cannot be.
+    #[error("the source returned VLSN {found}, which cannot be where {expected} or a later one was asked for")]
+    SourceOrder {
+        /// What it returned.
+        found: u64,
+        /// What it was asked for.
+        expected: u64,
+    },
+    /// A function of the host reported a failure.
+    #[error("the host's function `{function}` returned status {status}")]
+    Callback {
+        /// Which one.
+        function: &'static str,
+        /// What it returned.
+        status: i32,
+    },
     /// A log file that is still needed is gone.
     #[error("log file {} is gone{}", FileName(*file), expecting(*expected_vlsn))]
     LogFileGone {
@@ -316,6 +332,8 @@ pub mod status {
         E_FORKED = -7,
         /// The operating system refused.
         E_OS = -8,
+        /// A function of the host failed, or returned what cannot be.
+        E_CALLBACK = -9,
         /// The log directory or a file cannot be read.
         E_LOG_IO = -20,
         /// A log file's header cannot be used.
@@ -368,6 +386,7 @@ impl Error {
             Error::Panicked(_) => status::E_PANIC,
             Error::Forked => status::E_FORKED,
             Error::Os { .. } => status::E_OS,
+            Error::SourceOrder { .. } | Error::Callback { .. } => status::E_CALLBACK,
             Error::LogDirectory { .. } | Error::LogRead { .. } => status::E_LOG_IO,
             Error::LogFileHeader { .. } => status::E_LOG_FILE_HEADER,
             Error::LogDamaged { .. } => status::E_LOG_DAMAGED,

@@ -1,6 +1,7 @@
 //! noxu-feeder: the master-side replication sender for Noxu DB logs.
 pub mod acks;
 pub mod chunk;
+pub mod diagnostics;
 pub mod error;
 pub mod ffi;
 pub mod log;

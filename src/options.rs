@@ -3,10 +3,10 @@
 //! A set of options is made of strings, so that a new option changes no interface. Whoever is given options copies
 //! what concerns it; each handle says which keys it reads by their first part.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chunk::ChunkLimits;
+use crate::diagnostics::Logger;
 use crate::error::{Error, Result};
 use crate::log::ScannerOptions;
 use crate::log::order::WindowLimits;
@@ -14,6 +14,7 @@ use crate::log::tail::TailOptions;
 use crate::reactor::ReactorOptions;
 use crate::reactor::session::SessionOptions;
 use crate::stream::{BeyondSent, StreamOptions};
+use crate::transport::local::LocalOptions;
 use crate::transport::socket::SocketOptions;
 
 /// What values an option takes.
@@ -83,6 +84,8 @@ options! {
         "A message of which the peer takes no byte for so long has failed. For messages that the host itself sends.";
     channel_keepalive_ms: "channel.keepalive_ms", number(0, DAY_MS, 60_000),
         "A TCP peer that is gone without a word is noticed after about so long, in whole seconds and at least 4; 0 leaves the socket as it is.";
+    channel_local_queue_bytes_max: "channel.local_queue_bytes_max", number(1, 64 * GIB, MIB),
+        "How many bytes one end of an in-memory pair may have sent that the other has not received; a single message may be larger.";
     channel_send_buffer_bytes: "channel.send_buffer_bytes", number(0, GIB, 0),
         "The kernel's send buffer of the socket; 0 leaves it to the kernel, which adapts it.";
     runner_write_timeout_ms: "runner.write_timeout_ms", number(1, DAY_MS, 30_000),
@@ -99,6 +102,8 @@ options! {
         "No more is read from the log while so many bytes wait to be sent.";
     runner_share_from_bytes: "runner.share_from_bytes", number(0, 64 * MIB, 4 * KIB),
         "Payloads from this size on are sent from where they were read, without being copied.";
+    source_order: "source.order", Kind::Word(&["dense", "rising"]),
+        "What the VLSNs of a source of the host's own do: follow each other without a gap, as in a log, or only rise.";
     ack_beyond_sent: "ack.beyond_sent", Kind::Word(&["error", "accept"]),
         "What an ack above the highest VLSN sent does: end the run with an error, or count, for replicas that others feed, too.";
     ack_queue_max: "ack.queue_max", number(1, 16 * MIB, 64 * KIB),
@@ -113,7 +118,7 @@ pub struct Options {
     /// By position in the table: the number, or the word's position among the allowed ones.
     values: Vec<u64>,
     /// Receives what the handles made with these options have to say; none by default.
-    pub logger: Option<Arc<dyn ::log::Log>>,
+    pub logger: Logger,
 }
 
 impl std::fmt::Debug for Options {
@@ -201,6 +206,19 @@ impl Options {
         }
     }
 
+    /// For an in-memory pair.
+    pub fn local(&self) -> LocalOptions {
+        LocalOptions {
+            queue_bytes_max: self.size(Index::channel_local_queue_bytes_max),
+            write_timeout: self.millis(Index::channel_write_timeout_ms),
+        }
+    }
+
+    /// Whether the VLSNs of a source of the host's own must be dense.
+    pub fn source_is_dense(&self) -> bool {
+        self.number(Index::source_order) == 0
+    }
+
     /// How long a connection may take to be made.
     pub fn connect_timeout(&self) -> Duration {
         self.millis(Index::channel_connect_timeout_ms)
@@ -263,7 +281,7 @@ pub fn reference() -> String {
         "# Options\n\n\
          Set with `nxf_options_set(options, \"key\", \"value\", &err)`. `log.*` is read by `nxf_log_open` and \
          `nxf_scanner_open`,\n`channel.*` by what makes channels, `runner.*` and `ack.*` by `nxf_runner_new`, \
-         `feeder.*` by the tracker. Whoever is\ngiven options copies them.\n\n\
+         `source.*` by `nxf_scanner_from_callbacks`, `feeder.*` by the tracker. Whoever is\ngiven options copies them.\n\n\
          This page is made from the table in `src/options.rs`; a test fails when the two differ.\n\n\
          | key | values | default | meaning |\n| --- | --- | --- | --- |\n",
     );

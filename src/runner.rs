@@ -90,7 +90,7 @@ impl Runner {
         if !channel.is_open() {
             return Err((channel, Error::ChannelClosed));
         }
-        let link = Arc::new(Link::new(bell, options.ack_queue_max(), start_vlsn));
+        let link = Arc::new(Link::new(bell, options.ack_queue_max(), start_vlsn, options.logger.clone()));
         let functions = Functions { replica_name, ack: None, end: None };
         let state = Mutex::new(State::New(Setup { channel, functions }));
         Ok(Runner { start_vlsn, options, link, state, log: OnceLock::new() })
@@ -280,6 +280,11 @@ impl Runner {
 
     fn refuse_inside(&self, call: &'static str) -> Result<()> {
         if is_inside(Arc::as_ptr(&self.link).addr()) { Err(Error::InsideCallback { call }) } else { Ok(()) }
+    }
+
+    /// In a forked child: closes the descriptors that the child has of this run, and does nothing else.
+    pub fn close_in_child(&self) {
+        self.link.close_in_child();
     }
 
     /// Ends the run and lets go of everything. When this returns OK, the functions' contexts are gone.

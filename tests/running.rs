@@ -481,3 +481,64 @@ fn the_host_is_told_of_the_end_once_also_when_a_callback_panicked() {
     let ends: Vec<End> = heard.iter().collect();
     assert_eq!(ends, [End::Failed(Error::Panicked("on purpose".into()))]);
 }
+
+/// A channel of whole messages, whose calls may block: the same stream, and the same rules for acks.
+#[test]
+fn a_local_pair_carries_a_stream_and_its_acks() {
+    use noxu_feeder::transport::local::local_pair;
+    use noxu_feeder::transport::{Channel, Received};
+    const ENTRIES: u64 = 20_000;
+    let log = LogDir::with(1..=i64::try_from(ENTRIES).unwrap());
+    let mut options = Options::default();
+    // So small that each side has to wait for the other again and again.
+    options.set("channel.local_queue_bytes_max", "300").unwrap();
+    let (ours, theirs) = local_pair(options.local());
+    let runner = Runner::new(Box::new(ours), c"local".to_owned(), 1, options.clone()).map_err(|(_, e)| e).unwrap();
+    let shared = Log::open(log.path(), options.scanner(), None).unwrap();
+    runner.start(Box::new(LogSource::new(shared, Lsn::NULL))).map_err(|(_, error)| error).unwrap();
+    let replica = std::thread::spawn(move || {
+        let mut buffer = vec![0; 100_000];
+        for vlsn in 1..=ENTRIES {
+            let Received::Message(len) = theirs.receive(&mut buffer, generous().instant()).unwrap() else { panic!() };
+            let frame = Frame::decode(&buffer[..len]).unwrap();
+            assert_eq!(frame.vlsn, vlsn);
+            assert_eq!(frame.payload, LogDir::payload(i64::try_from(vlsn).unwrap()));
+            theirs.send(&vlsn.to_le_bytes()).unwrap();
+        }
+        theirs.send(&(ENTRIES + 1).to_le_bytes()).unwrap();
+        assert_eq!(theirs.receive(&mut buffer, generous().instant()), Ok(Received::Closed));
+    });
+    assert_eq!(runner.wait_acked(ENTRIES, generous()), Ok(Waited::Acked));
+    assert!(runner.acks().wait_finished(generous()));
+    let beyond = Error::AckBeyondSent { acked: ENTRIES + 1, sent: ENTRIES };
+    assert_eq!(runner.acks().ended(), Some(End::Failed(beyond)));
+    replica.join().unwrap();
+}
+
+#[test]
+fn a_run_over_a_local_pair_ends_with_either_side() {
+    use noxu_feeder::transport::local::local_pair;
+    use noxu_feeder::transport::{Channel, Received};
+    for stopped_by_host in [true, false] {
+        let log = LogDir::with(1..=3);
+        let options = Options::default();
+        let (ours, theirs) = local_pair(options.local());
+        let runner = Runner::new(Box::new(ours), c"local".to_owned(), 1, options.clone()).map_err(|(_, e)| e).unwrap();
+        let shared = Log::open(log.path(), options.scanner(), None).unwrap();
+        runner.start(Box::new(LogSource::new(shared, Lsn::NULL))).map_err(|(_, error)| error).unwrap();
+        let mut buffer = [0; 1000];
+        for _ in 0..3 {
+            assert!(matches!(theirs.receive(&mut buffer, generous().instant()), Ok(Received::Message(_))));
+        }
+        if stopped_by_host {
+            assert!(runner.stop(generous()).unwrap());
+            assert_eq!(theirs.receive(&mut buffer, generous().instant()), Ok(Received::Closed));
+            assert_eq!(runner.acks().ended(), Some(End::Stopped));
+        } else {
+            theirs.close();
+            assert!(runner.acks().wait_finished(generous()));
+            assert_eq!(runner.acks().ended(), Some(End::ClosedByPeer(Closing::Finished)));
+        }
+        runner.dispose().unwrap();
+    }
+}

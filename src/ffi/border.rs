@@ -1,11 +1,12 @@
 //! What every export goes through: checks of handles and arguments, and the guard that no panic passes.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::nxf_error;
-use super::status::nxf_status;
+use super::status::{nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result, status};
 use crate::sys::fork;
 use crate::sys::thread::{panic_text, without_output};
@@ -225,15 +226,16 @@ pub(crate) unsafe fn take<T>(pointer: *mut T) -> T {
     *unsafe { Box::from_raw(pointer) }
 }
 
-/// Releases a handle of which nothing but memory remains to be released. NULL is fine. In a forked child the value is
-/// left alone: locks in it may be held by threads that do not exist there.
+/// Releases a handle. NULL is fine. In a forked child the value is left alone, as locks in it may be held by threads
+/// that do not exist there: only the descriptor that `inherited_fd` finds without waiting is closed.
 ///
 /// # Safety
 /// `pointer` is NULL, or came from [`give`] and was not taken back before.
-pub(crate) unsafe fn free<T>(pointer: *mut T, into_handle: impl FnOnce(T) -> Handle<T::Value>)
-where
-    T: Opaque,
-{
+pub(crate) unsafe fn free<T: Opaque>(
+    pointer: *mut T,
+    into_handle: impl FnOnce(T) -> Handle<T::Value>,
+    inherited_fd: impl FnOnce(&T::Value) -> Option<RawFd>,
+) {
     if pointer.is_null() {
         return;
     }
@@ -243,6 +245,60 @@ where
         // A panic in a destructor has nobody to be told to.
         let _ = without_output(|| catch_unwind(AssertUnwindSafe(|| drop(handle.into_value()))));
     } else {
+        fork::close_inherited(inherited_fd(handle.value()));
         std::mem::forget(handle);
+    }
+}
+
+/// A context of the host's, which is dropped once, last.
+pub(crate) struct Context {
+    pointer: *mut c_void,
+    drop: nxf_drop_callback,
+}
+
+impl Context {
+    pub(crate) fn new(pointer: *mut c_void, drop: nxf_drop_callback) -> Context {
+        Context { pointer, drop }
+    }
+
+    pub(crate) fn pointer(&self) -> *mut c_void {
+        self.pointer
+    }
+}
+
+// SAFETY: the header asks the host for contexts that may be used from the library's threads.
+unsafe impl Send for Context {}
+// SAFETY: as above; what is called at the same time with one context, the header says.
+unsafe impl Sync for Context {}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the host gave the function for this pointer, and it is called once.
+            unsafe { drop(self.pointer) };
+        }
+    }
+}
+
+/// A struct of the host's that says how long it is: as much of it as it has, and zeros for what it does not know.
+///
+/// # Safety
+/// `pointer` is NULL, or its first member is a `size_t` that says how many bytes are valid behind it. `T` is made of
+/// members for which zeros are valid, and begins with that `size_t`.
+pub(crate) unsafe fn sized<T>(pointer: *const T, parameter: &'static str, least: usize) -> Result<T> {
+    if pointer.is_null() {
+        return Err(null(parameter));
+    }
+    // SAFETY: not NULL, and so, as promised, at least a size_t is valid there.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if size < least {
+        let reason = format!("its struct_size is {size}, and must be at least {least}");
+        return Err(Error::invalid(parameter, reason));
+    }
+    let mut full = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: `size` bytes are valid at the pointer, as promised, and no more than T has are copied; the rest is zero.
+    unsafe {
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), full.as_mut_ptr().cast(), size.min(size_of::<T>()));
+        Ok(full.assume_init())
     }
 }

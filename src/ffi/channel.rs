@@ -13,6 +13,7 @@ use crate::acks::Deadline;
 use crate::error::{Error, Result};
 use crate::sys::socket;
 use crate::transport::connect::tcp_connect;
+use crate::transport::local::local_pair;
 use crate::transport::{Channel, Received, SocketChannel};
 
 /// Whole messages, both ways, to and from one peer. One thread may send while another receives, and any may close.
@@ -21,7 +22,7 @@ pub struct nxf_channel(Handle<RwLock<Option<Box<dyn Channel>>>>);
 opaque!(nxf_channel, "channel", RwLock<Option<Box<dyn Channel>>>);
 
 impl nxf_channel {
-    fn give(channel: impl Channel + 'static) -> *mut nxf_channel {
+    pub(crate) fn give(channel: impl Channel + 'static) -> *mut nxf_channel {
         give(nxf_channel(Handle::new(RwLock::new(Some(Box::new(channel))))))
     }
 }
@@ -117,8 +118,30 @@ fn lent<T>(cell: &RwLock<Option<Box<dyn Channel>>>, body: impl FnOnce(&dyn Chann
     body(&**cell.read().as_ref().ok_or(BUSY)?)
 }
 
+/// Makes two channels that are connected with each other, in memory: what one sends the other receives, in order. Reads
+/// the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both are to be released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_channel_local_pair(
+    options: *const nxf_options,
+    a: *mut *mut nxf_channel,
+    b: *mut *mut nxf_channel,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let (place_a, place_b) = (out(a, "a")?, out(b, "b")?);
+            let (one, other) = local_pair(copied(options)?.local());
+            place_a.write(nxf_channel::give(one));
+            place_b.write(nxf_channel::give(other));
+            Ok(NXF_OK)
+        })
+    }
+}
+
 /// Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
-/// channel.write_timeout_ms. NXF_CLOSED: the channel is closed.
+/// channel.write_timeout_ms. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full after that
+/// time, and nothing was sent.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_send(
     channel: *mut nxf_channel,
@@ -204,5 +227,5 @@ pub unsafe extern "C" fn nxf_channel_is_open(channel: *const nxf_channel) -> boo
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_free(channel: *mut nxf_channel) {
     // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(channel, |channel| channel.0) };
+    unsafe { free(channel, |channel| channel.0, |cell| cell.try_read()?.as_ref()?.inherited_fd()) };
 }

@@ -6,13 +6,30 @@
 #![allow(non_camel_case_types, reason = "these are the names that C sees")]
 #![allow(clippy::missing_safety_doc, reason = "the documentation is the header's: what C has to keep is said there")]
 
-pub mod channel;
-pub mod error;
-pub mod log;
-pub mod options;
-pub mod runner;
-pub mod scanner;
+// In the order in which the header is to be read: each a paragraph of its own, because rustfmt sorts those that are not.
+
 pub mod status;
+
 pub mod version;
+
+pub mod error;
+
+pub mod options;
+
+pub mod log;
+
+pub mod scanner;
+
+pub mod source;
+
+pub mod channel;
+
+pub mod host_channel;
+
+pub mod runner;
+
+pub mod feeder;
+
+pub mod codec;
 
 mod border;

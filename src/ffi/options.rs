@@ -1,13 +1,16 @@
 //! Options.
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char, c_void};
+use std::sync::Arc;
+
+use ::log::LevelFilter;
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, Opaque, free, give, guard, opaque, out, string, with};
+use super::border::{Context, Handle, Opaque, free, give, guard, opaque, out, string, with};
 use super::error::nxf_error;
-use super::status::{NXF_OK, nxf_status};
-use crate::error::Result;
+use super::status::{NXF_OK, nxf_drop_callback, nxf_status};
+use crate::error::{Error, Result};
 use crate::options::Options;
 
 /// A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
@@ -57,9 +60,86 @@ pub unsafe extern "C" fn nxf_options_set(
     }
 }
 
+/// Something failed.
+pub const NXF_LEVEL_ERROR: u32 = 1;
+/// Something is not as it should be, and the library goes on.
+pub const NXF_LEVEL_WARN: u32 = 2;
+/// Something of note happened.
+pub const NXF_LEVEL_INFO: u32 = 3;
+/// For finding faults.
+pub const NXF_LEVEL_DEBUG: u32 = 4;
+
+/// Receives what the library has to say to people. On the thread that does the library's work: it must not block for
+/// long, nor throw, nor call back in. level: NXF_LEVEL_...; target: the part of the library that speaks.
+pub type nxf_log_callback =
+    Option<unsafe extern "C" fn(context: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
+
+/// Has everything of level_max and more urgent handed to callback, by all that is made with these options or with copies
+/// of them. Without one nothing is said anywhere. callback NULL: silence again. drop, which may be NULL, releases the
+/// context when the last of these is gone. On an error the context stays the caller's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_options_set_log_callback(
+    options: *mut nxf_options,
+    level_max: u32,
+    callback: nxf_log_callback,
+    context: *mut c_void,
+    drop: nxf_drop_callback,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(options, err, |options| {
+            let filter = match level_max {
+                NXF_LEVEL_ERROR => LevelFilter::Error,
+                NXF_LEVEL_WARN => LevelFilter::Warn,
+                NXF_LEVEL_INFO => LevelFilter::Info,
+                NXF_LEVEL_DEBUG => LevelFilter::Debug,
+                other => return Err(Error::invalid("level_max", format!("{other} is no NXF_LEVEL_..."))),
+            };
+            let context = Context::new(context, drop);
+            let logger = callback.map(|callback| {
+                let logger: Arc<dyn ::log::Log> = Arc::new(HostLogger { filter, callback, context });
+                logger
+            });
+            // The one before is dropped with no lock held: that calls the host.
+            let before = std::mem::replace(&mut options.lock().logger, logger);
+            std::mem::drop(before);
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// A host's function as a logger.
+struct HostLogger {
+    filter: LevelFilter,
+    callback: unsafe extern "C" fn(*mut c_void, u32, *const c_char, *const c_char),
+    context: Context,
+}
+
+impl ::log::Log for HostLogger {
+    fn enabled(&self, metadata: &::log::Metadata<'_>) -> bool {
+        metadata.level() <= self.filter
+    }
+
+    fn log(&self, record: &::log::Record<'_>) {
+        let text = |text: String| CString::new(text.replace('\0', " ")).unwrap_or_default();
+        let (target, message) = (text(record.target().to_owned()), text(record.args().to_string()));
+        let level = match record.level() {
+            ::log::Level::Error => NXF_LEVEL_ERROR,
+            ::log::Level::Warn => NXF_LEVEL_WARN,
+            ::log::Level::Info => NXF_LEVEL_INFO,
+            ::log::Level::Debug | ::log::Level::Trace => NXF_LEVEL_DEBUG,
+        };
+        // SAFETY: the host gave function and context for each other; the strings live during the call.
+        unsafe { (self.callback)(self.context.pointer(), level, target.as_ptr(), message.as_ptr()) };
+    }
+
+    fn flush(&self) {}
+}
+
 /// Releases a set of options. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_free(options: *mut nxf_options) {
     // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(options, |options| options.0) };
+    unsafe { free(options, |options| options.0, |_| None) };
 }

@@ -3,12 +3,12 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
-use super::border::{Handle, Opaque, buffer, give, guard, null, opaque, out, string, take, with};
+use super::border::{Context, Handle, Opaque, buffer, give, guard, null, opaque, out, string, take, with};
 use super::channel::{hand_over as hand_over_channel, nxf_channel};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::scanner::{hand_over as hand_over_scanner, nxf_scanner};
-use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, NXF_TIMEOUT, nxf_status};
+use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, NXF_TIMEOUT, nxf_drop_callback, nxf_status};
 use crate::acks::{Ack, Deadline, End, Polled, Waited};
 use crate::error::Error;
 use crate::log::tail::WaitReason;
@@ -34,9 +34,6 @@ pub type nxf_ack_callback = Option<unsafe extern "C" fn(context: *mut c_void, re
 pub type nxf_end_callback = Option<
     unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, how: nxf_status, why: *const nxf_error),
 >;
-
-/// Releases the context of a callback. Called once, after the callback's last call; on any thread.
-pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// The runner was not started.
 pub const NXF_RUN_NEW: u32 = 0;
@@ -135,26 +132,6 @@ pub struct nxf_runner_stats_t {
 pub struct nxf_runner(Handle<Arc<Runner>>);
 opaque!(nxf_runner, "runner", Arc<Runner>);
 
-/// A context of the host's, which is dropped once, last.
-struct Context {
-    pointer: *mut c_void,
-    drop: nxf_drop_callback,
-}
-
-// SAFETY: the header asks the host for contexts that may be used from the runner's thread.
-unsafe impl Send for Context {}
-// SAFETY: as above; calls with one context come one after the other.
-unsafe impl Sync for Context {}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        if let Some(drop) = self.drop {
-            // SAFETY: the host gave the function for this pointer, and it is called once.
-            unsafe { drop(self.pointer) };
-        }
-    }
-}
-
 /// Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
 /// that the source holds without a hole. Nothing below start_vlsn is ever sent. Reads the options runner.* and ack.*.
 ///
@@ -198,11 +175,11 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
         with(runner, err, |runner| {
             let function = callback.ok_or_else(|| null("callback"))?;
             runner.check_can_set("set_ack_callback")?;
-            let context = Context { pointer: context, drop };
+            let context = Context::new(context, drop);
             runner.set_ack_function(Box::new(move |name, vlsn| {
                 let context = &context;
                 // The host gave function and context for each other; the name lives during the call.
-                function(context.pointer, name.as_ptr(), vlsn);
+                function(context.pointer(), name.as_ptr(), vlsn);
             }))?;
             Ok(NXF_OK)
         })
@@ -224,14 +201,14 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
         with(runner, err, |runner| {
             let function = callback.ok_or_else(|| null("callback"))?;
             runner.check_can_set("set_end_callback")?;
-            let context = Context { pointer: context, drop };
+            let context = Context::new(context, drop);
             runner.set_end_function(Box::new(move |name, end| {
                 let context = &context;
                 let why = end.result().err().map(nxf_error::new);
                 let how = why.as_ref().map_or(NXF_OK, nxf_error_status_of);
                 let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
                 // The host gave function and context for each other; name and error live during the call.
-                function(context.pointer, name.as_ptr(), how, why);
+                function(context.pointer(), name.as_ptr(), how, why);
             }))?;
             Ok(NXF_OK)
         })
@@ -520,6 +497,7 @@ pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status 
     };
     let handle = opaque.handle();
     if !handle.is_of_this_process() {
+        handle.value().close_in_child();
         // SAFETY: as above. The threads that hold the rest do not exist in this process.
         std::mem::forget(unsafe { take(runner) });
         return NXF_OK;

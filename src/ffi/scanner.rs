@@ -37,7 +37,7 @@ pub struct nxf_scanner(Handle<Mutex<Option<Box<dyn Source>>>>);
 opaque!(nxf_scanner, "scanner", Mutex<Option<Box<dyn Source>>>);
 
 impl nxf_scanner {
-    fn give(source: Box<dyn Source>) -> *mut nxf_scanner {
+    pub(crate) fn give(source: Box<dyn Source>) -> *mut nxf_scanner {
         give(nxf_scanner(Handle::new(Mutex::new(Some(source)))))
     }
 }
@@ -166,5 +166,5 @@ pub unsafe extern "C" fn nxf_scanner_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_free(scanner: *mut nxf_scanner) {
     // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(scanner, |scanner| scanner.0) };
+    unsafe { free(scanner, |scanner| scanner.0, |_| None) };
 }

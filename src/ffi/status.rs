@@ -1,6 +1,6 @@
 //! Statuses.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 
 use crate::error::status;
 
@@ -32,6 +32,8 @@ pub const NXF_E_PANIC: nxf_status = -6;
 pub const NXF_E_FORKED: nxf_status = -7;
 /// The operating system refused something: nxf_error_errno() has its number.
 pub const NXF_E_OS: nxf_status = -8;
+/// A function that the host gave failed, or returned what cannot be; the message says which and how.
+pub const NXF_E_CALLBACK: nxf_status = -9;
 /// The log directory cannot be listed, or a log file cannot be opened or read.
 pub const NXF_E_LOG_IO: nxf_status = -20;
 /// A file in the log directory has no header that can be used.
@@ -59,6 +61,9 @@ pub const NXF_E_CONNECT: nxf_status = -42;
 pub const NXF_E_WRITE_TIMEOUT: nxf_status = -43;
 /// The connection failed, other than by being closed.
 pub const NXF_E_CONNECTION: nxf_status = -44;
+
+/// Releases the context of a callback. Called once, after the callback's last call; on any thread.
+pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
 /// valid for as long as the library is loaded. Any thread.

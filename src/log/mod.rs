@@ -13,6 +13,7 @@ pub mod scanner;
 pub mod seek;
 pub mod shared;
 pub mod source;
+pub mod supplied;
 pub mod tail;
 pub mod window;
 

@@ -13,6 +13,7 @@ use super::order::{self, Beginning, Order, Placement, WindowLimits};
 use super::seek::Seek;
 use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
+use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 
 /// An entry to send, borrowed from the scanner until its next call.
@@ -114,7 +115,7 @@ pub struct Scanner {
     missing: Option<(u64, Instant)>,
     failed: Option<Failure>,
     counts: ScannerCounts,
-    logger: Option<Arc<dyn ::log::Log>>,
+    logger: Logger,
 }
 
 /// An error, and the file to look at for whether what caused it is gone.
@@ -153,7 +154,7 @@ impl Scanner {
     }
 
     /// Sends warnings to `logger` from now on.
-    pub fn set_logger(&mut self, logger: Option<Arc<dyn ::log::Log>>) {
+    pub fn set_logger(&mut self, logger: Logger) {
         self.logger = logger;
     }
 
@@ -485,10 +486,7 @@ impl Scanner {
     }
 
     fn warn(&self, text: std::fmt::Arguments<'_>) {
-        if let Some(logger) = &self.logger {
-            logger
-                .log(&::log::Record::builder().level(::log::Level::Warn).target("noxu_feeder::log").args(text).build());
-        }
+        say(&self.logger, Level::Warn, "noxu_feeder::log", text);
     }
 }
 

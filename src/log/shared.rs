@@ -12,6 +12,7 @@ use super::files::{Directory, Files};
 use super::format::Lsn;
 use super::scanner::{Next, Scanner, ScannerOptions};
 use super::seek::Seek;
+use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
 use crate::sys::watch::Watch;
@@ -25,33 +26,26 @@ pub struct Log {
     /// Of every loop that reads this log.
     bells: RwLock<Vec<Weak<Bell>>>,
     send_limit: AtomicU64,
-    logger: Option<Arc<dyn ::log::Log>>,
+    logger: Logger,
 }
 
 impl Log {
     /// Opens the log in `directory`, which has to be there and may be empty.
-    pub fn open(
-        directory: &Path,
-        scanner_options: ScannerOptions,
-        logger: Option<Arc<dyn ::log::Log>>,
-    ) -> Result<Arc<Log>> {
+    pub fn open(directory: &Path, scanner_options: ScannerOptions, logger: Logger) -> Result<Arc<Log>> {
         let files = Directory::open(directory)
             .map_err(|error| Error::LogDirectory { path: directory.to_path_buf(), os: error.into() })?;
         let watch = match Watch::new(directory) {
             Ok(watch) => Some(watch),
             Err(error) => {
-                if let Some(logger) = &logger {
-                    logger.log(
-                        &::log::Record::builder()
-                            .level(::log::Level::Warn)
-                            .target("noxu_feeder::log")
-                            .args(format_args!(
-                                "cannot watch {}: {error}; the log is looked at every now and then instead",
-                                directory.display()
-                            ))
-                            .build(),
-                    );
-                }
+                say(
+                    &logger,
+                    Level::Warn,
+                    "noxu_feeder::log",
+                    format_args!(
+                        "cannot watch {}: {error}; the log is looked at every now and then instead",
+                        directory.display()
+                    ),
+                );
                 None
             }
         };

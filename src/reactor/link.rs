@@ -1,12 +1,14 @@
 //! What a session shares with the host's threads: the request to stop, the acks, the statistics, the callbacks.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::acks::{Acks, End};
+use crate::diagnostics::Logger;
 use crate::log::{Pause, SourceProgress};
 use crate::stream::StreamCounts;
 use crate::sys::bell::Bell;
@@ -48,7 +50,11 @@ pub struct Link {
     pub bell: Arc<Bell>,
     /// Acks and the end, on their way to the host.
     pub acks: Acks,
+    /// Whom to tell what people may want to know.
+    pub logger: Logger,
     stop: AtomicBool,
+    /// The connection's descriptor while the session lives, for a forked child to close; -1 for none.
+    inherited_fd: AtomicI32,
     callback_longest_ns: AtomicU64,
     sleeps: AtomicU64,
     snapshot: Mutex<Snapshot>,
@@ -56,17 +62,32 @@ pub struct Link {
 
 impl Link {
     /// A link to a loop that sleeps on `bell`.
-    pub fn new(bell: Arc<Bell>, ack_queue_max: usize, start_vlsn: u64) -> Link {
+    pub fn new(bell: Arc<Bell>, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
         let before = start_vlsn.saturating_sub(1);
         let snapshot = Snapshot { read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
         Link {
             bell,
             acks: Acks::new(ack_queue_max),
+            logger,
             stop: AtomicBool::new(false),
+            inherited_fd: AtomicI32::new(-1),
             callback_longest_ns: AtomicU64::new(0),
             sleeps: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
         }
+    }
+
+    /// Notes the connection's descriptor, or that it is gone.
+    pub fn set_inherited_fd(&self, fd: Option<RawFd>) {
+        self.inherited_fd.store(fd.unwrap_or(-1), Ordering::Release);
+    }
+
+    /// In a forked child: closes the descriptors that the child has of this run, with no lock taken and no byte sent.
+    /// What else there is stays as it is: the threads that own it do not exist here.
+    pub fn close_in_child(&self) {
+        use std::os::fd::AsRawFd;
+        let connection = self.inherited_fd.swap(-1, Ordering::AcqRel);
+        crate::sys::fork::close_inherited([connection, self.bell.fd().as_raw_fd()]);
     }
 
     /// Asks the session to end.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::acks::End;
+use crate::diagnostics::{Level, say};
 use crate::error::Error;
 use crate::log::Log;
 use crate::sys::bell::Bell;
@@ -155,7 +156,8 @@ impl Reactor {
             match turn {
                 Turn::Progress => progress = true,
                 Turn::Blocked(wants) => {
-                    self.poll.add(session.fd(), wants.interest);
+                    let (fd, interest) = session.wait_on(wants.interest);
+                    self.poll.add(fd, interest);
                     wake_at = wake_at.into_iter().chain(wants.wake_at).min();
                 }
                 Turn::Ended(end) => {
@@ -222,12 +224,19 @@ fn finish(session: Session, end: End) {
     let link = Arc::clone(session.link());
     link.publish(link::Snapshot { pause: None, is_notified: false, ..session.snapshot() });
     tell(&link, &**session.callbacks(), &end);
+    link.set_inherited_fd(None);
     // With the session goes this loop's hold on the host's functions and on the channel.
     drop(session);
     link.acks.finish();
 }
 
 fn tell(link: &Link, callbacks: &dyn Callbacks, end: &End) {
+    match end {
+        End::Failed(error) => {
+            say(&link.logger, Level::Error, "noxu_feeder::runner", format_args!("the run failed: {error}"))
+        }
+        end => say(&link.logger, Level::Info, "noxu_feeder::runner", format_args!("the run ended: {end:?}")),
+    }
     link.acks.end(end.clone());
     callbacks.ended(end);
 }

@@ -8,7 +8,9 @@ use super::link::{Callbacks, Link, Snapshot};
 use crate::acks::End;
 use crate::chunk::ChunkLimits;
 use crate::chunk::fill::{Filled, fill};
+use crate::diagnostics::{Level, say};
 use crate::error::Error;
+use crate::log::tail::Wait;
 use crate::log::{Log, Pause, Source};
 use crate::stream::Stream;
 use crate::sys::poll::Interest;
@@ -81,9 +83,14 @@ pub struct Session {
     arrived: Vec<u8>,
     /// Why the source had nothing, when it was asked last.
     pause: Option<Pause>,
+    /// Whether people were told that the log is stalled.
+    is_stalled: bool,
     /// When the transport last took a byte, or had nothing to take.
     last_taken: Instant,
 }
+
+/// Under which name it speaks to people.
+const TARGET: &str = "noxu_feeder::runner";
 
 /// How many times a turn receives before it lets the sending go on.
 const RECEIVES_PER_TURN: usize = 4;
@@ -102,6 +109,7 @@ impl Session {
         options: SessionOptions,
         now: Instant,
     ) -> Session {
+        link.set_inherited_fd(transport.inherited_fd());
         Session {
             stream,
             transport,
@@ -112,13 +120,14 @@ impl Session {
             phase: Phase::Streaming,
             arrived: Vec::new(),
             pause: None,
+            is_stalled: false,
             last_taken: now,
         }
     }
 
-    /// The transport's descriptor.
-    pub fn fd(&self) -> RawFd {
-        self.transport.fd()
+    /// What to poll for what it wants.
+    pub fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+        self.transport.wait_on(interest)
     }
 
     /// The log it reads, if it reads one.
@@ -212,8 +221,8 @@ impl Session {
     }
 
     fn linger(&mut self, end: End, now: Instant) {
-        self.transport.finish();
-        self.phase = Phase::Lingering { end, until: now + self.options.linger };
+        let patience = if self.transport.finish() { self.options.linger } else { Duration::ZERO };
+        self.phase = Phase::Lingering { end, until: now + patience };
     }
 
     /// A connection that closes while the session is ending anyway ends it for the reason it had.
@@ -258,7 +267,7 @@ impl Session {
                 }
                 Transfer::Again => return Ok(turn > 0),
                 Transfer::Closed(how) => return Err(End::ClosedByPeer(how)),
-                Transfer::Failed(os) => return Err(End::Failed(Error::Connection { os })),
+                Transfer::Failed(error) => return Err(End::Failed(error)),
             }
         }
         Ok(true)
@@ -297,6 +306,7 @@ impl Session {
         match filled {
             Filled::Full => true,
             Filled::Dry(pause) => {
+                self.note_stall(&pause);
                 self.pause = Some(pause);
                 any
             }
@@ -304,6 +314,28 @@ impl Session {
                 self.phase = Phase::Flushing(error);
                 true
             }
+        }
+    }
+
+    /// Tells people when the log begins to be stalled, and when that is over.
+    fn note_stall(&mut self, pause: &Pause) {
+        if self.is_stalled == pause.stalled {
+            return;
+        }
+        self.is_stalled = pause.stalled;
+        let Wait { reason, at, .. } = pause.wait;
+        let logger = &self.link.logger;
+        match pause.missing_vlsn {
+            _ if !pause.stalled => say(logger, Level::Info, TARGET, format_args!("the log goes on at {at}")),
+            Some(vlsn) => {
+                say(
+                    logger,
+                    Level::Warn,
+                    TARGET,
+                    format_args!("stalled at {at}: VLSN {vlsn} is missing, later ones are there"),
+                );
+            }
+            None => say(logger, Level::Warn, TARGET, format_args!("stalled at {at}: {reason:?}")),
         }
     }
 
@@ -328,7 +360,7 @@ impl Session {
                 Ok(false)
             }
             Transfer::Closed(how) => Err(End::ClosedByPeer(how)),
-            Transfer::Failed(os) => Err(End::Failed(Error::Connection { os })),
+            Transfer::Failed(error) => Err(End::Failed(error)),
         }
     }
 }

@@ -18,3 +18,12 @@ pub fn generation() -> u32 {
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
+
+/// In a forked child: closes descriptors that belong to objects of the parent, which the child will never touch again.
+/// Those that are negative are none.
+pub fn close_inherited(fds: impl IntoIterator<Item = std::os::fd::RawFd>) {
+    for fd in fds.into_iter().filter(|&fd| fd >= 0) {
+        // SAFETY: no pointers. The objects that own these descriptors are only ever leaked in this process.
+        unsafe { libc::close(fd) };
+    }
+}

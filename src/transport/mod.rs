@@ -5,18 +5,21 @@
 //! byte that had already arrived.
 
 pub mod connect;
+pub mod local;
 pub mod message;
+pub mod pump;
 pub mod socket;
 
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use crate::error::{Error, OsError, Result};
+use crate::error::{Error, Result};
+use crate::sys::poll::Interest;
 pub use socket::SocketChannel;
 
 /// What became of an attempt to move bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Transfer {
     /// So many were moved.
     Moved(usize),
@@ -25,7 +28,7 @@ pub enum Transfer {
     /// The connection is closed.
     Closed(Closing),
     /// The connection failed.
-    Failed(OsError),
+    Failed(Error),
 }
 
 /// How a connection was closed.
@@ -43,10 +46,15 @@ pub trait Transport: Send {
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer;
     /// Receives what is there.
     fn receive(&mut self, into: &mut [u8]) -> Transfer;
-    /// What to poll for readiness.
-    fn fd(&self) -> RawFd;
-    /// Says that nothing more will be sent; receiving goes on.
-    fn finish(&mut self);
+    /// What to poll, and for what, to be woken when there is something for that interest.
+    fn wait_on(&self, interest: Interest) -> (RawFd, Interest);
+    /// Says that nothing more will be sent; receiving goes on. False: the peer cannot be told, and waiting for its
+    /// close is in vain.
+    fn finish(&mut self) -> bool;
+    /// A descriptor to be closed in a forked child, so that the peer sees the end of it when the parent closes it.
+    fn inherited_fd(&self) -> Option<RawFd> {
+        None
+    }
 }
 
 /// What a receive brought.
@@ -71,6 +79,10 @@ pub trait Channel: Send + Sync {
     fn close(&self);
     /// Whether neither side has closed it, as far as is known.
     fn is_open(&self) -> bool;
+    /// A descriptor to be closed in a forked child, so that the peer sees the end of it when the parent closes it.
+    fn inherited_fd(&self) -> Option<RawFd> {
+        None
+    }
     /// Gives up the channel for its transport, and for the bytes that arrived and were not received.
     fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)>;
 }
@@ -81,7 +93,7 @@ pub(crate) fn classify(error: std::io::Error) -> Transfer {
     match error.kind() {
         WouldBlock => Transfer::Again,
         BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected => Transfer::Closed(Closing::Reset),
-        _ => Transfer::Failed(error.into()),
+        _ => Transfer::Failed(Error::Connection { os: error.into() }),
     }
 }
 

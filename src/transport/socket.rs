@@ -74,7 +74,7 @@ impl SocketChannel {
                 }
                 Err(error) => match classify(error) {
                     Transfer::Closed(_) => return Err(self.note_closed()),
-                    Transfer::Failed(os) => return Err(Error::Connection { os }),
+                    Transfer::Failed(error) => return Err(error),
                     Transfer::Again | Transfer::Moved(_) => self.wait_until_writable()?,
                 },
             }
@@ -132,7 +132,7 @@ impl Channel for SocketChannel {
                         self.note_closed();
                         return Ok(Received::Closed);
                     }
-                    Transfer::Failed(os) => return Err(Error::Connection { os }),
+                    Transfer::Failed(error) => return Err(error),
                     Transfer::Again | Transfer::Moved(_) => {
                         let read = Interest { read: true, write: false };
                         let ready = wait_for(self.socket.as_raw_fd(), read, deadline)
@@ -153,6 +153,10 @@ impl Channel for SocketChannel {
 
     fn is_open(&self) -> bool {
         !self.closed.load(Ordering::Acquire)
+    }
+
+    fn inherited_fd(&self) -> Option<RawFd> {
+        Some(self.socket.as_raw_fd())
     }
 
     fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)> {
@@ -183,11 +187,16 @@ impl Transport for SocketTransport {
         }
     }
 
-    fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+        (self.socket.as_raw_fd(), interest)
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> bool {
         socket::shutdown_write(self.socket.as_fd());
+        true
+    }
+
+    fn inherited_fd(&self) -> Option<RawFd> {
+        Some(self.socket.as_raw_fd())
     }
 }

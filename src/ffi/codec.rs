@@ -1,0 +1,115 @@
+//! The bytes of the protocol, for hosts that write the other end.
+
+use super::border::{buffer, bytes, guard, out};
+use super::error::nxf_error;
+use super::scanner::nxf_entry;
+use super::status::{NXF_OK, nxf_status};
+use crate::chunk::frame::{FRAME_HEADER_LEN, Frame, MESSAGE_PREFIX_LEN, ack_vlsn, frame_prefix};
+use crate::error::Error;
+
+/// Length in bytes of a frame without its payload.
+pub const NXF_FRAME_HEADER_LEN: usize = 17;
+/// Length in bytes of an acknowledgement.
+pub const NXF_ACK_LEN: usize = 8;
+
+const _: () = assert!(NXF_FRAME_HEADER_LEN == FRAME_HEADER_LEN);
+
+/// Writes the frame of an entry to buf, and its length to *len: NXF_FRAME_HEADER_LEN bytes and the payload. Of the entry
+/// its vlsn, entry_type and payload are read. It is the message that nxf_channel_send() takes; on a byte stream its
+/// length, 4 bytes, little-endian, goes before it. NXF_E_BUFFER_TOO_SMALL: *len says what is needed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_frame_encode(
+    entry: *const nxf_entry,
+    buf: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(len, "len")?;
+            let entry = entry.as_ref().ok_or_else(|| super::border::null("entry"))?;
+            let payload = bytes(entry.payload, entry.payload_len, "payload")?;
+            let prefix = frame_prefix(entry.vlsn, entry.entry_type, payload.len(), crc32fast::hash(payload))?;
+            let header = &prefix[MESSAGE_PREFIX_LEN..];
+            let needed = header.len() + payload.len();
+            let into = buffer(buf, capacity, "buf")?;
+            place.write(needed);
+            let Some(room) = into.get_mut(..needed) else {
+                return Err(Error::BufferTooSmall { capacity, needed });
+            };
+            room[..header.len()].copy_from_slice(header);
+            room[header.len()..].copy_from_slice(payload);
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Takes a frame apart and checks its lengths and its checksum. The payload of *entry points into the message; its lsn
+/// is 0. NXF_E_PROTOCOL, with the fault in the message: it is no frame.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_frame_decode(
+    message: *const u8,
+    len: usize,
+    entry: *mut nxf_entry,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(entry, "entry")?;
+            let frame = Frame::decode(bytes(message, len, "message")?)?;
+            place.write(nxf_entry {
+                vlsn: frame.vlsn,
+                lsn: 0,
+                payload: frame.payload.as_ptr(),
+                payload_len: frame.payload.len(),
+                entry_type: frame.entry_type,
+            });
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Writes the acknowledgement of a VLSN to buf, which has room for NXF_ACK_LEN bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_ack_encode(
+    vlsn: u64,
+    buf: *mut u8,
+    capacity: usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let into = buffer(buf, capacity, "buf")?;
+            let Some(room) = into.first_chunk_mut::<NXF_ACK_LEN>() else {
+                return Err(Error::BufferTooSmall { capacity, needed: NXF_ACK_LEN });
+            };
+            *room = vlsn.to_le_bytes();
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Reads the VLSN of an acknowledgement. Bytes behind the first NXF_ACK_LEN are ignored. NXF_E_PROTOCOL: it is shorter,
+/// which the protocol says is to be ignored.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_ack_decode(
+    message: *const u8,
+    len: usize,
+    vlsn: *mut u64,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(vlsn, "vlsn")?;
+            let message = bytes(message, len, "message")?;
+            let reason = || format!("{len} bytes, fewer than {NXF_ACK_LEN}");
+            place.write(ack_vlsn(message).ok_or_else(|| Error::Malformed { what: "ack", reason: reason() })?);
+            Ok(NXF_OK)
+        })
+    }
+}

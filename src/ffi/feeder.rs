@@ -1,0 +1,262 @@
+//! Trackers.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::border::{Handle, buffer, bytes, free, give, guard, null, opaque, out, string, with};
+use super::error::nxf_error;
+use super::options::{copied, nxf_options};
+use super::status::{NXF_OK, nxf_status};
+use crate::error::{Error, Result};
+use crate::stream::tracker::{State, Tracker};
+
+/// Nothing has begun.
+pub const NXF_FEEDER_IDLE: u32 = 0;
+/// Agreeing where to start.
+pub const NXF_FEEDER_HANDSHAKING: u32 = 1;
+/// Frames and acknowledgements flow.
+pub const NXF_FEEDER_STREAMING: u32 = 2;
+/// It has ended.
+pub const NXF_FEEDER_SHUTDOWN: u32 = 3;
+
+/// What a master remembers of one replica, for hosts that move the bytes themselves: plain arithmetic, which believes
+/// what it is told. A runner needs none. Any thread.
+pub struct nxf_feeder(Handle<Mutex<Tracker>>);
+opaque!(nxf_feeder, "feeder", Mutex<Tracker>);
+
+/// Called with each message taken out of a tracker's queue; the message is valid during the call.
+pub type nxf_message_callback = Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize)>;
+
+/// Makes a tracker for the replica of this name: idle, with nothing queued, sent or acknowledged. Reads the options
+/// feeder.*. To be released with nxf_feeder_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_new(
+    replica_name: *const c_char,
+    options: *const nxf_options,
+    feeder: *mut *mut nxf_feeder,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let place = out(feeder, "feeder")?;
+            let (name, options) = (string(replica_name, "replica_name")?, copied(options)?);
+            let tracker = Tracker::new(name, options.feeder_queue_bytes_max(), Instant::now());
+            place.write(give(nxf_feeder(Handle::new(Mutex::new(tracker)))));
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Reads one number of a tracker; 0 for NULL and after a fork.
+///
+/// # Safety
+/// `feeder` is NULL or a live handle.
+unsafe fn read(feeder: *const nxf_feeder, number: impl FnOnce(&Tracker) -> u64) -> u64 {
+    let mut found = 0;
+    // SAFETY: promised by the caller.
+    unsafe {
+        with(feeder, std::ptr::null_mut(), |tracker| {
+            found = number(&tracker.lock());
+            Ok(NXF_OK)
+        });
+    }
+    found
+}
+
+/// NXF_FEEDER_...
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_state(feeder: *const nxf_feeder) -> u32 {
+    let number = |tracker: &Tracker| match tracker.state() {
+        State::Idle => u64::from(NXF_FEEDER_IDLE),
+        State::Handshaking => u64::from(NXF_FEEDER_HANDSHAKING),
+        State::Streaming => u64::from(NXF_FEEDER_STREAMING),
+        State::Shutdown => u64::from(NXF_FEEDER_SHUTDOWN),
+    };
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe { read(feeder, number) as u32 }
+}
+
+/// Sets the state: any from any. That is no activity.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_set_state(
+    feeder: *const nxf_feeder,
+    state: u32,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(feeder, err, |tracker| {
+            let state = match state {
+                NXF_FEEDER_IDLE => State::Idle,
+                NXF_FEEDER_HANDSHAKING => State::Handshaking,
+                NXF_FEEDER_STREAMING => State::Streaming,
+                NXF_FEEDER_SHUTDOWN => State::Shutdown,
+                other => return Err(Error::invalid("state", format!("{other} is no NXF_FEEDER_..."))),
+            };
+            tracker.lock().set_state(state);
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The next VLSN to send; 0 at first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_current_vlsn(feeder: *const nxf_feeder) -> u64 {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe { read(feeder, Tracker::current_vlsn) }
+}
+
+/// The highest VLSN acknowledged; 0 at first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_acked_vlsn(feeder: *const nxf_feeder) -> u64 {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe { read(feeder, Tracker::acked_vlsn) }
+}
+
+/// How far the replica is behind: current minus acknowledged, never below 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe { read(feeder, Tracker::lag) }
+}
+
+/// Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
+/// that is more. NXF_AGAIN, and nothing queued: the queue has no room (the option feeder.queue_bytes_max).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_queue_entry(
+    feeder: *const nxf_feeder,
+    vlsn: u64,
+    entry_type: u8,
+    data: *const u8,
+    len: usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(feeder, err, |tracker| {
+            let data = bytes(data, len, "data")?;
+            tracker.lock().queue_entry(vlsn, entry_type, data, Instant::now())?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback. Their number
+/// goes to *count, which may be NULL. No lock is held during the calls.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_drain(
+    feeder: *const nxf_feeder,
+    callback: nxf_message_callback,
+    context: *mut c_void,
+    count: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(feeder, err, |tracker| {
+            let callback = callback.ok_or_else(|| null("callback"))?;
+            let queued = tracker.lock().queued();
+            let mut taken = 0;
+            while taken < queued
+                && let Some(message) = { tracker.lock().dequeue() }
+            {
+                callback(context, message.as_ptr(), message.len());
+                taken += 1;
+            }
+            if !count.is_null() {
+                count.write(taken);
+            }
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Notes an acknowledgement. A lower one than before is activity, and nothing else.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: u64) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(feeder, std::ptr::null_mut(), |tracker| {
+            tracker.lock().record_ack(vlsn, Instant::now());
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Notes activity of another kind.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_touch(feeder: *const nxf_feeder) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(feeder, std::ptr::null_mut(), |tracker| {
+            tracker.lock().touch(Instant::now());
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// Whether more than timeout_ms milliseconds have passed since the last activity: queueing, an acknowledgement, or a
+/// touch. Always, if it is 0 or less; false for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_is_timed_out(feeder: *const nxf_feeder, timeout_ms: c_int) -> bool {
+    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe { read(feeder, |tracker| u64::from(tracker.is_timed_out(timeout, Instant::now()))) != 0 }
+}
+
+/// Writes a text to buf, NUL-terminated, that shows the replica's name, state, current and acknowledged VLSN and lag; its
+/// length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_debug_text(
+    feeder: *const nxf_feeder,
+    buf: *mut c_char,
+    capacity: usize,
+    len: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe { with(feeder, err, |tracker| write_text(&format!("{:?}", tracker.lock()), buf, capacity, len)) }
+}
+
+/// Writes the replica's name to buf, NUL-terminated; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL:
+/// *len says how long it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_replica_name(
+    feeder: *const nxf_feeder,
+    buf: *mut c_char,
+    capacity: usize,
+    len: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        with(feeder, err, |tracker| {
+            let name = tracker.lock().replica_name().to_owned();
+            write_text(&name, buf, capacity, len)
+        })
+    }
+}
+
+/// # Safety
+/// `buf` is valid for writing `capacity` bytes, `len` NULL or valid for writing.
+unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, len: *mut usize) -> Result<nxf_status> {
+    // SAFETY: promised by the caller.
+    let (place, into) = unsafe { (out(len, "len")?, buffer(buf.cast::<u8>(), capacity, "buf")?) };
+    place.write(text.len());
+    let Some(room) = into.get_mut(..=text.len()) else {
+        return Err(Error::BufferTooSmall { capacity, needed: text.len() + 1 });
+    };
+    room[..text.len()].copy_from_slice(text.as_bytes());
+    room[text.len()] = 0;
+    Ok(NXF_OK)
+}
+
+/// Releases a tracker. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_feeder_free(feeder: *mut nxf_feeder) {
+    // SAFETY: NULL or a handle that belongs to the caller.
+    unsafe { free(feeder, |feeder| feeder.0, |_| None) };
+}
