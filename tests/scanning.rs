@@ -153,6 +153,8 @@ fn a_deleted_file_ahead_is_named_and_nothing_behind_it_is_returned() {
     log.append_all(16..=18);
     log.begin_file(2);
     log.append_all(19..=30);
+    log.begin_file(3);
+    log.append_all(31..=40);
     log.delete(1);
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), range(1..=15));

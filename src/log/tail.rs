@@ -685,7 +685,10 @@ impl Tail {
         let Some(left) = self.current.replace(next) else {
             return Ok(());
         };
-        self.missing_files = (!adjacent).then(|| (left.number + 1, successor.number - 1));
+        // Until what comes next is found, the first hole in the numbers is the one that counts.
+        if !adjacent && self.missing_files.is_none() {
+            self.missing_files = Some((left.number + 1, successor.number - 1));
+        }
         // Of the files left only the last can still be written to.
         self.passed.retain(|passed| passed.file.number == left.number);
         self.remember_passed(left, None);
