@@ -270,6 +270,14 @@ pub enum Error {
         /// The system's answer.
         os: OsError,
     },
+    /// A host's name could not be looked up.
+    #[error("cannot connect to {address}: {reason}")]
+    NameNotFound {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
     /// The replica took nothing for too long.
     #[error("the replica took no byte for {waited_ms} ms")]
     WriteTimeout {
@@ -397,7 +405,7 @@ impl Error {
             Error::EntryTooLarge { .. } => status::E_ENTRY_TOO_LARGE,
             Error::AckBeyondSent { .. } => status::E_ACK_BEYOND_SENT,
             Error::MessageTooLong { .. } | Error::Malformed { .. } => status::E_PROTOCOL,
-            Error::Connect { .. } => status::E_CONNECT,
+            Error::Connect { .. } | Error::NameNotFound { .. } => status::E_CONNECT,
             Error::WriteTimeout { .. } => status::E_WRITE_TIMEOUT,
             Error::Connection { .. } => status::E_CONNECTION,
             Error::ChannelClosed => status::CLOSED,
@@ -462,6 +470,7 @@ impl Error {
         matches!(
             self,
             Error::Connect { .. }
+                | Error::NameNotFound { .. }
                 | Error::Connection { .. }
                 | Error::WriteTimeout { .. }
                 | Error::Os { .. }

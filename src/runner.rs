@@ -98,12 +98,17 @@ impl Runner {
 
     /// Has every ack handed to `function` instead of queued. Before the start only.
     pub fn set_ack_function(&self, function: AckFunction) -> Result<()> {
-        self.set_up("set_ack_callback", |functions| functions.ack = Some(function))
+        let before = self.set_up("set_ack_callback", |functions| functions.ack.replace(function))?;
+        // With no lock held: what goes with it may be the host's.
+        drop(before);
+        Ok(())
     }
 
     /// Has `function` called when the run has ended. Before the start only.
     pub fn set_end_function(&self, function: EndFunction) -> Result<()> {
-        self.set_up("set_end_callback", |functions| functions.end = Some(function))
+        let before = self.set_up("set_end_callback", |functions| functions.end.replace(function))?;
+        drop(before);
+        Ok(())
     }
 
     /// Whether functions can still be set.
@@ -111,12 +116,9 @@ impl Runner {
         self.set_up(call, |_| ())
     }
 
-    fn set_up(&self, call: &'static str, change: impl FnOnce(&mut Functions)) -> Result<()> {
+    fn set_up<T>(&self, call: &'static str, change: impl FnOnce(&mut Functions) -> T) -> Result<T> {
         match &mut *self.state.lock() {
-            State::New(setup) => {
-                change(&mut setup.functions);
-                Ok(())
-            }
+            State::New(setup) => Ok(change(&mut setup.functions)),
             State::Started { .. } => Err(Error::WrongState { call, reason: "the runner has been started" }),
         }
     }

@@ -17,11 +17,16 @@ pub enum Filled {
     Failed(Error),
 }
 
-/// Appends entries from `from_vlsn` on until the chunk is full or the source has no more.
+/// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. A source whose VLSNs are dense
+/// is held to it: what it left out, because somebody had read from it before, say, is never passed over.
 pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
+    let is_dense = source.is_dense();
     let mut from_vlsn = from_vlsn;
     while !chunk.is_full(limits) {
         match source.next(from_vlsn, now) {
+            Ok(Next::Entry(entry)) if is_dense && from_vlsn > 0 && entry.vlsn != from_vlsn => {
+                return Filled::Failed(Error::LogGap { expected: from_vlsn, found: entry.vlsn, at: entry.lsn });
+            }
             Ok(Next::Entry(entry)) => {
                 if let Err(error) = chunk.push(&entry, limits) {
                     return Filled::Failed(error);

@@ -101,6 +101,13 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
             if fd < 0 {
                 return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
             }
+            // A connection that has failed since it was made is not one that never was.
+            if let Err(error) = socket::take_error(BorrowedFd::borrow_raw(fd))
+                && error.raw_os_error() != Some(libc::ENOTSOCK)
+                && error.raw_os_error() != Some(libc::EBADF)
+            {
+                return Err(Error::Connection { os: error.into() });
+            }
             let is_stream = socket::is_connected_stream(BorrowedFd::borrow_raw(fd))
                 .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
             if !is_stream {

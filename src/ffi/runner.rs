@@ -454,7 +454,8 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
 /// cannot be started.
 ///
 /// NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
-/// NXF_E_INSIDE_CALLBACK from a callback of this runner; NXF_OK there too with timeout_ms 0, which does not wait.
+/// NXF_E_INSIDE_CALLBACK: called from a callback of this runner, which it would wait for. With timeout_ms 0 it does
+/// not wait, and can be called there, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stop(
     runner: *const nxf_runner,

@@ -253,7 +253,12 @@ impl Scanner {
                 return Ok(Ok(place));
             }
             let expected_vlsn = self.order.as_ref().map(Order::next);
-            match self.tail.step(&Ask { now, expected_vlsn, send_limit })? {
+            let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit }) {
+                // What stands before the damage is good, and comes first; the error comes again.
+                Err(_) if self.begin_with_what_is_there() => continue,
+                step => step?,
+            };
+            match step {
                 Step::Found(found) => {
                     if let Some(place) = self.place(found, send_limit, now)? {
                         self.tail.forget_missing_files();

@@ -13,6 +13,11 @@ pub trait Source: Send {
     /// The next entry whose VLSN is at least `from_vlsn`, or why there is none yet. An error is final.
     fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>>;
 
+    /// Whether each VLSN must be one more than the one before.
+    fn is_dense(&self) -> bool {
+        true
+    }
+
     /// The log that tells when there is more, if it is one.
     fn log(&self) -> Option<&Arc<Log>>;
 

@@ -86,6 +86,10 @@ impl<S: Supply> Source for SuppliedSource<S> {
         }
     }
 
+    fn is_dense(&self) -> bool {
+        self.is_dense
+    }
+
     fn log(&self) -> Option<&Arc<Log>> {
         None
     }

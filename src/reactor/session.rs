@@ -163,7 +163,8 @@ impl Session {
             Err(end) => return Turn::Ended(self.end_of(end)),
         }
         if self.link.is_stopping() && !matches!(self.phase, Phase::Lingering { .. }) {
-            self.linger(End::Stopped, now);
+            let end = self.end_of(End::Stopped);
+            self.linger(end, now);
             progress = true;
         }
         if matches!(self.phase, Phase::Streaming) && self.pause.is_none() && self.stream.wants_chunk() {
@@ -225,7 +226,7 @@ impl Session {
         self.phase = Phase::Lingering { end, until: now + patience };
     }
 
-    /// A connection that closes while the session is ending anyway ends it for the reason it had.
+    /// A session that is ending anyway, and is then stopped or closed, ends for the reason it had.
     fn end_of(&self, end: End) -> End {
         match &self.phase {
             Phase::Lingering { end, .. } => end.clone(),

@@ -14,7 +14,10 @@ pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> 
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let failed = |error: io::Error| Error::Connect { address: address.clone(), os: error.into() };
     let deadline = Instant::now() + timeout;
-    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
+    let addresses: Vec<_> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Error::NameNotFound { address: address.clone(), reason: error.to_string() })?
+        .collect();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -45,6 +48,14 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             tcp_connect(host, port, Duration::from_secs(10)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_name_that_is_not_found_is_called_that() {
+        let error = tcp_connect("no such host", 1, Duration::from_secs(10)).unwrap_err();
+        assert_eq!(error.status(), crate::error::status::E_CONNECT);
+        let text = error.to_string();
+        assert!(text.starts_with("cannot connect to no such host:1: ") && text.contains("lookup"), "{text}");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct SocketChannel {
     socket: OwnedFd,
     options: SocketOptions,
     closed: AtomicBool,
+    /// Closed by this side: what had arrived is not received any more, either.
+    closed_here: AtomicBool,
     /// Held while a message is sent, so that two senders do not mix theirs.
     sending: Mutex<()>,
     receiving: Mutex<MessageBuffer>,
@@ -51,6 +53,7 @@ impl SocketChannel {
             socket,
             options,
             closed: AtomicBool::new(false),
+            closed_here: AtomicBool::new(false),
             sending: Mutex::new(()),
             receiving: Mutex::new(MessageBuffer::default()),
         }
@@ -109,6 +112,9 @@ impl Channel for SocketChannel {
         let mut buffer = self.receiving.lock();
         let mut piece = [0; 16 * 1024];
         loop {
+            if self.closed_here.load(Ordering::Acquire) {
+                return Ok(Received::Closed);
+            }
             if let Some(message) = buffer.peek().inspect_err(|_| self.close())? {
                 let Some(room) = into.get_mut(..message.len()) else {
                     return Err(Error::BufferTooSmall { capacity: into.len(), needed: message.len() });
@@ -147,6 +153,7 @@ impl Channel for SocketChannel {
     }
 
     fn close(&self) {
+        self.closed_here.store(true, Ordering::Release);
         self.closed.store(true, Ordering::Release);
         socket::shutdown_both(self.socket.as_fd());
     }

@@ -1,0 +1,329 @@
+//! The disk: a directory of files in memory that plays the seam [`Files`], with a clock that only the run moves.
+//!
+//! What the writer does comes as [`Op`]s. An op is atomic, and happens either between two looks of the reader or in
+//! the middle of one, between two of its calls. Open files outlive their names, as on a real disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use noxu_feeder::log::files::{DirectoryStamp, FileIdentity, Files, LogFile};
+use noxu_feeder::log::format::FLAG_INVISIBLE;
+
+use crate::oracle::{self, Seen};
+use crate::rng::Rng;
+use crate::trace::Trace;
+use crate::truth::{RecordId, Truth};
+
+/// A change of the disk.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Create {
+        file: u32,
+        inode: usize,
+        bytes: Vec<u8>,
+    },
+    Write {
+        inode: usize,
+        offset: u64,
+        bytes: Vec<u8>,
+        /// The entries that are whole with it.
+        completes: Vec<RecordId>,
+    },
+    Truncate {
+        inode: usize,
+        len: u64,
+    },
+    Unlink {
+        file: u32,
+    },
+    /// A rollback takes an entry back.
+    Hide {
+        record: RecordId,
+    },
+    /// Bytes change that nobody wrote. What was an entry there is none any more, or only stands wrong.
+    Damage {
+        spoils: bool,
+        inode: usize,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+}
+
+/// What the next call of a kind fails with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    List,
+    Open,
+    Read,
+}
+
+/// How well the file system tells changes of a directory apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stamps {
+    /// Its times tick every so many milliseconds.
+    Ticking(u64),
+    /// Its times never say anything.
+    Useless,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inode {
+    pub(crate) bytes: Vec<u8>,
+    /// The number in its name, for as long as it has one.
+    pub(crate) name: Option<u32>,
+    /// When its length last changed.
+    pub(crate) changed: Duration,
+    pub(crate) records: Vec<RecordId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) now: Duration,
+    /// Counts the ops.
+    pub(crate) tick: u64,
+    pub(crate) inodes: Vec<Inode>,
+    pub(crate) names: BTreeMap<u32, usize>,
+    pub(crate) directory_changed: Duration,
+    pub(crate) stamps: Stamps,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) truth: Truth,
+    pub(crate) trace: Trace,
+    scheduled: VecDeque<Op>,
+    rng: Rng,
+}
+
+/// The directory, as reader and writer see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+impl Disk {
+    pub(crate) fn new(stamps: Stamps, rng: Rng) -> Disk {
+        Disk(Arc::new(Mutex::new(State {
+            now: Duration::ZERO,
+            tick: 1,
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            directory_changed: Duration::ZERO,
+            stamps,
+            fault: None,
+            truth: Truth::default(),
+            trace: Trace::new(),
+            scheduled: VecDeque::new(),
+            rng,
+        })))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no thread panics while it holds this")
+    }
+
+    /// A call of the reader begins: perhaps the writer was faster.
+    fn called(&self, fault: Fault) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        while !state.scheduled.is_empty() && state.rng.one_in(3) {
+            let op = state.scheduled.pop_front().expect("just seen");
+            state.apply_noting(op, "meanwhile ");
+        }
+        if state.fault == Some(fault) {
+            state.fault = None;
+            state.note(format!("FAULT {fault:?}"));
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    pub(crate) fn note(&mut self, line: String) {
+        let (now, tick) = (self.now.as_millis(), self.tick);
+        self.trace.note(format!("{now:>6} ms #{tick} {line}"));
+    }
+
+    /// A file that has no name yet.
+    pub(crate) fn new_inode(&mut self) -> usize {
+        self.inodes.push(Inode::default());
+        self.inodes.len() - 1
+    }
+
+    /// Has an op happen in the middle of the reader's next calls.
+    pub(crate) fn schedule(&mut self, op: Op) {
+        self.scheduled.push_back(op);
+    }
+
+    /// What was scheduled happens now at the latest.
+    pub(crate) fn catch_up(&mut self) {
+        while let Some(op) = self.scheduled.pop_front() {
+            self.apply_noting(op, "");
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: Op) {
+        self.catch_up();
+        self.apply_noting(op, "");
+    }
+
+    fn apply_noting(&mut self, op: Op, when: &str) {
+        self.tick += 1;
+        let tick = self.tick;
+        let line = match &op {
+            Op::Create { file, inode, bytes } => {
+                format!("create file {file} (inode {inode}) with {} bytes", bytes.len())
+            }
+            Op::Write { inode, offset, bytes, completes } => {
+                let vlsns: Vec<u64> = completes.iter().filter_map(|&id| self.truth.records[id].vlsn).collect();
+                let shown = &vlsns[..vlsns.len().min(12)];
+                let end = offset + bytes.len() as u64;
+                format!("write inode {inode} {offset}..{end} VLSNs {shown:?}")
+            }
+            Op::Truncate { inode, len } => format!("truncate inode {inode} to {len}"),
+            Op::Unlink { file } => format!("unlink file {file}"),
+            Op::Hide { record } => {
+                format!("roll back VLSN {:?} (record {record})", self.truth.records[*record].vlsn)
+            }
+            Op::Damage { inode, offset, bytes, .. } => format!("DAMAGE inode {inode} at {offset}: {bytes:02x?}"),
+        };
+        self.note(format!("{when}{line}"));
+        match op {
+            Op::Create { file, inode, bytes } => {
+                assert!(self.names.insert(file, inode).is_none(), "a name is taken");
+                self.inodes[inode].bytes = bytes;
+                self.inodes[inode].name = Some(file);
+                self.inodes[inode].changed = self.now;
+                self.directory_changed = self.now;
+            }
+            Op::Write { inode, offset, bytes, completes } => {
+                let to = &mut self.inodes[inode];
+                let (begin, end) = (offset as usize, offset as usize + bytes.len());
+                if to.bytes.len() < end {
+                    to.bytes.resize(end, 0);
+                    to.changed = self.now;
+                }
+                to.bytes[begin..end].copy_from_slice(&bytes);
+                for id in completes {
+                    // Damage to the part that was there before stays.
+                    let record = &mut self.truth.records[id];
+                    if matches!(oracle::see(&to.bytes, record.offset), Seen::Entry { .. }) {
+                        record.appeared = Some(tick);
+                    }
+                }
+            }
+            Op::Truncate { inode, len } => {
+                let cut = &mut self.inodes[inode];
+                cut.changed = self.now;
+                cut.bytes.truncate(len as usize);
+                for &id in &cut.records {
+                    let record = &mut self.truth.records[id];
+                    if record.is_there() && record.offset + record.len > len {
+                        record.gone = Some(tick);
+                    }
+                }
+            }
+            Op::Unlink { file } => {
+                let inode = self.names.remove(&file).expect("only what is there");
+                self.inodes[inode].name = None;
+                self.directory_changed = self.now;
+            }
+            Op::Hide { record } => {
+                let record = &mut self.truth.records[record];
+                if !record.is_there() {
+                    return;
+                }
+                record.gone = Some(tick);
+                record.flags |= FLAG_INVISIBLE;
+                let inode = &mut self.inodes[record.inode];
+                inode.bytes[record.offset as usize + 5] |= FLAG_INVISIBLE;
+            }
+            Op::Damage { spoils, inode, offset, bytes } => {
+                let hit = &mut self.inodes[inode];
+                let (begin, end) = (offset as usize, offset as usize + bytes.len());
+                hit.bytes[begin..end].copy_from_slice(&bytes);
+                for &id in &hit.records {
+                    let record = &mut self.truth.records[id];
+                    if spoils && record.is_there() && record.offset < end as u64 && record.offset + record.len > offset
+                    {
+                        record.gone = Some(tick);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes of file `file`.
+    pub(crate) fn bytes(&self, file: u32) -> Option<&[u8]> {
+        self.names.get(&file).map(|&inode| &self.inodes[inode].bytes[..])
+    }
+
+    /// Position of a record of which the file still has its name.
+    pub(crate) fn position(&self, id: RecordId) -> Option<u64> {
+        let record = &self.truth.records[id];
+        let file = self.inodes[record.inode].name?;
+        Some(u64::from(file) << 32 | record.offset)
+    }
+}
+
+impl Files for Disk {
+    fn list(&self) -> io::Result<Vec<u32>> {
+        Ok(self.called(Fault::List)?.names.keys().copied().collect())
+    }
+
+    fn stamp(&self) -> io::Result<DirectoryStamp> {
+        let state = self.called(Fault::List)?;
+        Ok(match state.stamps {
+            Stamps::Useless => DirectoryStamp { changed_ns: 0, distinct: false },
+            Stamps::Ticking(every_ms) => {
+                let every_ns = i128::from(every_ms) * 1_000_000;
+                let changed_ns = state.directory_changed.as_nanos() as i128 / every_ns * every_ns;
+                let now_ns = state.now.as_nanos() as i128;
+                DirectoryStamp { changed_ns, distinct: now_ns >= changed_ns + every_ns }
+            }
+        })
+    }
+
+    fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
+        let state = self.called(Fault::Open)?;
+        match state.names.get(&number) {
+            Some(&inode) => Ok(Arc::new(Handle { disk: self.clone(), inode })),
+            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
+    }
+
+    fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
+        Ok(self.called(Fault::Open)?.names.get(&number).map(|&inode| identity(inode)))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+}
+
+fn identity(inode: usize) -> FileIdentity {
+    FileIdentity { device: 7, inode: inode as u64, generation: 0 }
+}
+
+/// An open file.
+struct Handle {
+    disk: Disk,
+    inode: usize,
+}
+
+impl LogFile for Handle {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let state = self.disk.called(Fault::Read)?;
+        let bytes = &state.inodes[self.inode].bytes;
+        let from = bytes.len().min(offset as usize);
+        let count = into.len().min(bytes.len() - from);
+        into[..count].copy_from_slice(&bytes[from..from + count]);
+        Ok(count)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.called(Fault::Read)?.inodes[self.inode].bytes.len() as u64)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        self.disk.called(Fault::Open).map(|_| identity(self.inode))
+    }
+}

@@ -1,0 +1,827 @@
+//! One run: a writer and a reader take turns, things go wrong as the plan says, and in the end the log stands still
+//! and everybody is asked what there is.
+//!
+//! Every error has to be justified at the moment it comes: by the oracle, for the disk as it is and having stood
+//! still for long enough, or by an accident that the run itself brought about. Every silence has to be, too.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use noxu_feeder::log::format::Lsn;
+
+use crate::disk::{Disk, Fault, Op, State};
+use crate::oracle::{self, Failure, Kind, Outcome, Question, Verdict};
+use crate::plan::{Ending, Plan};
+use crate::replica::Link;
+use crate::rng::Rng;
+use crate::subject::Subject;
+use crate::writer::{Writer, encode};
+
+/// Errors that mean that the replica needs a network restore.
+const RESTORE: [Kind; 5] = [Kind::Gap, Kind::Gone, Kind::Truncated, Kind::Rewritten, Kind::History];
+
+/// Errors about bytes that are no entry.
+const DAMAGE: [Kind; 7] =
+    [Kind::Hole, Kind::Torn, Kind::Oversize, Kind::Checksum, Kind::Chain, Kind::EndsEarly, Kind::Header];
+
+/// From this distance on a reader may seek.
+const SEEK_FROM: u64 = 10_000;
+
+struct Run {
+    rng: Rng,
+    plan: Plan,
+    disk: Disk,
+    writer: Writer,
+    base: Instant,
+    subject: Subject,
+    link: Option<Link>,
+    /// Errors that what happened to the log since the reader was opened excuses.
+    permitted: BTreeSet<Kind>,
+    is_damaged: bool,
+}
+
+/// See the module's comment. The error says what went wrong, and what happened before.
+pub(crate) fn run(seed: u64) -> Result<(), String> {
+    let mut rng = Rng::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ seed);
+    let plan = Plan::draw(&mut rng);
+    let disk = Disk::new(plan.stamps, rng.fork());
+    let writer = {
+        let mut state = disk.state();
+        let mut writer = Writer::new(plan.writer.clone(), &mut state, rng.fork(), plan.first_vlsn);
+        // Some readers are there before the log is.
+        for _ in 0..rng.below(3) * plan.commits_max {
+            writer.commit(&mut state);
+        }
+        writer
+    };
+    // What the offsets of the clock are added to; no run looks at it.
+    let base = Instant::now();
+    let subject = Subject::new(&disk, base, Lsn::NULL, plan.from, plan.options);
+    let link = plan.is_streamed.then(|| Link::new(plan.from, rng.fork()));
+    let mut run = Run { rng, plan, disk, writer, base, subject, link, permitted: BTreeSet::new(), is_damaged: false };
+    run.subject.keeps_yielded = run.link.is_some();
+    let result = run.play();
+    result.map_err(|text| {
+        let trace = run.disk.state().trace.text();
+        format!("{text}\n{:?}\n{trace}", run.plan)
+    })
+}
+
+impl Run {
+    fn play(&mut self) -> Result<(), String> {
+        for step in 0..self.plan.steps {
+            self.step().map_err(|text| format!("step {step}: {text}"))?;
+        }
+        self.end().map_err(|text| format!("at the end: {text}"))
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.disk.state()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.state().catch_up();
+        self.writer.meanwhile = self.rng.one_in(self.plan.meanwhile_odds);
+        match self.rng.below(10) {
+            0..=2 => {
+                if !self.writer.is_crashed {
+                    let mut state = self.disk.state();
+                    for _ in 0..self.rng.within(1, self.plan.commits_max) {
+                        self.writer.commit(&mut state);
+                    }
+                }
+            }
+            3..=4 => {
+                let mut state = self.disk.state();
+                for _ in 0..self.rng.within(1, 4) {
+                    self.writer.flush_one(&mut state);
+                }
+            }
+            5..=7 => self.poll()?,
+            8 => {
+                let most = self.plan.options.tail.settle.as_millis() as u64 / 2;
+                let ms = self.rng.within(0, most);
+                self.pass(Duration::from_millis(ms));
+            }
+            _ => {
+                if self.rng.one_in(self.plan.long_wait_odds) {
+                    let most = self.plan.options.tail.settle.as_millis() as u64 * 3;
+                    let ms = self.rng.within(0, most);
+                    self.pass(Duration::from_millis(ms));
+                }
+            }
+        }
+        self.accidents();
+        self.writer.meanwhile = false;
+        Ok(())
+    }
+
+    /// Time passes, and the writer keeps its deadlines meanwhile.
+    fn pass(&mut self, time: Duration) {
+        let mut state = self.disk.state();
+        state.catch_up();
+        let meanwhile = std::mem::take(&mut self.writer.meanwhile);
+        let until = state.now + time;
+        self.writer.keep_deadlines(&mut state, until);
+        self.writer.meanwhile = meanwhile;
+        state.now = until;
+    }
+
+    fn accidents(&mut self) {
+        let plan = &self.plan;
+        let mut happens = |odds| self.rng.one_in(odds);
+        let (backup, crash, power, cleaner, rollback, repeat, limit, fault, damage) = (
+            happens(plan.backup_odds),
+            happens(plan.crash_odds),
+            happens(plan.power_odds),
+            happens(plan.cleaner_odds),
+            happens(plan.rollback_odds),
+            happens(plan.repeat_odds),
+            happens(plan.limit_odds),
+            happens(plan.fault_odds),
+            happens(plan.damage_odds),
+        );
+        if self.writer.is_crashed {
+            if self.rng.one_in(3) {
+                self.recover();
+            }
+            return;
+        }
+        let disk = self.disk.clone();
+        let mut state = disk.state();
+        if backup {
+            self.writer.backup(&mut state);
+        }
+        if rollback && self.writer.next_vlsn > self.plan.first_vlsn + 1 {
+            let most = (self.writer.next_vlsn - self.plan.first_vlsn - 1).min(20);
+            self.writer.roll_back(&mut state, most);
+        }
+        if repeat {
+            self.writer.repeat(&mut state);
+        }
+        if fault {
+            let fault = self.rng.pick(&[Fault::List, Fault::Open, Fault::Read]);
+            state.fault = Some(fault);
+        }
+        if limit {
+            self.move_limit(&state);
+        }
+        drop(state);
+        if cleaner {
+            self.clean();
+        }
+        if damage {
+            self.break_something();
+        }
+        if power || crash {
+            let mut state = disk.state();
+            if self.plan.crash_is_clean && crash {
+                self.writer.append_late(&mut state);
+                self.writer.flush_all(&mut state);
+            }
+            if power {
+                self.writer.lose_power(&mut state);
+                self.permitted.extend(RESTORE);
+                self.permitted.extend(DAMAGE);
+            } else {
+                self.writer.crash(&mut state);
+            }
+        }
+    }
+
+    fn recover(&mut self) {
+        let disk = self.disk.clone();
+        let mut state = disk.state();
+        let was = self.subject.failed.clone();
+        let cut = self.writer.recover(&mut state);
+        if self.subject.position().is_some_and(|here| here > cut) {
+            // It read what recovery took away again.
+            self.permitted.extend(RESTORE);
+            self.permitted.extend(DAMAGE);
+        }
+        if let Some(noxu_feeder::Error::LogDamaged { at, .. }) = was
+            && at.0 == cut
+        {
+            self.subject.must_clear = true;
+        }
+    }
+
+    fn clean(&mut self) {
+        let disk = self.disk.clone();
+        let mut state = disk.state();
+        let meanwhile = std::mem::take(&mut self.writer.meanwhile);
+        state.catch_up();
+        let inodes = state.names.clone();
+        if let Some(file) = self.writer.clean(&mut state) {
+            let next = self.subject.next.unwrap_or(0);
+            let inode = inodes[&file];
+            let is_needed = state.inodes[inode].records.iter().any(|&id| {
+                let record = &state.truth.records[id];
+                // Also one that was taken back: its place may be remembered.
+                record.vlsn.is_some_and(|vlsn| vlsn >= next)
+            });
+            if self.subject.position().is_some_and(|here| here >> 32 == u64::from(file)) {
+                self.permitted.extend([Kind::Hole, Kind::Torn, Kind::EndsEarly]);
+            }
+            if is_needed {
+                // Whatever it finds at the end of a file that has no name any more.
+                self.permitted.extend([Kind::Gone, Kind::Gap, Kind::Hole, Kind::Torn]);
+            }
+        }
+        self.writer.meanwhile = meanwhile;
+    }
+
+    fn move_limit(&mut self, state: &State) {
+        let count = state.truth.records.len();
+        if count == 0 {
+            return;
+        }
+        let from = count.saturating_sub(40);
+        let id = from + self.rng.index(count - from);
+        let limit = if self.rng.one_in(4) {
+            u64::MAX
+        } else {
+            match state.position(id) {
+                Some(position) => position,
+                None => return,
+            }
+        };
+        let is_lower = self.subject.send_limit != u64::MAX && limit < self.subject.send_limit;
+        if !is_lower {
+            self.subject.send_limit = limit;
+            self.subject.paused_at = 0;
+            if self.subject.position().is_some_and(|here| limit < here) {
+                // It knows already what it may not send; that it is wrong to send it stays.
+                self.permitted.extend(RESTORE);
+            }
+        }
+    }
+
+    fn break_something(&mut self) {
+        let mut state = self.disk.state();
+        state.catch_up();
+        if damage(&mut self.rng, &mut state) {
+            self.is_damaged = true;
+            self.permitted.extend(RESTORE);
+            self.permitted.extend(DAMAGE);
+        }
+    }
+
+    /// The reader is asked, directly or through a stream.
+    fn poll(&mut self) -> Result<(), String> {
+        let was_failed = self.subject.failed.is_some();
+        match &mut self.link {
+            Some(link) => {
+                link.pump(&mut self.subject)?;
+            }
+            None => {
+                let most = if self.rng.one_in(3) { self.rng.within(1, 20) } else { u64::MAX };
+                self.subject.drain(most);
+            }
+        }
+        self.check_wrong()?;
+        if !was_failed && !self.is_full_meanwhile() {
+            self.check_error()?;
+        }
+        if self.link.as_ref().is_some_and(|link| link.is_closed) {
+            self.reconnect(None);
+        } else if self.subject.failed.is_some() {
+            self.after_error()?;
+        } else if self.rng.one_in(self.plan.reconnect_odds) {
+            self.reconnect(None);
+        }
+        self.check_at_once()
+    }
+
+    fn check_wrong(&mut self) -> Result<(), String> {
+        self.subject.wrong.take().map_or(Ok(()), Err)
+    }
+
+    /// What is on disk comes at once when nothing is open.
+    fn check_at_once(&mut self) -> Result<(), String> {
+        if !self.plan.is_calm()
+            || self.subject.pause.is_none()
+            || self.subject.paused_at != self.state().tick
+            || !self.permitted.is_empty()
+            || self.writer.is_crashed
+            || !self.writer.is_flushed()
+        {
+            return Ok(());
+        }
+        let question = self.subject.question();
+        let expected = oracle::outcome(&self.state(), &question);
+        match expected.delivered.first() {
+            Some((vlsn, position)) => {
+                Err(format!("nothing is open, and VLSN {vlsn} at {} does not come", Lsn(*position)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the error that the reader is in is right.
+    fn check_error(&self) -> Result<(), String> {
+        let Some(error) = &self.subject.failed else {
+            return Ok(());
+        };
+        let failure = Failure::of(error);
+        if matches!(failure.kind, Kind::Directory | Kind::Read) && self.plan.fault_odds > 0 {
+            return Ok(());
+        }
+        if self.permitted.contains(&failure.kind)
+            || self.is_history_changed(&failure)
+            || self.is_named_missing(&failure)
+        {
+            return Ok(());
+        }
+        let question = self.subject.question();
+        let state = self.state();
+        let expected = oracle::outcome(&state, &question);
+        let is_right = expected.delivered.is_empty()
+            && match expected.verdict {
+                Verdict::Failed(right) => right.agrees(&failure),
+                _ => false,
+            };
+        if !is_right {
+            return Err(format!("it fails with `{error}`, and should not: {expected:?} for {}", brief(&question)));
+        }
+        let settle = self.plan.options.tail.settle;
+        if let (true, Some(file)) = (DAMAGE[..6].contains(&failure.kind), failure.file)
+            && let Some(&inode) = state.names.get(&file)
+        {
+            let changed = state.inodes[inode].changed;
+            if state.now < changed + settle {
+                return Err(format!(
+                    "it fails with `{error}` {} ms after the file changed",
+                    (state.now - changed).as_millis()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the next file names an entry that this one does not have, though it may have lost its own since.
+    fn is_named_missing(&self, failure: &Failure) -> bool {
+        let (Kind::EndsEarly, Some(file), Some(offset)) = (failure.kind, failure.file, failure.offset) else {
+            return false;
+        };
+        let state = self.state();
+        let len = state.bytes(file).map(<[u8]>::len);
+        let next = state.bytes(file + 1).map(|bytes| oracle::header(bytes, file + 1));
+        len == Some(offset as usize) && matches!(next, Some(oracle::Header::Good { names, .. }) if names >= offset)
+    }
+
+    /// Whether the window was full while the disk changed: nobody can say now what was missing when
+    /// it was read.
+    fn is_full_meanwhile(&self) -> bool {
+        let gaps = [Kind::Gap, Kind::Gone];
+        let window = self.plan.options.window;
+        let is_small = window.entries_max < 1000 || window.bytes_max < 10_000;
+        // Where a small window is chosen a beginning from, it forgets what is too far ahead.
+        let is_unsure = self.state().tick != self.subject.fresh_since || self.subject.from == 0;
+        is_small && is_unsure && self.subject.failed.as_ref().is_some_and(|e| gaps.contains(&Failure::of(e).kind))
+    }
+
+    /// Whether an entry was there that differs from the one of its VLSN that was returned.
+    fn is_history_changed(&self, failure: &Failure) -> bool {
+        let (Kind::History, Some(vlsn)) = (failure.kind, failure.expected) else {
+            return false;
+        };
+        let state = self.state();
+        let was = self.subject.returned.get(&vlsn);
+        state.truth.of_vlsn(vlsn).any(|record| {
+            record.appeared.is_some()
+                && Some(record.offset) == failure.offset
+                && was.is_some_and(|&was| was != oracle::content(record.entry_type, &record.payload))
+        })
+    }
+
+    /// The reader is in an error that is right. It has to stay in it, for as long as nobody opens another.
+    fn after_error(&mut self) -> Result<(), String> {
+        let count = self.rng.below(3);
+        for _ in 0..count {
+            let before = self.subject.failed.clone();
+            let delivered = self.subject.drain(1);
+            self.check_wrong()?;
+            if before.is_some() && self.subject.failed.is_some() && delivered > 0 {
+                return Err("an entry came after an error".into());
+            }
+        }
+        if self.subject.failed.is_some() && self.rng.one_in(3) {
+            let next = self.subject.next.unwrap_or(self.subject.from);
+            let from = match self.rng.below(3) {
+                0 => next,
+                1 => self.rng.within(1, self.writer.next_vlsn),
+                _ => 0,
+            };
+            self.reconnect(Some(from));
+        }
+        Ok(())
+    }
+
+    /// Another reader takes over.
+    fn reconnect(&mut self, from: Option<u64>) {
+        let from = from.unwrap_or_else(|| match &self.link {
+            Some(link) if link.received > 0 => link.last + 1,
+            Some(_) => self.subject.from,
+            None => self.subject.next.unwrap_or(self.subject.from),
+        });
+        self.state().note(format!("RECONNECT from VLSN {from}"));
+        let limit = self.subject.send_limit;
+        self.subject = Subject::new(&self.disk, self.base, Lsn::NULL, from, self.plan.options);
+        self.subject.send_limit = limit;
+        self.permitted.clear();
+        if self.is_damaged {
+            self.permitted.extend(RESTORE);
+            self.permitted.extend(DAMAGE);
+        }
+        if self.link.is_some() {
+            self.link = Some(Link::new(from, self.rng.fork()));
+            self.subject.keeps_yielded = true;
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        {
+            let disk = self.disk.clone();
+            let mut state = disk.state();
+            state.catch_up();
+            state.fault = None;
+            self.writer.meanwhile = false;
+            if self.writer.is_crashed && self.plan.ending != Ending::Crashed {
+                drop(state);
+                self.recover();
+            }
+        }
+        if !self.writer.is_crashed {
+            let disk = self.disk.clone();
+            let mut state = disk.state();
+            match self.plan.ending {
+                Ending::Unflushed => {
+                    for _ in 0..self.rng.below(6) {
+                        self.writer.flush_one(&mut state);
+                    }
+                }
+                Ending::NeverAppended => self.writer.flush_all(&mut state),
+                Ending::Crashed => self.writer.crash(&mut state),
+                Ending::Whole | Ending::Damaged => {
+                    self.writer.append_late(&mut state);
+                    self.writer.flush_all(&mut state);
+                }
+            }
+        }
+        if !self.rng.one_in(8) {
+            self.subject.send_limit = u64::MAX;
+        }
+        if self.plan.ending == Ending::Damaged {
+            for _ in 0..self.rng.within(1, 2) {
+                self.break_something();
+            }
+        }
+        self.quiesce()?;
+        self.judge()?;
+        for _ in 0..4 {
+            self.ask_afresh()?;
+        }
+        Ok(())
+    }
+
+    /// The log stands still; the reader gets all the time that it asks for, and then much more.
+    fn quiesce(&mut self) -> Result<(), String> {
+        let (mut is_last, mut stalled_looks) = (false, 0);
+        for _ in 0..300 {
+            let returned = self.subject.returned.len();
+            let before = self.subject.failed.is_some();
+            match &mut self.link {
+                Some(link) => {
+                    let mut idle = 0;
+                    while idle < 8 && self.subject.wrong.is_none() && !link.is_closed {
+                        idle = if link.pump(&mut self.subject)? { 0 } else { idle + 1 };
+                    }
+                }
+                None => {
+                    self.subject.drain(u64::MAX);
+                }
+            }
+            self.check_wrong()?;
+            if !before && !self.is_full_meanwhile() {
+                self.check_error()?;
+            }
+            if self.link.as_ref().is_some_and(|link| link.is_closed) {
+                self.reconnect(None);
+                continue;
+            }
+            let is_changed = self.subject.returned.len() != returned || before != self.subject.failed.is_some();
+            if is_last && is_changed {
+                return Err("time alone changed the answer, and it had not said so".into());
+            }
+            if self.subject.failed.is_some() || is_last {
+                if let Some(link) = &mut self.link {
+                    link.finish()?;
+                    if self.subject.next.is_some_and(|next| next != link.last + 1 && !self.subject.returned.is_empty())
+                    {
+                        return Err("the replica does not hold what was read".into());
+                    }
+                }
+                return Ok(());
+            }
+            let mut state = self.disk.state();
+            // At a hole it may look every now and then whether what proves it harmless has come.
+            let is_stalled = self.subject.is_stalled();
+            stalled_looks = if is_stalled && !is_changed { stalled_looks + 1 } else { 0 };
+            let patience = self.plan.options.gap_patience;
+            match self.subject.look_again().filter(|_| stalled_looks < 30) {
+                Some(at) if is_stalled && stalled_looks > 3 => {
+                    if at < state.now + self.plan.options.tail.settle {
+                        return Err("it looks again and again at what is stalled".into());
+                    }
+                    state.now = state.now.max(at).max(state.now + patience / 20);
+                }
+                Some(at) => state.now = state.now.max(at),
+                None => {
+                    is_last = true;
+                    state.now += Duration::from_secs(100_000);
+                }
+            }
+        }
+        Err("it never comes to rest".into())
+    }
+
+    /// Where the reader ended, held against what the oracle says.
+    fn judge(&mut self) -> Result<(), String> {
+        let question = self.subject.question();
+        let state = self.state();
+        let expected = oracle::outcome(&state, &question);
+        let is_stalled = self.subject.is_stalled();
+        if self.subject.failed.is_some() {
+            return Ok(());
+        }
+        if !self.permitted.is_empty() {
+            return self.check_nothing_is_missing(&state, is_stalled);
+        }
+        self.check_history(&state)?;
+        let is_right = expected.delivered.is_empty()
+            && match expected.verdict {
+                Verdict::Quiet => !is_stalled || question.send_limit != u64::MAX,
+                Verdict::Stalled => is_stalled,
+                Verdict::Failed(_) => false,
+            };
+        if !is_right {
+            return Err(format!(
+                "the reader rests {}, and should not: {expected:?} for {}",
+                if is_stalled { "stalled" } else { "quietly" },
+                brief(&question)
+            ));
+        }
+        Ok(())
+    }
+
+    /// What was returned is still what the log says, as far as the reader has read it.
+    fn check_history(&self, state: &State) -> Result<(), String> {
+        let Some(here) = self.subject.position() else {
+            return Ok(());
+        };
+        let Some((&first, _)) = self.subject.returned.first_key_value() else {
+            return Ok(());
+        };
+        for (id, record) in state.truth.at_or_above(first) {
+            let vlsn = record.vlsn.unwrap_or(0);
+            if let Some(&was) = self.subject.returned.get(&vlsn)
+                && record.is_there()
+                && state.position(id).is_some_and(|position| position < here)
+                && oracle::content(record.entry_type, &record.payload) != was
+            {
+                return Err(format!("VLSN {vlsn} stands in the log with another content, and nobody said so"));
+            }
+        }
+        Ok(())
+    }
+
+    /// However bad things went: a reader that is quiet has all there is.
+    fn check_nothing_is_missing(&self, state: &State, is_stalled: bool) -> Result<(), String> {
+        if is_stalled || self.subject.send_limit != u64::MAX {
+            return Ok(());
+        }
+        let Some(next) = self.subject.next else {
+            return Ok(());
+        };
+        let missed =
+            state.truth.at_or_above(next).find(|(id, record)| record.is_there() && state.position(*id).is_some());
+        match missed {
+            Some((id, record)) => Err(format!(
+                "it is quiet, next is VLSN {next}, and VLSN {:?} stands at {}",
+                record.vlsn,
+                Lsn(state.position(id).unwrap_or(0))
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Another reader, from anywhere, over the log as it stands: exactly what the oracle says has to come.
+    fn ask_afresh(&mut self) -> Result<(), String> {
+        let mut options = self.plan.options;
+        options.tail.read_bytes = self.rng.pick(&[64, 200, 1000, 4096, 65_536]);
+        let from = match self.rng.below(6) {
+            0 => 0,
+            1 => 1,
+            2 => self.plan.first_vlsn,
+            3 => self.writer.next_vlsn + self.rng.below(3),
+            _ => self.rng.within(self.plan.first_vlsn, self.writer.next_vlsn),
+        };
+        let position = if self.rng.one_in(4) {
+            let state = self.state();
+            let ids: Vec<usize> = (0..state.truth.records.len())
+                .filter(|&id| state.truth.records[id].is_there() && state.position(id).is_some())
+                .collect();
+            drop(state);
+            (!ids.is_empty()).then(|| ids[self.rng.index(ids.len())])
+        } else {
+            None
+        };
+        let position = position.and_then(|id| self.state().position(id));
+        let send_limit = self.subject.send_limit;
+        let question = Question {
+            position,
+            from,
+            met: Vec::new(),
+            returned: Default::default(),
+            send_limit,
+            entries_max: options.window.entries_max as u64,
+            bytes_max: options.window.bytes_max,
+        };
+        let mut expected = oracle::outcome(&self.state(), &question);
+        if from == 0 && self.is_beyond_look_ahead(&question) {
+            return Ok(());
+        }
+        self.state().note(format!(
+            "AFRESH from VLSN {from}, position {:?}, read_bytes {}",
+            position.map(Lsn),
+            options.tail.read_bytes
+        ));
+        let start = position.map_or(Lsn::NULL, Lsn);
+        let opened = self.state().now;
+        let mut fresh = Subject::new(&self.disk, self.base, start, from, options);
+        fresh.send_limit = send_limit;
+        std::mem::swap(&mut self.subject, &mut fresh);
+        let (permitted, link) = (std::mem::take(&mut self.permitted), self.link.take());
+        // Its errors are held against the same oracle below.
+        self.permitted.extend(RESTORE);
+        self.permitted.extend(DAMAGE);
+        let result = self.quiesce();
+        self.permitted = permitted;
+        self.link = link;
+        std::mem::swap(&mut self.subject, &mut fresh);
+        result.map_err(|text| format!("afresh from {from}: {text}"))?;
+        let took = self.state().now - opened;
+        if position.is_none() && from > SEEK_FROM {
+            // It need not begin with the first file: then it sees nothing of what is wrong there.
+            let files: Vec<u32> = self.state().names.keys().copied().collect();
+            for file in files {
+                let question = Question { position: Some(u64::from(file) << 32), ..question.clone() };
+                let later = oracle::outcome(&self.state(), &question);
+                if self.compare(&fresh, &later, &question, took).is_ok() {
+                    expected = later;
+                    break;
+                }
+            }
+        }
+        self.compare(&fresh, &expected, &question, took)
+    }
+
+    /// A beginning is chosen from half a window; the oracle sees it all.
+    fn is_beyond_look_ahead(&self, question: &Question) -> bool {
+        let state = self.state();
+        let (mut count, mut bytes) = (0, 0);
+        for (_, record) in state.truth.at_or_above(1) {
+            if record.is_there() {
+                count += 1;
+                bytes += record.len;
+            }
+        }
+        2 * count + 2 >= question.entries_max || 2 * bytes + 5000 >= question.bytes_max
+    }
+
+    fn compare(&self, fresh: &Subject, expected: &Outcome, question: &Question, took: Duration) -> Result<(), String> {
+        let got: Vec<u64> = fresh.returned.keys().copied().collect();
+        let wanted: Vec<u64> = expected.delivered.iter().map(|&(vlsn, _)| vlsn).collect();
+        let verdict = match (&fresh.failed, fresh.is_stalled()) {
+            (Some(error), _) => Verdict::Failed(Failure::of(error)),
+            (None, true) => Verdict::Stalled,
+            (None, false) => Verdict::Quiet,
+        };
+        let is_same = match (&verdict, &expected.verdict) {
+            (Verdict::Failed(is), Verdict::Failed(right)) => right.agrees(is),
+            (Verdict::Stalled, Verdict::Quiet) => question.send_limit != u64::MAX,
+            (is, right) => is == right,
+        };
+        if got != wanted || !is_same {
+            return Err(format!(
+                "afresh for {}: VLSNs {}, {verdict:?} ({}), and it should be VLSNs {}, {:?}",
+                brief(question),
+                span(&got),
+                fresh.failed.as_ref().map(ToString::to_string).unwrap_or_default(),
+                span(&wanted),
+                expected.verdict
+            ));
+        }
+        let settle = self.plan.options.tail.settle;
+        if let Verdict::Failed(Failure { kind, .. }) = verdict
+            && DAMAGE[..6].contains(&kind)
+            && took < settle
+        {
+            return Err(format!(
+                "afresh for {}: {kind:?} after {} ms, before it could have settled",
+                brief(question),
+                took.as_millis()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn brief(question: &Question) -> String {
+    let met: Vec<u64> = question.met.iter().take(8).map(|met| met.vlsn).collect();
+    format!(
+        "VLSN {} at {:?} with {} met {met:?}, limit {:?}",
+        question.from,
+        question.position.map(Lsn),
+        question.met.len(),
+        Some(question.send_limit).filter(|&limit| limit != u64::MAX).map(Lsn),
+    )
+}
+
+/// A list of VLSNs, short.
+fn span(vlsns: &[u64]) -> String {
+    match vlsns {
+        [] => "none".into(),
+        [first, .., last] if last - first + 1 == vlsns.len() as u64 => format!("{first}..={last}"),
+        _ => format!("{vlsns:?}"),
+    }
+}
+
+/// Breaks something in what is on disk. False: there is nothing to break.
+fn damage(rng: &mut Rng, state: &mut State) -> bool {
+    let files: Vec<(u32, usize)> = state.names.iter().map(|(&n, &i)| (n, i)).collect();
+    if files.is_empty() {
+        return false;
+    }
+    let (file, inode) = rng.pick(&files);
+    let len = state.inodes[inode].bytes.len() as u64;
+    let records: Vec<usize> =
+        state.inodes[inode].records.iter().copied().filter(|&id| state.truth.records[id].is_there()).collect();
+    let record = (!records.is_empty()).then(|| {
+        let id = rng.pick(&records);
+        state.truth.records[id].clone()
+    });
+    let overwrite = |state: &mut State, offset: u64, bytes: Vec<u8>| {
+        state.apply(Op::Damage { spoils: true, inode, offset, bytes });
+        true
+    };
+    match (rng.below(9), record) {
+        (0..=2, Some(record)) => {
+            // Not the invisible bit: nobody can tell that from a rollback.
+            let at = record.offset + rng.below(record.len);
+            let allowed = if at == record.offset + 5 { 0xef } else { 0xff };
+            let flip = (1 << rng.below(8)) & allowed;
+            if flip == 0 {
+                return false;
+            }
+            let byte = state.inodes[inode].bytes[at as usize] ^ flip;
+            overwrite(state, at, vec![byte])
+        }
+        (3, Some(record)) => {
+            let size = rng.pick(&[100 * 1024 * 1024 + 1, u32::MAX, 100 * 1024 * 1024, 1000]);
+            if u64::from(size) == record.payload.len() as u64 {
+                return false;
+            }
+            overwrite(state, record.offset + 10, size.to_le_bytes().to_vec())
+        }
+        (4, Some(record)) => {
+            // A whole entry, with a good checksum, that does not belong there.
+            let vlsn = record.vlsn.map(|vlsn| vlsn as i64);
+            if record.len != record.payload.len() as u64 + if vlsn.is_some() { 22 } else { 14 } {
+                return false;
+            }
+            let prev = record.offset as u32 + 1;
+            let bytes = encode(record.entry_type, record.flags, prev, vlsn, &record.payload);
+            state.apply(Op::Damage { spoils: false, inode, offset: record.offset, bytes });
+            true
+        }
+        (5, _) if len > 0 => {
+            let len = rng.below(len);
+            state.apply(Op::Truncate { inode, len });
+            true
+        }
+        (6, _) => {
+            state.apply(Op::Unlink { file });
+            true
+        }
+        (7, _) if len >= 32 => overwrite(state, 8, vec![0, 0, 0, 4]),
+        (8, _) if len >= 32 => {
+            let at = rng.below(len.min(36));
+            let byte = state.inodes[inode].bytes[at as usize] ^ (1 << rng.below(8));
+            // The reserved bytes and the creation time are checked by version 3 only.
+            overwrite(state, at, vec![byte])
+        }
+        _ => false,
+    }
+}

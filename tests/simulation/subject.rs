@@ -1,0 +1,260 @@
+//! The reader under test, with a witness at its side: every answer is held against what the writer really did.
+//!
+//! Checked at each answer: VLSNs are dense and in order from the first asked for; an entry was on disk, whole and
+//! visible, since the reader last found nothing; it lies below the send limit; an error comes again until the cut
+//! that clears it; nothing comes after it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use noxu_feeder::error::{Error, Result};
+use noxu_feeder::log::format::Lsn;
+use noxu_feeder::log::{Log, Next, Pause, Scanner, ScannerOptions, Source, SourceProgress};
+
+use crate::disk::Disk;
+use crate::oracle::{self, Met, Question};
+
+/// See the module's comment.
+pub(crate) struct Subject {
+    disk: Disk,
+    base: Instant,
+    scanner: Scanner,
+    options: ScannerOptions,
+    /// The VLSN asked for at first; 0 for the lowest.
+    pub(crate) from: u64,
+    /// The VLSN that has to come next, if that is known.
+    pub(crate) next: Option<u64>,
+    pub(crate) send_limit: u64,
+    /// Contents of what was returned.
+    pub(crate) returned: BTreeMap<u64, u64>,
+    /// Frames to come out of a stream, oldest first: VLSN and content.
+    pub(crate) yielded: Vec<(u64, u8, Arc<[u8]>)>,
+    pub(crate) keeps_yielded: bool,
+    /// What was on disk at this tick or later may be returned.
+    pub(crate) fresh_since: u64,
+    pub(crate) failed: Option<Error>,
+    /// The writer has cut the log at the place of the error: the error has to go.
+    pub(crate) must_clear: bool,
+    pub(crate) pause: Option<Pause>,
+    /// Of which state of the disk `pause` was said.
+    pub(crate) paused_at: u64,
+    /// What it did wrong.
+    pub(crate) wrong: Option<String>,
+}
+
+impl Subject {
+    pub(crate) fn new(disk: &Disk, base: Instant, start: Lsn, from: u64, options: ScannerOptions) -> Subject {
+        let tick = disk.state().tick;
+        Subject {
+            disk: disk.clone(),
+            base,
+            scanner: Scanner::new(Arc::new(disk.clone()), start, options),
+            options,
+            from,
+            next: (from > 0).then_some(from),
+            send_limit: u64::MAX,
+            returned: BTreeMap::new(),
+            yielded: Vec::new(),
+            keeps_yielded: false,
+            fresh_since: tick,
+            failed: None,
+            must_clear: false,
+            pause: None,
+            paused_at: 0,
+            wrong: None,
+        }
+    }
+
+    /// The clock that readers are given.
+    pub(crate) fn now(&self) -> Instant {
+        self.base + self.disk.state().now
+    }
+
+    /// When the reader wants to be asked again.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        self.pause?.look_again.map(|at| at - self.base)
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.pause.is_some_and(|pause| pause.stalled)
+    }
+
+    /// Where it reads.
+    pub(crate) fn position(&self) -> Option<u64> {
+        Some(self.scanner.tail().position()).filter(|&lsn| lsn != Lsn::NULL).map(|lsn| lsn.0)
+    }
+
+    /// Asks for one entry. False: nothing, or an error.
+    pub(crate) fn ask(&mut self) -> bool {
+        let from = self.next.unwrap_or(self.from);
+        let now = self.now();
+        matches!(self.next(from, now), Ok(Next::Entry(_)))
+    }
+
+    /// Asks for at most `most` entries; returns how many came.
+    pub(crate) fn drain(&mut self, most: u64) -> u64 {
+        let mut count = 0;
+        while count < most && self.wrong.is_none() && self.ask() {
+            count += 1;
+        }
+        count
+    }
+
+    /// The question to the oracle that has this reader's place and knowledge, as far as they can be seen.
+    pub(crate) fn question(&self) -> Question {
+        let state = self.disk.state();
+        let position = self.position();
+        let mut met: Vec<Met> = Vec::new();
+        if let (Some(next), Some(here)) = (self.next, position) {
+            for (id, record) in state.truth.at_or_above(next) {
+                if record.is_there()
+                    && let Some(position) = state.position(id)
+                    && position < here
+                    && position < self.send_limit
+                {
+                    met.push(Met {
+                        vlsn: record.vlsn.unwrap_or(0),
+                        position,
+                        len: record.len,
+                        content: oracle::content(record.entry_type, &record.payload),
+                    });
+                }
+            }
+        }
+        met.sort_unstable_by_key(|met| met.position);
+        Question {
+            position,
+            from: self.next.unwrap_or(self.from),
+            met,
+            returned: self.returned.clone(),
+            send_limit: self.send_limit,
+            entries_max: self.options.window.entries_max as u64,
+            bytes_max: self.options.window.bytes_max,
+        }
+    }
+
+    /// Whether the place of the error is still what it was.
+    fn is_still_broken(&self) -> bool {
+        let Some(Error::LogDamaged { at, .. }) = self.failed else {
+            return true;
+        };
+        let state = self.disk.state();
+        let Some(bytes) = state.bytes(at.file()) else {
+            return true;
+        };
+        let offset = u64::from(at.offset());
+        offset > bytes.len() as u64
+            || offset < bytes.len() as u64 && !matches!(oracle::see(bytes, offset), oracle::Seen::Entry { .. })
+    }
+}
+
+impl Source for Subject {
+    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>> {
+        let tick = self.disk.state().tick;
+        if self.pause.take().is_some() {
+            self.fresh_since = tick;
+        }
+        let was_broken = self.is_still_broken();
+        let answer = self.scanner.next(from_vlsn, Lsn(self.send_limit), now);
+        let mut state = self.disk.state();
+        let mut wrong = |text: String| {
+            if self.wrong.is_none() {
+                self.wrong = Some(text);
+            }
+        };
+        match (&answer, self.failed.take()) {
+            (Err(error), Some(before)) => {
+                if *error != before {
+                    wrong(format!("the error was `{before}` and is now `{error}`: it must stay"));
+                }
+                if self.must_clear {
+                    wrong(format!("the writer has cut the log there, and the error stays: {error}"));
+                }
+                self.failed = Some(before);
+                return answer;
+            }
+            (Ok(_), Some(before)) if was_broken && !self.must_clear => {
+                wrong(format!("after the error `{before}` it goes on"));
+            }
+            (Ok(_), Some(before)) => state.note(format!("the error `{before}` is gone")),
+            (Err(error), None) => {
+                state.note(format!("reader: ERROR {error}"));
+                self.failed = Some(error.clone());
+                return answer;
+            }
+            _ => {}
+        }
+        self.must_clear = false;
+        match &answer {
+            Ok(Next::Entry(entry)) => {
+                state.trace.returned(entry.vlsn);
+                if let Some(next) = self.next
+                    && entry.vlsn != next
+                {
+                    wrong(format!("VLSN {} came where {next} had to", entry.vlsn));
+                }
+                if entry.vlsn < from_vlsn || entry.vlsn == 0 {
+                    wrong(format!("VLSN {} is below the one asked for", entry.vlsn));
+                }
+                if entry.lsn.0 >= self.send_limit {
+                    wrong(format!("the entry at {} is not below the send limit", entry.lsn));
+                }
+                if entry.payload_crc != crc32fast::hash(entry.payload) {
+                    wrong(format!("VLSN {} has a wrong payload checksum", entry.vlsn));
+                }
+                // The end of an entry can be zeros: then it is whole before the writer has written it all.
+                let stands_there = || {
+                    let bytes = state.bytes(entry.lsn.file())?;
+                    let seen = oracle::see(bytes, u64::from(entry.lsn.offset()));
+                    let is_this = |vlsn, content| {
+                        vlsn == Some(entry.vlsn) && content == oracle::content(entry.entry_type, entry.payload)
+                    };
+                    matches!(seen, oracle::Seen::Entry { vlsn, content, .. } if is_this(vlsn, content)).then_some(())
+                };
+                if !state.truth.was_there(entry.vlsn, entry.entry_type, entry.payload, self.fresh_since)
+                    && stands_there().is_none()
+                {
+                    wrong(format!(
+                        "VLSN {} at {} was not in the log, whole and visible, at any time since tick {}",
+                        entry.vlsn, entry.lsn, self.fresh_since
+                    ));
+                }
+                let content = oracle::content(entry.entry_type, entry.payload);
+                self.returned.insert(entry.vlsn, content);
+                if self.keeps_yielded {
+                    self.yielded.push((entry.vlsn, entry.entry_type, entry.payload.into()));
+                }
+                self.next = Some(entry.vlsn + 1);
+            }
+            Ok(Next::Nothing(pause)) => {
+                state.note(format!(
+                    "reader: nothing, {:?} at {}{}{}{}",
+                    pause.wait.reason,
+                    pause.wait.at,
+                    if pause.stalled { ", stalled" } else { "" },
+                    pause.missing_vlsn.map(|vlsn| format!(", waits for VLSN {vlsn}")).unwrap_or_default(),
+                    pause
+                        .look_again
+                        .map(|at| format!(", until {} ms", (at - self.base).as_millis()))
+                        .unwrap_or_default(),
+                ));
+                if pause.look_again.is_some_and(|at| at <= now) {
+                    wrong("it wants to be asked again at once: a busy loop".into());
+                }
+                self.pause = Some(*pause);
+                self.paused_at = if state.tick == tick { tick } else { 0 };
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    fn log(&self) -> Option<&Arc<Log>> {
+        None
+    }
+
+    fn progress(&self) -> SourceProgress {
+        SourceProgress::default()
+    }
+}
