@@ -205,7 +205,7 @@ pub enum Error {
         expected: u64,
     },
     /// A function of the host reported a failure.
-    #[error("the host's function `{function}` returned status {status}")]
+    #[error("the host's function `{function}` returned {}", status::describe(*status))]
     Callback {
         /// Which one.
         function: &'static str,
@@ -301,6 +301,12 @@ fn expecting(vlsn: Option<u64>) -> String {
 
 /// Statuses as C sees them. Numbers are never reused or changed, only added.
 pub mod status {
+    /// A status by its name, or its number where it has none.
+    pub(super) fn describe(code: i32) -> String {
+        let known = ALL.iter().find(|(known, _)| *known == code);
+        known.map_or_else(|| format!("status {code}"), |(_, name)| name.to_string_lossy().into_owned())
+    }
+
     /// Generates the constants and the table of their names from one list.
     macro_rules! statuses {
         ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {

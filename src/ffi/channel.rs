@@ -1,4 +1,4 @@
-//! Channels.
+//! Channels: whole messages, to and from one peer.
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -58,9 +58,12 @@ pub(crate) unsafe fn hand_over<T>(
     }
 }
 
-/// Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address
-/// that a name has is tried. Reads the options channel.*. To be released with nxf_channel_free(), or to be given to a
-/// runner.
+/// Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address that
+/// a name has is tried. Waits for at most the option channel.connect_timeout_ms, and for the resolver if host is a
+/// name. Reads the options channel.*. The channel is the caller's: to be released with nxf_channel_free(), or to be
+/// given to a runner.
+///
+/// NXF_E_CONNECT: the name is not known, or no address took the connection.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_tcp_connect(
     host: *const c_char,
@@ -83,9 +86,9 @@ pub unsafe extern "C" fn nxf_channel_tcp_connect(
     }
 }
 
-/// Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. The socket
-/// is the channel's from now on, if this succeeds, and is made non-blocking and close-on-exec. Reads the options
-/// channel.*.
+/// Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. It is made
+/// non-blocking and close-on-exec. Reads the options channel.*. On NXF_OK the descriptor is the channel's, which
+/// closes it; on an error it stays the caller's. NXF_E_INVALID_ARGUMENT: it is no connected stream socket.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_from_fd(
     fd: c_int,
@@ -125,8 +128,9 @@ fn lent<T>(cell: &RwLock<Option<Box<dyn Channel>>>, body: impl FnOnce(&dyn Chann
     body(&**cell.read().as_ref().ok_or(BUSY)?)
 }
 
-/// Makes two channels that are connected with each other, in memory: what one sends the other receives, in order. Reads
-/// the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both are to be released.
+/// Makes two channels that are connected with each other, in memory: what one sends the other receives, in order.
+/// Reads the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both are the caller's: each is to be
+/// released with nxf_channel_free(), or to be given to a runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_local_pair(
     options: *const nxf_options,
@@ -146,9 +150,13 @@ pub unsafe extern "C" fn nxf_channel_local_pair(
     }
 }
 
-/// Sends a message of at most 64 MiB. Waits while the peer does not read, at most for the option
-/// channel.write_timeout_ms. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full after that
-/// time, and nothing was sent.
+/// Sends a message of at most 64 MiB, whole. Waits while the peer does not read, at most for the option
+/// channel.write_timeout_ms. The message is the caller's, and not used any more when this returns. One thread may send
+/// while another receives.
+///
+/// NXF_OK: it was handed over whole. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full
+/// after that time, and nothing was sent. NXF_E_WRITE_TIMEOUT, NXF_E_CONNECTION: part of it may have been sent, and
+/// the channel is of no use any more. NXF_E_PROTOCOL: it is too long.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_send(
     channel: *mut nxf_channel,
@@ -170,6 +178,7 @@ pub unsafe extern "C" fn nxf_channel_send(
 ///
 /// NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
 /// before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
+/// NXF_E_PROTOCOL: the peer announces a message of more than 64 MiB. NXF_E_CONNECTION: the connection failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_receive(
     channel: *mut nxf_channel,
@@ -202,7 +211,8 @@ pub unsafe extern "C" fn nxf_channel_receive(
     }
 }
 
-/// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine.
+/// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine. The channel is
+/// still to be released. Any thread, also while others send and receive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_close(channel: *mut nxf_channel, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
@@ -216,7 +226,8 @@ pub unsafe extern "C" fn nxf_channel_close(channel: *mut nxf_channel, err: *mut 
     }
 }
 
-/// Whether neither side has closed the channel, as far as is known without asking the network. False for NULL.
+/// Whether neither side has closed the channel, as far as is known without asking the network. False for NULL. Any
+/// thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_is_open(channel: *const nxf_channel) -> bool {
     let mut is_open = false;
@@ -230,7 +241,7 @@ pub unsafe extern "C" fn nxf_channel_is_open(channel: *const nxf_channel) -> boo
     is_open
 }
 
-/// Closes and releases a channel that no runner has taken over. NULL is fine.
+/// Closes and releases a channel that no runner has taken over, and that no other thread is using. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_free(channel: *mut nxf_channel) {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -1,4 +1,4 @@
-//! Error objects.
+//! Errors: what went wrong, in words and in facts.
 
 use std::ffi::{CString, c_char};
 
@@ -8,7 +8,7 @@ use crate::error::{Error, status};
 
 /// What went wrong. Made by the function that failed, never changed afterwards: any number of threads may read it.
 /// It belongs to who received it, until nxf_error_free(); the one that an end callback is given belongs to the
-/// library, and is valid during the callback.
+/// library, and is valid during the callback. It is independent of the handle that the function was called with.
 pub struct nxf_error {
     error: Error,
     message: CString,
@@ -26,63 +26,66 @@ impl nxf_error {
     }
 }
 
-/// The status that the function returned. NXF_OK for NULL.
+/// The status that the function returned: negative. NXF_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_status(err: *const nxf_error) -> nxf_status {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.map_or(status::OK, |err| err.error.status())
 }
 
-/// What happened, in words, with every fact that is known. Valid until the error is freed. "" for NULL.
+/// What happened, in words, with every fact that is known; one line, never NULL. Valid until the error is freed. ""
+/// for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_char {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.message.as_ptr())
 }
 
-/// The operating system's error number, 0 if it gave none.
+/// The operating system's error number (an errno); 0 if it gave none, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_errno(err: *const nxf_error) -> i32 {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.and_then(|err| err.error.errno()).unwrap_or(0)
 }
 
-/// The number of the log file concerned. False, and nothing written, if there is none.
+/// Writes the number of the log file concerned to *file. False, and nothing written, if there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_file(err: *const nxf_error, file: *mut u32) -> bool {
     // SAFETY: NULL, or an error object of this library; `file` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.file()), file) }
 }
 
-/// The offset in that file, in bytes. False, and nothing written, if there is none.
+/// Writes the offset in that file, in bytes, to *offset. False, and nothing written, if there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_offset(err: *const nxf_error, offset: *mut u64) -> bool {
     // SAFETY: NULL, or an error object of this library; `offset` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.offset()), offset) }
 }
 
-/// The VLSN concerned: missing, damaged, too large or acknowledged. False, and nothing written, if there is none.
+/// Writes the VLSN concerned, the one missing, damaged, too large or acknowledged, to *vlsn. False, and nothing
+/// written, if there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_vlsn(err: *const nxf_error, vlsn: *mut u64) -> bool {
     // SAFETY: NULL, or an error object of this library; `vlsn` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.vlsn()), vlsn) }
 }
 
-/// Whether the same thing tried again may succeed with nothing repaired: after a network failure, say.
+/// Whether the same thing tried again may succeed with nothing repaired: after a network failure, say. False for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_is_retriable(err: *const nxf_error) -> bool {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.is_some_and(|err| err.error.is_retriable())
 }
 
-/// Whether the replica being fed can only be helped by a network restore: what it needs next is not in the log.
+/// Whether the replica being fed can only be helped by a network restore: what it needs next is not in the log. False
+/// for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_needs_restore(err: *const nxf_error) -> bool {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.is_some_and(|err| err.error.needs_restore())
 }
 
-/// Releases an error. NULL is fine.
+/// Releases an error, and its message with it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_free(err: *mut nxf_error) {
     if !err.is_null() {

@@ -1,4 +1,4 @@
-//! Trackers.
+//! Trackers: what is known of a replica, for hosts that move the bytes themselves.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::time::{Duration, Instant};
@@ -26,11 +26,11 @@ pub const NXF_FEEDER_SHUTDOWN: u32 = 3;
 pub struct nxf_feeder(Handle<Mutex<Tracker>>);
 opaque!(nxf_feeder, "feeder", Mutex<Tracker>);
 
-/// Called with each message taken out of a tracker's queue; the message is valid during the call.
+/// Called with each message taken out of a tracker's queue; the message is valid during the call. It must not throw.
 pub type nxf_message_callback = Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize)>;
 
-/// Makes a tracker for the replica of this name: idle, with nothing queued, sent or acknowledged. Reads the options
-/// feeder.*. To be released with nxf_feeder_free().
+/// Makes a tracker for the replica of this name, which is copied: idle, with nothing queued, sent or acknowledged.
+/// Reads the options feeder.*. It is the caller's: to be released with nxf_feeder_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_new(
     replica_name: *const c_char,
@@ -66,7 +66,7 @@ unsafe fn read(feeder: *const nxf_feeder, number: impl FnOnce(&Tracker) -> u64) 
     found
 }
 
-/// NXF_FEEDER_...
+/// Its state, an NXF_FEEDER_...; NXF_FEEDER_IDLE for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_state(feeder: *const nxf_feeder) -> u32 {
     let number = |tracker: &Tracker| match tracker.state() {
@@ -79,7 +79,8 @@ pub unsafe extern "C" fn nxf_feeder_state(feeder: *const nxf_feeder) -> u32 {
     unsafe { read(feeder, number) as u32 }
 }
 
-/// Sets the state: any from any. That is no activity.
+/// Sets the state, an NXF_FEEDER_...: any from any. That is no activity. NXF_E_INVALID_ARGUMENT: there is no such
+/// state.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_set_state(
     feeder: *const nxf_feeder,
@@ -102,21 +103,21 @@ pub unsafe extern "C" fn nxf_feeder_set_state(
     }
 }
 
-/// The next VLSN to send; 0 at first.
+/// The next VLSN to send; 0 at first, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_current_vlsn(feeder: *const nxf_feeder) -> u64 {
     // SAFETY: NULL or a live handle, as the header says.
     unsafe { read(feeder, Tracker::current_vlsn) }
 }
 
-/// The highest VLSN acknowledged; 0 at first.
+/// The highest VLSN acknowledged; 0 at first, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_acked_vlsn(feeder: *const nxf_feeder) -> u64 {
     // SAFETY: NULL or a live handle, as the header says.
     unsafe { read(feeder, Tracker::acked_vlsn) }
 }
 
-/// How far the replica is behind: current minus acknowledged, never below 0.
+/// How far the replica is behind: current minus acknowledged, never below 0. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
     // SAFETY: NULL or a live handle, as the header says.
@@ -124,7 +125,8 @@ pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
 }
 
 /// Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
-/// that is more. NXF_AGAIN, and nothing queued: the queue has no room (the option feeder.queue_bytes_max).
+/// that is more. The data is copied. NXF_AGAIN, and nothing queued: the queue has no room (the option
+/// feeder.queue_bytes_max).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_queue_entry(
     feeder: *const nxf_feeder,
@@ -144,8 +146,9 @@ pub unsafe extern "C" fn nxf_feeder_queue_entry(
     }
 }
 
-/// Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback. Their number
-/// goes to *count, which may be NULL. No lock is held during the calls.
+/// Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback, on this
+/// thread. Their number goes to *count, which may be NULL. No lock is held during the calls: the callback may use the
+/// tracker, and what it queues stays for the next time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_drain(
     feeder: *const nxf_feeder,
@@ -174,7 +177,8 @@ pub unsafe extern "C" fn nxf_feeder_drain(
     }
 }
 
-/// Notes an acknowledgement. A lower one than before is activity, and nothing else.
+/// Notes an acknowledgement. A lower one than before is activity, and nothing else. Fails for NULL and after a fork
+/// only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: u64) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -186,7 +190,7 @@ pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: 
     }
 }
 
-/// Notes activity of another kind.
+/// Notes activity of another kind. Fails for NULL and after a fork only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_touch(feeder: *const nxf_feeder) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -207,8 +211,9 @@ pub unsafe extern "C" fn nxf_feeder_is_timed_out(feeder: *const nxf_feeder, time
     unsafe { read(feeder, |tracker| u64::from(tracker.is_timed_out(timeout, Instant::now()))) != 0 }
 }
 
-/// Writes a text to buf, NUL-terminated, that shows the replica's name, state, current and acknowledged VLSN and lag; its
-/// length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long it is.
+/// Writes a text to buf, NUL-terminated, that shows the replica's name, state, current and acknowledged VLSN and lag,
+/// for people; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long it is; buf may be
+/// NULL if capacity is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_debug_text(
     feeder: *const nxf_feeder,
@@ -222,7 +227,7 @@ pub unsafe extern "C" fn nxf_feeder_debug_text(
 }
 
 /// Writes the replica's name to buf, NUL-terminated; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL:
-/// *len says how long it is.
+/// *len says how long it is; buf may be NULL if capacity is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_replica_name(
     feeder: *const nxf_feeder,
@@ -254,7 +259,7 @@ unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, len: *mut us
     Ok(NXF_OK)
 }
 
-/// Releases a tracker. NULL is fine.
+/// Releases a tracker, which no other thread may be using, and what it has queued. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_free(feeder: *mut nxf_feeder) {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -1,4 +1,4 @@
-//! Channels of the host's own.
+//! Channels of the host's own: another transport than sockets, by callbacks.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +17,17 @@ use crate::transport::{Channel, Received, Transport, check_message_len};
 
 /// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
 /// called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
-/// their limits. None may throw.
+/// their limits. None may throw. To be zeroed before it is filled, as members may be added at its end.
 #[repr(C)]
 pub struct nxf_channel_vtable {
     /// sizeof(nxf_channel_vtable).
     pub struct_size: usize,
     /// Needed. Sends a message whole; may wait while the peer does not read. NXF_OK; NXF_AGAIN: no room, and nothing
-    /// was sent; NXF_CLOSED; any other status ends the run.
+    /// was sent; NXF_CLOSED; any other status ends the run with NXF_E_CALLBACK. The message is valid during the call.
     pub send: Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize) -> nxf_status>,
     /// Needed. Receives a message into buf and writes its length to *len; waits for one for at most timeout_ms (-1: as
     /// long as it takes). NXF_OK; NXF_AGAIN: none came; NXF_CLOSED; NXF_E_BUFFER_TOO_SMALL with the length needed in
-    /// *len, and the message is asked for again; any other status ends the run.
+    /// *len, and the message is asked for again; any other status ends the run with NXF_E_CALLBACK.
     pub receive: Option<
         unsafe extern "C" fn(
             context: *mut c_void,
@@ -37,10 +37,10 @@ pub struct nxf_channel_vtable {
             timeout_ms: c_int,
         ) -> nxf_status,
     >,
-    /// Needed. Closes: send and receive that wait in other threads return, as soon as they can, with NXF_CLOSED. May be
-    /// called more than once.
+    /// Needed. Closes: send and receive that wait in other threads return, as soon as they can, with NXF_CLOSED. May
+    /// be called more than once.
     pub close: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    /// May be NULL: the channel is open until it was closed here.
+    /// May be NULL: the channel is open until it was closed here. Whether it is open; must not wait.
     pub is_open: Option<unsafe extern "C" fn(context: *mut c_void) -> bool>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
@@ -120,8 +120,10 @@ impl Drop for HostChannel {
     }
 }
 
-/// Makes a channel of functions of the host's own. Reads no options so far. The vtable is copied. On an error the
-/// context stays the caller's.
+/// Makes a channel of functions of the host's own. Reads no options so far. The vtable is copied. On NXF_OK the
+/// context is the channel's, which closes before it drops it; on an error it stays the caller's. The channel is the
+/// caller's: to be released with nxf_channel_free(), or to be given to a runner. nxf_channel_send() and
+/// nxf_channel_receive() call the functions on the caller's thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_from_callbacks(
     vtable: *const nxf_channel_vtable,

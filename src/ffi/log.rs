@@ -1,4 +1,4 @@
-//! Logs.
+//! Logs: the directory that is read.
 
 use std::ffi::c_char;
 use std::path::Path;
@@ -28,8 +28,11 @@ pub(crate) unsafe fn open(env_dir: *const c_char, options: *const nxf_options) -
     Log::open(path, options.scanner(), options.logger)
 }
 
-/// Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty.
-/// Reads the options log.*. To be released with nxf_log_free().
+/// Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty:
+/// files are looked for when something is read. A path is bytes, and need not be UTF-8. Reads the options log.*. The
+/// log is the caller's: to be released with nxf_log_free().
+///
+/// NXF_E_LOG_IO: the directory is not there, or cannot be opened.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_open(
     env_dir: *const c_char,
@@ -48,7 +51,8 @@ pub unsafe extern "C" fn nxf_log_open(
 }
 
 /// "I appended": what reads this log looks again. Never needed for correctness, where the system notifies of changes
-/// in directories; it saves the system's notification some microseconds. Any thread, cheap, never blocks.
+/// in directories; it saves the system's notification some microseconds. Any thread, cheap, never blocks. Fails for
+/// NULL and after a fork only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -60,8 +64,9 @@ pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
     }
 }
 
-/// From now on only entries below this LSN are sent: for a host that wants replicas to have only what is durable
-/// here. UINT64_MAX lifts the limit. What was read already is not called back. Any thread, cheap, never blocks.
+/// From now on only entries that begin below this LSN are read, by every scanner and runner of this log: for a host
+/// that wants replicas to have only what is durable here. UINT64_MAX lifts the limit, and is the default. What was
+/// read already is not called back. Any thread, cheap, never blocks. Fails for NULL and after a fork only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -73,9 +78,11 @@ pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -
     }
 }
 
-/// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete. NXF_AGAIN,
-/// and nothing written, while it has no replicated entry. Reads at the beginning and at the end of the log, not what
-/// is between. Any thread.
+/// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete: of this
+/// moment, as the log grows. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
+///
+/// NXF_OK: both are written. NXF_AGAIN, and nothing written: the log has no replicated entry yet. Otherwise what a
+/// scanner would find there: NXF_E_LOG_IO and the like.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_vlsn_range(
     log: *const nxf_log,
@@ -97,7 +104,7 @@ pub unsafe extern "C" fn nxf_log_vlsn_range(
     }
 }
 
-/// Releases a log. Scanners and runners that read it go on. NULL is fine.
+/// Releases a log, which no other thread may be using. Scanners and runners that read it go on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_free(log: *mut nxf_log) {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -1,4 +1,4 @@
-//! Options.
+//! Options, and the log callback: what the library says to people.
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 
 /// A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
-/// time. Where options are asked for, NULL means the defaults. docs/options.md has every key.
+/// time, and what was made with them stays as it is. Where options are asked for, NULL means the defaults, and keys
+/// that do not concern what is made are passed over. docs/options.md has every key, with its range and its default.
 pub struct nxf_options(Handle<Mutex<Options>>);
 opaque!(nxf_options, "options", Mutex<Options>);
 
@@ -30,7 +31,7 @@ pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
     }
 }
 
-/// Makes a set of options, all at their defaults. To be released with nxf_options_free().
+/// Makes a set of options, all at their defaults. It belongs to the caller: to be released with nxf_options_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
@@ -42,8 +43,8 @@ pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *m
     }
 }
 
-/// Sets the option of this key. NXF_E_INVALID_OPTION, with the allowed keys or values in the message and nothing
-/// changed, if there is no such option or it does not take this value.
+/// Sets the option of this key. Both strings are copied; numbers are decimal. NXF_E_INVALID_OPTION, with the allowed
+/// keys or values in the message and nothing changed, if there is no such option or it does not take this value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_set(
     options: *mut nxf_options,
@@ -60,23 +61,27 @@ pub unsafe extern "C" fn nxf_options_set(
     }
 }
 
-/// Something failed.
+/// Something failed: a run has ended with an error, say.
 pub const NXF_LEVEL_ERROR: u32 = 1;
 /// Something is not as it should be, and the library goes on.
 pub const NXF_LEVEL_WARN: u32 = 2;
-/// Something of note happened.
+/// Something of note happened: a run has ended in order, the log goes on after a stall.
 pub const NXF_LEVEL_INFO: u32 = 3;
 /// For finding faults.
 pub const NXF_LEVEL_DEBUG: u32 = 4;
 
-/// Receives what the library has to say to people. On the thread that does the library's work: it must not block for
-/// long, nor throw, nor call back in. level: NXF_LEVEL_...; target: the part of the library that speaks.
+/// Receives what the library has to say to people. On the thread that does the library's work, and on several at once
+/// when several runners have it: it must not block for long, nor throw, nor call back in. level: NXF_LEVEL_...;
+/// target: the part of the library that speaks, as "noxu_feeder::log". Both strings are valid during the call.
 pub type nxf_log_callback =
     Option<unsafe extern "C" fn(context: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
 
-/// Has everything of level_max and more urgent handed to callback, by all that is made with these options or with copies
-/// of them. Without one nothing is said anywhere. callback NULL: silence again. drop, which may be NULL, releases the
-/// context when the last of these is gone. On an error the context stays the caller's.
+/// Has everything of level_max (NXF_LEVEL_...) and more urgent handed to callback, by all that is made with these
+/// options from now on. Without a callback nothing is said anywhere. It takes the place of the one before; callback
+/// NULL: silence again, and context is dropped at once.
+///
+/// On NXF_OK context is the library's: drop, which may be NULL, releases it when these options and all that was made
+/// with them are gone or have another callback. On an error it stays the caller's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_set_log_callback(
     options: *mut nxf_options,
@@ -137,7 +142,7 @@ impl ::log::Log for HostLogger {
     fn flush(&self) {}
 }
 
-/// Releases a set of options. NULL is fine.
+/// Releases a set of options. What was made with them goes on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_free(options: *mut nxf_options) {
     // SAFETY: NULL or a handle that belongs to the caller.

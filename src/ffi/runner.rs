@@ -1,4 +1,4 @@
-//! Runners.
+//! Runners: feed one replica each, and know what it has acknowledged.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::log::tail::WaitReason;
 use crate::runner::Runner;
 use crate::transport::Closing;
 
-/// An acknowledgement, or several merged into one because nobody took them in time.
+/// An acknowledgement, or several merged into one because nobody took them in time. This struct is final: it never
+/// grows.
 #[repr(C)]
 pub struct nxf_ack {
     /// The VLSN acknowledged; of several, the highest.
@@ -26,11 +27,13 @@ pub struct nxf_ack {
 
 /// Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
 /// runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
-/// the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK.
+/// the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK. replica_name
+/// is valid during the call.
 pub type nxf_ack_callback = Option<unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, vlsn: u64)>;
 
-/// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on.
-/// why is NULL unless how is an error, and valid during the call only.
+/// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on. why
+/// is NULL unless how is an error, and valid during the call only, as is replica_name. On the runner's thread; what an
+/// ack callback must not do it must not do either.
 pub type nxf_end_callback = Option<
     unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, how: nxf_status, why: *const nxf_error),
 >;
@@ -69,7 +72,8 @@ pub const NXF_LOG_LAST_ENTRY_MISSING: u32 = 8;
 /// The send limit is reached.
 pub const NXF_LOG_SEND_LIMIT: u32 = 9;
 
-/// What a runner is doing, for people and for monitoring. Consistent in itself, a moment old.
+/// What a runner is doing, for people and for monitoring. Consistent in itself, a moment old. Members may be added at
+/// its end.
 #[repr(C)]
 pub struct nxf_runner_stats_t {
     /// To be set to sizeof(nxf_runner_stats_t) by the caller: only so much is written.
@@ -128,15 +132,18 @@ pub struct nxf_runner_stats_t {
     pub callback_longest_ns: u64,
 }
 
-/// Feeds one replica.
+/// Feeds one replica: a run, which begins once, and ends when it is stopped, when the replica closes, or with an
+/// error.
 pub struct nxf_runner(Handle<Arc<Runner>>);
 opaque!(nxf_runner, "runner", Arc<Runner>);
 
 /// Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
-/// that the source holds without a hole. Nothing below start_vlsn is ever sent. Reads the options runner.* and ack.*.
+/// that the source holds without a hole. Nothing below start_vlsn is ever sent. replica_name is for callbacks and
+/// messages, and is copied. Reads the options runner.* and ack.*.
 ///
-/// On NXF_OK the channel is the runner's, and its pointer must not be used any more. The runner is to be released
-/// with nxf_runner_free().
+/// On NXF_OK the channel is the runner's, and its pointer must not be used any more; the runner is the caller's: to be
+/// released with nxf_runner_free(). Otherwise the channel stays the caller's. NXF_CLOSED: the channel is closed, and
+/// there is no runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_new(
     channel: *mut nxf_channel,
@@ -159,9 +166,11 @@ pub unsafe extern "C" fn nxf_runner_new(
     }
 }
 
-/// Has every acknowledgement handed to callback, instead of kept for nxf_runner_poll_acks(). Before the start only.
-/// context goes to every call; drop, which may be NULL, releases it when the last call is over, at the latest when
-/// nxf_runner_free() returns. On an error the context stays the caller's.
+/// Has every acknowledgement handed to callback, instead of kept for nxf_runner_poll_acks(). Before the start only,
+/// else NXF_E_WRONG_STATE. Takes the place of the one set before, whose context is dropped.
+///
+/// On NXF_OK context is the library's: it goes to every call, and drop, which may be NULL, releases it when the last
+/// call is over, at the latest when nxf_runner_free() returns. On an error it stays the caller's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_ack_callback(
     runner: *mut nxf_runner,
@@ -186,8 +195,8 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
     }
 }
 
-/// Has callback called when the run has ended. Before the start only. context and drop as for
-/// nxf_runner_set_ack_callback().
+/// Has callback called when the run has ended. Never for a runner that was not started. Before the start only. context
+/// and drop as for nxf_runner_set_ack_callback().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_end_callback(
     runner: *mut nxf_runner,
@@ -220,8 +229,10 @@ fn nxf_error_status_of(error: &nxf_error) -> nxf_status {
     unsafe { super::error::nxf_error_status(error) }
 }
 
-/// Starts the run on a thread of its own. On NXF_OK the scanner is the runner's, and its pointer must not be used any
-/// more. A runner starts once.
+/// Starts the run on a thread of its own, and returns at once. A runner starts once.
+///
+/// On NXF_OK the scanner is the runner's, and its pointer must not be used any more; on an error it stays the
+/// caller's, and nothing has started. NXF_E_WRONG_STATE: the runner was started or stopped before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_start(
     runner: *mut nxf_runner,
@@ -262,8 +273,9 @@ pub unsafe extern "C" fn nxf_runner_run(
 /// Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
 /// first: timeout_ms 0 tries, -1 waits for as long as it takes. Any number of threads.
 ///
-/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken. With an
-/// ack callback set, acknowledgements go there and never come here.
+/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken (nxf_runner_result() says how); then and
+/// on NXF_TIMEOUT *count is 0. With an ack callback set, acknowledgements go there and never come here.
+/// NXF_E_INSIDE_CALLBACK: it would wait, inside a callback of this runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_poll_acks(
     runner: *const nxf_runner,
@@ -301,7 +313,8 @@ const _: () = assert!(
 );
 
 /// A descriptor that is readable while acknowledgements wait to be polled, or the run has ended. It belongs to the
-/// runner: watch it with poll, select or epoll, and never read, write or close it. Valid until the runner is freed.
+/// runner: watch it with poll, select or epoll, and never read, write or close it. The same each time; valid until the
+/// runner is freed. Any thread. NXF_E_OS: no descriptor could be made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_event_fd(
     runner: *const nxf_runner,
@@ -320,10 +333,11 @@ pub unsafe extern "C" fn nxf_runner_event_fd(
 }
 
 /// Waits until the replica has acknowledged vlsn or more: timeout_ms 0 tries, -1 waits for as long as it takes. Any
-/// number of threads.
+/// number of threads, also before the start.
 ///
 /// NXF_OK: it has. NXF_TIMEOUT: not in time. NXF_CLOSED: the run was closed before; or the error that it ended with.
-/// A vlsn below the start, which this run never sends, is NXF_E_INVALID_ARGUMENT.
+/// A vlsn below the start, which this run never sends, is NXF_E_INVALID_ARGUMENT, as is 0. NXF_E_INSIDE_CALLBACK: it
+/// would wait, inside a callback of this runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_wait_acked(
     runner: *const nxf_runner,
@@ -344,7 +358,8 @@ pub unsafe extern "C" fn nxf_runner_wait_acked(
     }
 }
 
-/// nxf_log_notify() for the log that this runner reads. Any thread, cheap, never blocks.
+/// "There is more": nxf_log_notify() for the log that this runner reads, or, for a source of the host's own, has it
+/// asked again. Any thread, cheap, never blocks. Fails for NULL and after a fork only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_notify(runner: *const nxf_runner) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -370,7 +385,8 @@ pub unsafe extern "C" fn nxf_runner_known_replica_vlsn(runner: *const nxf_runner
     vlsn
 }
 
-/// Writes the run's figures to *stats, as much as stats->struct_size says. Any thread.
+/// Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to
+/// sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Never waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stats(
     runner: *const nxf_runner,
@@ -489,7 +505,8 @@ pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut 
 
 /// Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any
 /// more, but for one that is in nxf_runner_run(). NULL is fine. From inside a callback of this runner:
-/// NXF_E_INSIDE_CALLBACK, and nothing is released. When it returns NXF_OK the callbacks' contexts have been dropped.
+/// NXF_E_INSIDE_CALLBACK, and nothing is released. When it returns NXF_OK, channel and scanner are closed, no thread
+/// of the run is left, and the callbacks' contexts have been dropped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status {
     // SAFETY: NULL or a handle that belongs to the caller.

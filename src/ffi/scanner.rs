@@ -1,4 +1,4 @@
-//! Scanners.
+//! Scanners: the entries of a log, in order.
 
 use std::ffi::c_char;
 use std::time::Instant;
@@ -13,17 +13,18 @@ use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
 use crate::log::{LogSource, Lsn, Next, Source};
 
-/// Where to start for "at the first entry that the log has". 0 means the same.
+/// The LSN to start at for "the first entry that the log has". 0 means the same.
 pub const NXF_LSN_FIRST: u64 = u64::MAX;
 
-/// An entry of the log.
+/// An entry of the log. This struct is final: it never grows.
 #[repr(C)]
 pub struct nxf_entry {
     /// Its VLSN, 1 or above.
     pub vlsn: u64,
     /// Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
     pub lsn: u64,
-    /// Its payload, as it stands on disk.
+    /// Its payload, as it stands on disk. How long it is valid is said where an entry is handed out. NULL only if
+    /// empty.
     pub payload: *const u8,
     /// The payload's length in bytes.
     pub payload_len: usize,
@@ -32,7 +33,7 @@ pub struct nxf_entry {
 }
 
 /// Reads the replicated entries of a log in VLSN order: each once, none left out, all checked. Used directly with
-/// nxf_scanner_next(), or given to a runner.
+/// nxf_scanner_next(), or given to a runner, which takes it over. One thread at a time.
 pub struct nxf_scanner(Handle<Mutex<Option<Box<dyn Source>>>>);
 opaque!(nxf_scanner, "scanner", Mutex<Option<Box<dyn Source>>>);
 
@@ -87,8 +88,10 @@ const BUSY: Error = Error::WrongState { call: "scanner", reason: "another thread
 
 /// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
 /// there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
-/// the first of these. Reads the options log.*. Several scanners over one
-/// log share more when made by nxf_scanner_from_log(). To be released with nxf_scanner_free().
+/// the first of these. The files are looked at by nxf_scanner_next(), not here. Reads the options log.*.
+///
+/// The scanner is the caller's: to be released with nxf_scanner_free(), or to be given to a runner. Several over one
+/// log share more when made by nxf_scanner_from_log(). Fails as nxf_log_open() does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_open(
     env_dir: *const c_char,
@@ -107,7 +110,8 @@ pub unsafe extern "C" fn nxf_scanner_open(
     }
 }
 
-/// The same over a log that is open already. The log may be freed before the scanner.
+/// As nxf_scanner_open(), over a log that is open already, with the options that it was opened with. The log may be
+/// freed before the scanner. Any number of threads may make scanners of one log at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_from_log(
     log: *mut nxf_log,
@@ -129,9 +133,12 @@ pub unsafe extern "C" fn nxf_scanner_from_log(
 /// The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
 /// the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
 ///
+/// Reads files, and waits for nothing: a host that follows the log by itself asks again after a while.
+///
 /// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
-/// error stays: the same comes at every further call, and nothing behind the place it names is returned. The one
-/// exception is damage at the log's end that the writer's recovery has cut off since: then reading goes on.
+/// error (NXF_E_LOG_...) stays: the same comes at every further call, and nothing behind the place it names is
+/// returned. The one exception is damage at the log's end that the writer's recovery has cut off since: then reading
+/// goes on. NXF_E_WRONG_STATE: another thread is in this function with this scanner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_next(
     scanner: *mut nxf_scanner,

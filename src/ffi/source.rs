@@ -1,4 +1,4 @@
-//! Sources of the host's own.
+//! Sources of the host's own: entries from elsewhere than a log, by callbacks.
 
 use std::ffi::c_void;
 
@@ -11,16 +11,19 @@ use crate::error::{Error, Result};
 use crate::log::supplied::{Supplied, SuppliedSource, Supply};
 
 /// A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
-/// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw.
+/// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. To be zeroed before it is
+/// filled, as members may be added at its end.
 #[repr(C)]
 pub struct nxf_source_vtable {
     /// sizeof(nxf_source_vtable).
     pub struct_size: usize,
     /// Needed. Writes the next entry whose VLSN is at least from_vlsn to *entry (from_vlsn 0: the lowest there is) and
     /// returns NXF_OK; or NXF_AGAIN: none yet, and nxf_runner_notify() will be called when there is. Any other status
-    /// ends the run. The payload must stay valid until release, or, without one, until the next call.
+    /// ends the run with NXF_E_CALLBACK. The payload must stay valid until release, or, without one, until the next
+    /// call.
     pub next: Option<unsafe extern "C" fn(context: *mut c_void, from_vlsn: u64, entry: *mut nxf_entry) -> nxf_status>,
-    /// May be NULL. The entry's payload is not used any more. Called once for every entry.
+    /// May be NULL. The entry's payload is not used any more. Called once for every entry, before the next one is
+    /// asked for or the source is dropped.
     pub release: Option<unsafe extern "C" fn(context: *mut c_void, entry: *const nxf_entry)>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
@@ -70,8 +73,10 @@ impl Drop for HostSource {
 }
 
 /// Makes a scanner over a source of the host's own. Its VLSNs are held to the same rule as a log's, that each is one
-/// more than the one before, unless the option source.order says "rising". The vtable is copied. On an error the
-/// context stays the caller's.
+/// more than the one before, unless the option source.order says "rising": one that is missing is NXF_E_LOG_GAP, and
+/// one below what was asked for NXF_E_CALLBACK. Reads the options source.*. The vtable is copied. On NXF_OK the
+/// context is the scanner's, until drop; on an error it stays the caller's. To be released with nxf_scanner_free(), or
+/// to be given to a runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_from_callbacks(
     vtable: *const nxf_source_vtable,

@@ -1,4 +1,4 @@
-//! Statuses.
+//! Statuses: what a function that can fail returns.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -62,7 +62,8 @@ pub const NXF_E_WRITE_TIMEOUT: nxf_status = -43;
 /// The connection failed, other than by being closed.
 pub const NXF_E_CONNECTION: nxf_status = -44;
 
-/// Releases the context of a callback. Called once, after the callback's last call; on any thread.
+/// Releases the context of a callback. Called exactly once, after the callback's last call, when the library has no
+/// more use for it; on any thread. It must not call back in. NULL where there is nothing to release.
 pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;

@@ -1,12 +1,12 @@
-//! Versions.
+//! Versions: of this header, and of the library that is loaded.
 
 use std::ffi::{CStr, c_char};
 
-/// The version that this header belongs to.
+/// The version that this header belongs to. While this is 0, a new minor version may take something away.
 pub const NXF_VERSION_MAJOR: u32 = 0;
-/// The version that this header belongs to.
+/// The version that this header belongs to: grows when something was added.
 pub const NXF_VERSION_MINOR: u32 = 1;
-/// The version that this header belongs to.
+/// The version that this header belongs to: grows when something was repaired.
 pub const NXF_VERSION_PATCH: u32 = 0;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {

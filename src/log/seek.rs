@@ -11,8 +11,10 @@ use super::format::{FILE_HEADER_LEN_V3, FileHeader, ParsedFileHeader};
 use super::probe::Probe;
 use crate::error::{Error, Result};
 
-/// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000.
+/// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000
+/// VLSNs, of entries so small that these were a fraction of a file; so it is no more than this fraction of a file.
 const DISORDER_USUAL: u64 = 16 * 1024;
+const DISORDER_OF_FILE: u64 = 8;
 
 /// How much of a file is read at most to find its first VLSN.
 const FIRST_VLSN_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -43,16 +45,28 @@ impl<'a> Seek<'a> {
         while low < high {
             let middle = low + (high - low) / 2;
             // Files without a VLSN say nothing: the nearest below that has one speaks for them.
-            match self.first_vlsn_at_or_below(middle, low)? {
-                Some((at, first)) if first.saturating_add(DISORDER_USUAL) <= vlsn => {
-                    best = at;
-                    low = middle + 1;
-                }
-                Some((at, _)) => high = at,
-                None => low = middle + 1,
+            let Some((at, first)) = self.first_vlsn_at_or_below(middle, low)? else {
+                low = middle + 1;
+                continue;
+            };
+            if first <= vlsn && first.saturating_add(self.disorder_at(at, first)?) <= vlsn {
+                best = at;
+                low = middle + 1;
+            } else {
+                high = at;
             }
         }
         Ok(self.numbers.get(best).copied())
+    }
+
+    /// How much disorder to expect around the file with index `at`, which begins with VLSN `first`.
+    fn disorder_at(&mut self, at: usize, first: u64) -> Result<u64> {
+        let before = match at.checked_sub(1) {
+            Some(before) => self.first_vlsn(self.numbers[before])?,
+            None => None,
+        };
+        let in_file = before.map_or(u64::MAX, |before| first.saturating_sub(before) / DISORDER_OF_FILE);
+        Ok(in_file.min(DISORDER_USUAL))
     }
 
     /// The highest file below `number`.
