@@ -6,10 +6,14 @@ use super::{Chunk, ChunkLimits};
 use crate::error::Error;
 use crate::log::{Next, Pause, Source};
 
+/// A chunk smaller than this is sent before the source is made to read: what was just committed must not wait for the
+/// system calls that find out that there is no more. A larger one is filled on, as what waits then is bandwidth.
+const SEND_FIRST_BYTES: u64 = 64 * 1024;
+
 /// Why the filling of a chunk ended.
 #[derive(Debug)]
 pub enum Filled {
-    /// The chunk is full; the source has more.
+    /// The chunk is full enough to be sent; the source may have more.
     Full,
     /// The source has nothing more for now.
     Dry(Pause),
@@ -32,6 +36,9 @@ pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: 
                     return Filled::Failed(error);
                 }
                 from_vlsn = entry.vlsn.saturating_add(1);
+                if chunk.len() < SEND_FIRST_BYTES && !source.has_more_at_hand() {
+                    return Filled::Full;
+                }
             }
             Ok(Next::Nothing(pause)) => return Filled::Dry(pause),
             Err(error) => return Filled::Failed(error),

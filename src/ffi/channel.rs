@@ -89,6 +89,7 @@ pub unsafe extern "C" fn nxf_channel_tcp_connect(
 /// Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. It is made
 /// non-blocking and close-on-exec. Reads the options channel.*. On NXF_OK the descriptor is the channel's, which
 /// closes it; on an error it stays the caller's. NXF_E_INVALID_ARGUMENT: it is no connected stream socket.
+/// NXF_E_CONNECTION: the connection has failed already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_from_fd(
     fd: c_int,

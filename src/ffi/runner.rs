@@ -273,9 +273,9 @@ pub unsafe extern "C" fn nxf_runner_run(
 /// Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
 /// first: timeout_ms 0 tries, -1 waits for as long as it takes. Any number of threads.
 ///
-/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken (nxf_runner_result() says how); then and
-/// on NXF_TIMEOUT *count is 0. With an ack callback set, acknowledgements go there and never come here.
-/// NXF_E_INSIDE_CALLBACK: it would wait, inside a callback of this runner.
+/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken
+/// (nxf_runner_result() says how); then and on NXF_TIMEOUT *count is 0. With an ack callback set, acknowledgements go
+/// there and never come here. NXF_E_INSIDE_CALLBACK: it would wait, inside a callback of this runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_poll_acks(
     runner: *const nxf_runner,

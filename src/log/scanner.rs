@@ -173,6 +173,12 @@ impl Scanner {
         self.counts
     }
 
+    /// Whether the next entry may be had without reading.
+    #[inline]
+    pub fn has_more_at_hand(&self) -> bool {
+        self.tail.has_more_at_hand() || self.order.as_ref().is_some_and(|order| order.ready().is_some())
+    }
+
     /// How many entries are held back for a late VLSN.
     pub fn held(&self) -> usize {
         self.order.as_ref().map_or(0, Order::held)

@@ -13,6 +13,11 @@ pub trait Source: Send {
     /// The next entry whose VLSN is at least `from_vlsn`, or why there is none yet. An error is final.
     fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>>;
 
+    /// Whether the next entry may be had without reading from the disk or asking the host.
+    fn has_more_at_hand(&self) -> bool {
+        true
+    }
+
     /// Whether each VLSN must be one more than the one before.
     fn is_dense(&self) -> bool {
         true
@@ -56,6 +61,11 @@ impl Source for LogSource {
     #[inline]
     fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>> {
         self.scanner.next(from_vlsn, self.log.send_limit(), now)
+    }
+
+    #[inline]
+    fn has_more_at_hand(&self) -> bool {
+        self.scanner.has_more_at_hand()
     }
 
     fn log(&self) -> Option<&Arc<Log>> {

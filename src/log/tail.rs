@@ -247,6 +247,12 @@ impl Tail {
         self.window.block()
     }
 
+    /// Whether the window has a whole entry more, as far as its header tells.
+    #[inline]
+    pub fn has_more_at_hand(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| self.window.has_entry_len(current.cursor))
+    }
+
     /// What stands at `lsn`, if it is in the window: a look that costs no reading.
     pub fn look_at(&self, lsn: Lsn) -> Option<Look> {
         let current = self.current.as_ref()?;

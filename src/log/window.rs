@@ -97,6 +97,16 @@ impl Window {
         (at < self.filled).then_some(at..self.filled)
     }
 
+    /// Whether the window has as many bytes from `offset` on as the header there announces. No checksum is looked at.
+    #[inline]
+    pub fn has_entry_len(&self, offset: u64) -> bool {
+        let bytes = self.from(offset);
+        match EntryHeader::parse(bytes) {
+            ParsedEntryHeader::Header(header) => bytes.len() >= header.entry_len(),
+            _ => false,
+        }
+    }
+
     /// What stands at `offset`, as far as the window shows it. No reading.
     #[inline]
     pub fn look(&self, offset: u64) -> Look {
