@@ -1,4 +1,5 @@
-# The installed package. Components: NoxuFeeder_Runtime (what a program needs to run) and NoxuFeeder_Development.
+# The installed package. Components: NoxuFeeder_Runtime (what a program needs to run), NoxuFeeder_Development, and
+# NoxuFeeder_Testing (the mock replica for tests; find_package asks for it as the component testing).
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/NoxuFeeder")
 set(generated_dir "${CMAKE_CURRENT_BINARY_DIR}/package")
 
@@ -62,7 +63,9 @@ if(NOXU_FEEDER_STATIC)
     endif()
 endif()
 install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT NoxuFeeder_Development
-    FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+    FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp" PATTERN "noxu_feeder_test.h" EXCLUDE)
+install(FILES include/noxu_feeder_test.h
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT NoxuFeeder_Testing)
 install(FILES
     "${generated_dir}/NoxuFeederConfig.cmake"
     "${generated_dir}/NoxuFeederConfigVersion.cmake"

@@ -1,5 +1,6 @@
-# Declares NoxuFeeder::NoxuFeeder (the shared library, or the static one where there is only that) and
-# NoxuFeeder::NoxuFeederStatic. Included by the build tree and by the installed NoxuFeederConfig.cmake, which set:
+# Declares NoxuFeeder::NoxuFeeder (the shared library, or the static one where there is only that),
+# NoxuFeeder::NoxuFeederStatic, and NoxuFeeder::Testing (the mock replica for tests: a header, and to be linked besides
+# one of the others). Included by the build tree and by the installed NoxuFeederConfig.cmake, which set:
 #   NoxuFeeder_INCLUDE_DIR, NoxuFeeder_LIBRARY_DIR   where the header and the libraries are
 #   NoxuFeeder_SHARED_LIBRARY, NoxuFeeder_SHARED_SONAME, NoxuFeeder_STATIC_LIBRARY   file names; empty: not there
 #   NoxuFeeder_NATIVE_STATIC_LIBS                    what goes with the static library
@@ -26,4 +27,12 @@ if(NOT TARGET NoxuFeeder::NoxuFeeder)
         set_target_properties(NoxuFeeder::NoxuFeeder PROPERTIES
             INTERFACE_LINK_LIBRARIES NoxuFeeder::NoxuFeederStatic)
     endif()
+endif()
+
+if(EXISTS "${NoxuFeeder_INCLUDE_DIR}/noxu_feeder_test.h" AND NOT TARGET NoxuFeeder::Testing)
+    # The threads by name, not as Threads::Threads, which would have to be found in each directory that links this.
+    add_library(NoxuFeeder::Testing INTERFACE IMPORTED ${NoxuFeeder_TARGET_SCOPE})
+    set_target_properties(NoxuFeeder::Testing PROPERTIES
+        INTERFACE_INCLUDE_DIRECTORIES "${NoxuFeeder_INCLUDE_DIR}"
+        INTERFACE_LINK_LIBRARIES pthread)
 endif()

@@ -7,7 +7,7 @@
 #
 #   rust    cargo, and a compiler that is new enough
 #   build   a C compiler, CMake, make: to build, install and use the package
-#   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind
+#   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind, doxygen
 #   demo    what scripts/demo.sh needs besides `rust build`
 #
 # Installs only what is missing, and says so before it does. NXF_SETUP=check: installs nothing, only says.
@@ -106,6 +106,7 @@ consequence() {
         cmocka) echo "cmocka: the C tests are written with it" ;;
         doctest) echo "doctest: the C++ tests are written with it" ;;
         valgrind) echo "valgrind: the C tests run, but not under valgrind as well" ;;
+        doxygen) echo "doxygen: that the headers are wholly documented is not checked" ;;
         *) echo "$1" ;;
     esac
 }
@@ -207,7 +208,7 @@ setup() {
             tests)
                 setup_rust_component fmt rustfmt
                 setup_rust_component clippy clippy
-                require cc c++ pkg-config cmocka doctest valgrind\?
+                require cc c++ pkg-config cmocka doctest valgrind\? doxygen\?
                 ;;
             demo) ;; # nothing beyond rust and build so far
             *) fail "setup: unknown purpose $purpose" ;;

@@ -139,6 +139,11 @@ exports() {
 
 section "Header and list of symbols" header
 section "Package, installed and moved" install_package
+if setup_has doxygen; then
+    section "Reference from the installed headers" scripts/doxygen.sh "$prefix"
+else
+    note "Reference from the installed headers" "LEFT OUT: there is no doxygen here"
+fi
 section "C and C++ tests, built against the package" build_c_tests
 section "C and C++ tests" run_c_tests --label-exclude 'package|valgrind'
 count_ctest

@@ -27,17 +27,47 @@ if(NOT TARGET doctest::doctest)
     set_target_properties(doctest::doctest PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${DOCTEST_INCLUDE}")
 endif()
 
+find_package(Threads REQUIRED)
+
+find_program(BASH bash REQUIRED)
 find_program(VALGRIND valgrind)
 if(NOT VALGRIND)
     message(STATUS "valgrind is not there: the tests run without it only")
 endif()
 
+# nxf_c_test_support(source...): what every C test is linked with, from tests/.
+function(nxf_c_test_support)
+    set(as_c "")
+    set(as_cxx "")
+    foreach(source ${ARGN})
+        nxf_as_cxx(one_as_cxx "${source}")
+        list(APPEND as_c "${CMAKE_CURRENT_SOURCE_DIR}/tests/${source}")
+        list(APPEND as_cxx "${one_as_cxx}")
+    endforeach()
+    nxf_test_library(test-support.c11 ${as_c})
+    nxf_test_library(test-support.cxx17 ${as_cxx})
+endfunction()
+
+function(nxf_test_library library)
+    add_library(${library} STATIC ${ARGN})
+    nxf_use_settings(${library})
+    get_target_property(include NoxuFeeder::NoxuFeeder INTERFACE_INCLUDE_DIRECTORIES)
+    target_include_directories(${library} PRIVATE ${include})
+    nxf_use_framework(${library} cmocka::cmocka)
+endfunction()
+
 function(nxf_c_test name)
-    nxf_test_variants(${name} c11 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c" cmocka::cmocka ${ARGN})
-    # The same file as C++. Not by the source file's LANGUAGE property, which would hold for both.
-    set(as_cxx "${CMAKE_CURRENT_BINARY_DIR}/as-cxx/${name}.cpp")
-    file(CONFIGURE OUTPUT "${as_cxx}" CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c\"\n")
-    nxf_test_variants(${name} cxx17 "${as_cxx}" cmocka::cmocka ${ARGN})
+    nxf_test_variants(${name} c11 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c" cmocka::cmocka
+        ${ARGN} LIBRARIES test-support.c11)
+    nxf_as_cxx(as_cxx "${name}.c")
+    nxf_test_variants(${name} cxx17 "${as_cxx}" cmocka::cmocka ${ARGN} LIBRARIES test-support.cxx17)
+endfunction()
+
+# A file of C as one of C++. Not by the source file's LANGUAGE property, which would hold for both.
+function(nxf_as_cxx result source)
+    set(as_cxx "${CMAKE_CURRENT_BINARY_DIR}/as-cxx/${source}.cpp")
+    file(CONFIGURE OUTPUT "${as_cxx}" CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/tests/${source}\"\n")
+    set(${result} "${as_cxx}" PARENT_SCOPE)
 endfunction()
 
 function(nxf_cxx_test name)
@@ -64,17 +94,9 @@ function(nxf_test test language source framework library)
     endif()
 
     add_executable(${test} "${source}")
-    set_target_properties(${test} PROPERTIES
-        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
-        CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
-        # Headers of imported targets are system headers to CMake, and compilers keep quiet about those.
-        NO_SYSTEM_FROM_IMPORTED ON)
-    target_include_directories(${test} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-    # C_EXTENSIONS OFF hides POSIX, which the tests stand on.
-    target_compile_definitions(${test} PRIVATE _POSIX_C_SOURCE=200809L
-        NXF_TEST_PACKAGE_VERSION="${NoxuFeeder_VERSION}")
-    target_compile_options(${test} PRIVATE ${NXF_WARNINGS})
-    target_link_libraries(${test} PRIVATE ${library} ${arg_LIBRARIES})
+    nxf_use_settings(${test})
+    # The tests' libraries before the one under test, which they use.
+    target_link_libraries(${test} PRIVATE ${arg_LIBRARIES} ${library})
     nxf_use_framework(${test} ${framework})
 
     set(folder "${CMAKE_CURRENT_BINARY_DIR}/run/${test}")
@@ -89,6 +111,31 @@ function(nxf_test test language source framework library)
             WORKING_DIRECTORY "${folder}.valgrind")
         set_tests_properties(valgrind.${test} PROPERTIES TIMEOUT ${timeout} LABELS valgrind ENVIRONMENT NXF_VALGRIND=1)
     endif()
+endfunction()
+
+# nxf_every_function_is_called(list): by one of the C tests above, which take it from the shared library.
+function(nxf_every_function_is_called list)
+    get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+    list(FILTER targets INCLUDE REGEX "\\.c11\\.shared$")
+    list(TRANSFORM targets REPLACE "(.+)" "$<TARGET_FILE:\\1>")
+    if(targets)
+        add_test(NAME every-function-is-called COMMAND "${BASH}" "${PROJECT_SOURCE_DIR}/called.sh" "${list}" ${targets})
+        set_tests_properties(every-function-is-called PROPERTIES LABELS plain)
+    endif()
+endfunction()
+
+function(nxf_use_settings target)
+    set_target_properties(${target} PROPERTIES
+        C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
+        CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
+        # Headers of imported targets are system headers to CMake, and compilers keep quiet about those.
+        NO_SYSTEM_FROM_IMPORTED ON)
+    target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+    # C_EXTENSIONS OFF hides POSIX, which the tests stand on.
+    target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L
+        NXF_TEST_PACKAGE_VERSION="${NoxuFeeder_VERSION}")
+    target_compile_options(${target} PRIVATE ${NXF_WARNINGS})
+    target_link_libraries(${target} PRIVATE Threads::Threads)
 endfunction()
 
 # The frameworks' own headers are not ours to be strict about.

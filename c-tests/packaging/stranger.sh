@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# stranger.sh SCRATCH PREFIX LIBDIR SOURCES: somebody who has nothing but the package and the README. In an empty
+# folder, with the package copied next to it and an environment that says nothing, the README's program is built by
+# CMake, by pkg-config, and as C++, and feeds the mock replica of the package.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=c-tests/packaging/copy.sh
+. "$here/copy.sh"
+scratch=$1 prefix=$2 libdir=$3 sources=$4
+cc=${CC:-cc} cxx=${CXX:-c++} cmake=${CMAKE:-cmake}
+rm -rf "$scratch"
+mkdir -p "$scratch/home"
+copy_package "$prefix" "$libdir" "$scratch/package"
+package=$scratch/package
+
+# What the stranger has: the README's program and its lines for CMake, copied; and from the examples the program that
+# runs another against a mock, since the package brings that as a header.
+awk '/^```c$/ { inside = 1; next } /^```/ { if (inside) exit } inside' "$sources/README.md" >"$scratch/home/host.c"
+cp "$scratch/home/host.c" "$scratch/home/host.cpp"
+cp "$sources/examples/c/tests/with_replicas.c" "$scratch/home/"
+grep -q '^int main(' "$scratch/home/host.c"
+{
+    echo 'cmake_minimum_required(VERSION 3.22)'
+    echo 'project(stranger LANGUAGES C CXX)'
+    echo 'add_executable(host host.c)'
+    awk '/^```cmake$/ { inside = 1; next } /^```/ { if (inside) exit } inside' "$sources/README.md"
+    echo 'add_executable(host_cxx host.cpp)'
+    echo 'target_link_libraries(host_cxx PRIVATE NoxuFeeder::NoxuFeeder)'
+    echo 'add_executable(host_static host.c)'
+    echo 'target_link_libraries(host_static PRIVATE NoxuFeeder::NoxuFeederStatic)'
+    echo 'find_package(NoxuFeeder 0.1 REQUIRED COMPONENTS testing)'
+    echo 'add_executable(with_replicas with_replicas.c)'
+    echo 'target_link_libraries(with_replicas PRIVATE NoxuFeeder::Testing NoxuFeeder::NoxuFeeder)'
+} >"$scratch/home/CMakeLists.txt"
+cd "$scratch/home"
+
+# Nothing of who runs this reaches the stranger: no flags, no paths but those of the system's programs.
+alone() {
+    env -i PATH="$PATH" HOME="$scratch/home" CC="$cc" CXX="$cxx" "$@"
+}
+feeds() { # PROGRAM [VARIABLE=VALUE]: it feeds a replica, until the replica closes
+    local program=$1
+    shift
+    echo "$program feeds:"
+    alone "$@" ./build/with_replicas --close 1000 1 "$program" '{DIR}' 127.0.0.1 '{PORT1}' >out 2>&1 || {
+        cat out
+        return 1
+    }
+    tail -n 1 out
+}
+
+alone "$cmake" -S . -B build -DCMAKE_PREFIX_PATH="$package" >cmake.log || { cat cmake.log; exit 1; }
+alone "$cmake" --build build >>cmake.log || { cat cmake.log; exit 1; }
+for program in host host_cxx host_static; do
+    feeds "./build/$program"
+done
+
+flags=$(alone env PKG_CONFIG_PATH="$package/$libdir/pkgconfig" pkg-config --cflags --libs noxu_feeder)
+# Word splitting is how the output of pkg-config is used.
+# shellcheck disable=SC2086
+alone "$cc" -std=c11 -Wall -Wextra -Werror -pedantic host.c -o host_pc $flags
+# shellcheck disable=SC2086
+alone "$cxx" -std=c++17 -Wall -Wextra -Werror -pedantic host.cpp -o host_pc_cxx $flags
+for program in host_pc host_pc_cxx; do
+    feeds "./$program" LD_LIBRARY_PATH="$package/$libdir" DYLD_LIBRARY_PATH="$package/$libdir"
+done
+
+# It is the copy that was used, and nothing else.
+if grep -F "$prefix/" build/CMakeCache.txt; then
+    echo "the build has found the folder of the installation"
+    exit 1
+fi

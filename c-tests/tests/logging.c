@@ -1,0 +1,128 @@
+/* What the library says to people: to whom, and how much. */
+#include "support/feed.h"
+
+/* Records what is said about it. */
+static void record_words(void *context, uint32_t level, const char *target, const char *message)
+{
+    struct record *record = (struct record *)context;
+    record_add(record, "%u %s", (unsigned)level, strncmp(target, "noxu_feeder", 11) == 0 ? message : target);
+}
+
+static void drop_words(void *context)
+{
+    record_add((struct record *)context, "dropped");
+}
+
+static void listen_to(struct feed *feed, uint32_t level_max)
+{
+    assert_ok(nxf_options_set_log_callback, feed->options, level_max, record_words, feed->record, drop_words);
+}
+
+static void free_options(struct feed *feed)
+{
+    nxf_options_free(feed->options);
+    feed->options = NULL;
+}
+
+/* Runs over a log with a VLSN missing, which ends in an error. */
+static void run_into_a_gap(struct feed *feed)
+{
+    log_add(feed->log, 1);
+    log_add(feed->log, 3);
+    feed_up(feed, REPLICA_ACKS);
+    assert_int_equal(feed_wait_ended(feed, NULL), NXF_E_LOG_GAP);
+    feed_free_runner(feed);
+}
+
+static void a_failed_run_is_an_error_to_people(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_ERROR);
+    run_into_a_gap(feed);
+    free_options(feed);
+    assert_record(feed->record,
+                  "1 the run failed: VLSN 2 is not in the log: after it comes 3, at 00000000.ndb offset 59\ndropped\n");
+}
+
+static void an_ended_run_is_news_to_those_who_want_it(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_INFO);
+    feed_up(feed, 0);
+    feed_free_runner(feed);
+    free_options(feed);
+    assert_record(feed->record, "3 the run ended: Stopped\ndropped\n");
+}
+
+static void what_is_less_urgent_is_not_said(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_WARN);
+    feed_up(feed, 0);
+    feed_free_runner(feed);
+    free_options(feed);
+    assert_record(feed->record, "dropped\n");
+}
+
+static void a_scanner_warns_of_what_is_strange_in_the_log(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_entry entry;
+    listen_to(feed, NXF_LEVEL_DEBUG);
+    log_add_range(feed->log, 1, 2);
+    log_add_range(feed->log, 1, 2);
+    feed_scan(feed);
+    while (nxf_scanner_next(feed->scanner, 1, &entry, NULL) == NXF_OK)
+        ;
+    record_wait(feed->record, "2 VLSN 1 stands in the log again, at 00000000.ndb offset 83; repeats are not sent");
+}
+
+static void the_context_lives_as_long_as_what_was_made_with_it(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_ERROR);
+    feed_scan(feed);
+    free_options(feed);
+    assert_record(feed->record, "");
+    nxf_scanner_free(feed->scanner);
+    feed->scanner = NULL;
+    assert_record(feed->record, "dropped\n");
+}
+
+static void a_callback_can_be_replaced_and_taken_away(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_ERROR);
+    listen_to(feed, NXF_LEVEL_ERROR);
+    assert_record(feed->record, "dropped\n");
+    assert_ok(nxf_options_set_log_callback, feed->options, NXF_LEVEL_ERROR, NULL, NULL, NULL);
+    assert_record(feed->record, "dropped\ndropped\n");
+    run_into_a_gap(feed);
+    assert_record(feed->record, "dropped\ndropped\n");
+}
+
+static void nonsense_is_refused_and_the_context_stays_the_callers(void **state)
+{
+    struct feed *feed = feed_of(state);
+    assert_refused(NXF_E_INVALID_ARGUMENT, "`options`", nxf_options_set_log_callback, NULL, NXF_LEVEL_ERROR,
+                   record_words, feed->record, drop_words);
+    assert_refused(NXF_E_INVALID_ARGUMENT, "`level_max`", nxf_options_set_log_callback, feed->options, 0, record_words,
+                   feed->record, drop_words);
+    assert_refused(NXF_E_INVALID_ARGUMENT, "`level_max`", nxf_options_set_log_callback, feed->options, 5, record_words,
+                   feed->record, drop_words);
+    assert_record(feed->record, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        feed_test(a_failed_run_is_an_error_to_people),
+        feed_test(an_ended_run_is_news_to_those_who_want_it),
+        feed_test(what_is_less_urgent_is_not_said),
+        feed_test(a_scanner_warns_of_what_is_strange_in_the_log),
+        feed_test(the_context_lives_as_long_as_what_was_made_with_it),
+        feed_test(a_callback_can_be_replaced_and_taken_away),
+        feed_test(nonsense_is_refused_and_the_context_stays_the_callers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
