@@ -184,7 +184,7 @@ impl Runner {
             self.log.get_or_init(|| Arc::clone(log));
         }
         let mut reactor = Reactor::new(Arc::clone(&self.link.bell), self.options.reactor());
-        match channel.into_transport() {
+        match channel.into_transport(Arc::as_ptr(&self.link).addr()) {
             Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions), arrived),
             Err(error) => {
                 let end = match error {

@@ -54,7 +54,7 @@ fn assert_as_expected(name: &str) -> Reader {
     }
     let number = |line: &String| line.split(' ').next().unwrap().parse::<u64>().unwrap();
     let range = Log::open(&fixture(name), options(), None).unwrap().vlsn_range().unwrap();
-    assert_eq!(range.map(|(first, _)| first), expected.first().map(number), "{name}");
+    assert_eq!(range, expected.first().map(number).zip(expected.last().map(number)), "{name}");
     reader
 }
 

@@ -93,7 +93,9 @@ static void stopping_without_waiting_only_begins_it(void **state)
 {
     struct feed *feed = feed_of(state);
     feed_set(feed, "runner.linger_ms", "60000");
+    log_add(feed->log, 1);
     feed_up(feed, REPLICA_STAYS);
+    replica_wait_frames(feed->replica, 1); /* and does not acknowledge it */
     assert_status(NXF_TIMEOUT, nxf_runner_stop, feed->runner, 0);
     assert_status(NXF_TIMEOUT, nxf_runner_stop, feed->runner, 1);
     replica_close(feed->replica);

@@ -31,6 +31,9 @@ pub unsafe extern "C" fn nxf_frame_encode(
         guard(err, || {
             let place = out(len, "len")?;
             let entry = entry.as_ref().ok_or_else(|| super::border::null("entry"))?;
+            if entry.vlsn == 0 {
+                return Err(Error::invalid("entry", "has VLSN 0, which means none"));
+            }
             let payload = bytes(entry.payload, entry.payload_len, "payload")?;
             let prefix = frame_prefix(entry.vlsn, entry.entry_type, payload.len(), crc32fast::hash(payload))?;
             let header = &prefix[MESSAGE_PREFIX_LEN..];

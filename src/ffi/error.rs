@@ -97,12 +97,12 @@ pub unsafe extern "C" fn nxf_error_free(err: *mut nxf_error) {
 /// # Safety
 /// `place` is NULL or valid for writing.
 unsafe fn write_fact<T>(fact: Option<T>, place: *mut T) -> bool {
-    match fact {
-        Some(fact) if !place.is_null() => {
-            // SAFETY: not NULL, and so valid for writing.
-            unsafe { place.write(fact) };
-            true
-        }
-        _ => false,
+    let is_known = fact.is_some();
+    if let Some(fact) = fact
+        && !place.is_null()
+    {
+        // SAFETY: not NULL, and so valid for writing.
+        unsafe { place.write(fact) };
     }
+    is_known
 }

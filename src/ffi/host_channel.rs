@@ -107,8 +107,8 @@ impl Channel for HostChannel {
         is_open && !self.closed.load(Ordering::Acquire)
     }
 
-    fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)> {
-        Pump::start(self)
+    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+        Pump::start(self, inside)
     }
 }
 

@@ -80,7 +80,8 @@ pub(crate) unsafe fn hand_over<T>(
         crate::error::status::E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
         crate::error::status::E_FORKED => Err(Error::Forked),
         crate::error::status::E_WRONG_STATE => Err(BUSY),
-        _ => Err(Error::Panicked("the scanner failed before".into())),
+        // Not a status that a run can end with: the scanner is still the caller's.
+        _ => Err(Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" }),
     }
 }
 

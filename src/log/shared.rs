@@ -12,6 +12,7 @@ use super::files::{Directory, Files};
 use super::format::Lsn;
 use super::scanner::{Next, Scanner, ScannerOptions};
 use super::seek::Seek;
+use super::tail::WaitReason;
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
@@ -84,8 +85,19 @@ impl Log {
         let near_end = Seek::new(&*self.files)?.last_with_vlsn()?.map_or(first, |(_, vlsn)| vlsn.max(first));
         let mut scanner = self.scanner(Lsn::NULL);
         let mut next = near_end;
-        while let Next::Entry(entry) = scanner.next(next, limit, now)? {
-            next = entry.vlsn + 1;
+        // A hole that is proven harmless is crossed at once: nobody waits here for it to stand still.
+        let mut assumed = now;
+        loop {
+            match scanner.next(next, limit, assumed) {
+                Ok(Next::Entry(entry)) => next = entry.vlsn + 1,
+                Ok(Next::Nothing(pause)) => match pause.look_again {
+                    Some(later) if pause.wait.reason == WaitReason::Hole && !pause.stalled => assumed = later,
+                    _ => break,
+                },
+                // Judged before its time: for a scanner that waits it may still become an entry.
+                Err(_) if assumed > now => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(Some((first, next - 1)))
     }

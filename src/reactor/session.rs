@@ -157,7 +157,12 @@ impl Session {
         {
             return Turn::Ended(end.clone());
         }
-        let mut progress = false;
+        let told = self.transport.told();
+        let mut progress = told > 0;
+        if progress {
+            self.stream.sent(told as u64);
+            self.last_taken = now;
+        }
         match self.receive(scratch) {
             Ok(received) => progress |= received,
             Err(end) => return Turn::Ended(self.end_of(end)),
@@ -191,6 +196,11 @@ impl Session {
             self.linger(end, now);
             progress = true;
         }
+        if let Phase::Lingering { end, .. } = &self.phase
+            && self.is_all_acked()
+        {
+            return Turn::Ended(end.clone());
+        }
         if progress {
             return Turn::Progress;
         }
@@ -222,8 +232,13 @@ impl Session {
     }
 
     fn linger(&mut self, end: End, now: Instant) {
-        let patience = if self.transport.finish() { self.options.linger } else { Duration::ZERO };
-        self.phase = Phase::Lingering { end, until: now + patience };
+        self.transport.finish();
+        self.phase = Phase::Lingering { end, until: now + self.options.linger };
+    }
+
+    /// Whether the replica has acknowledged all that it was sent: there is nothing more to wait for.
+    fn is_all_acked(&self) -> bool {
+        self.stream.counts().frames == 0 || self.stream.known_vlsn() >= self.stream.sent_vlsn()
     }
 
     /// A session that is ending anyway, and is then stopped or closed, ends for the reason it had.

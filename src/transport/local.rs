@@ -124,8 +124,8 @@ impl Channel for LocalChannel {
         self.pair.state.lock().closed == [false, false]
     }
 
-    fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)> {
-        Pump::start(self)
+    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+        Pump::start(self, inside)
     }
 }
 

@@ -46,11 +46,15 @@ pub trait Transport: Send {
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer;
     /// Receives what is there.
     fn receive(&mut self, into: &mut [u8]) -> Transfer;
+    /// How many bytes of earlier sends count as sent only now. Asked before anything is received, since an answer to
+    /// them may be among what is.
+    fn told(&mut self) -> usize {
+        0
+    }
     /// What to poll, and for what, to be woken when there is something for that interest.
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest);
-    /// Says that nothing more will be sent; receiving goes on. False: the peer cannot be told, and waiting for its
-    /// close is in vain.
-    fn finish(&mut self) -> bool;
+    /// Says that nothing more will be sent; what is being sent is finished, and receiving goes on.
+    fn finish(&mut self);
     /// A descriptor to be closed in a forked child, so that the peer sees the end of it when the parent closes it.
     fn inherited_fd(&self) -> Option<RawFd> {
         None
@@ -83,8 +87,9 @@ pub trait Channel: Send + Sync {
     fn inherited_fd(&self) -> Option<RawFd> {
         None
     }
-    /// Gives up the channel for its transport, and for the bytes that arrived and were not received.
-    fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)>;
+    /// Gives up the channel for its transport, and for the bytes that arrived and were not received. Threads that call
+    /// the host's functions run as part of the loop `inside`, so that calls they make back are known for what they are.
+    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)>;
 }
 
 /// What an operating system's error on a connection means.

@@ -19,7 +19,7 @@ use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
 use crate::sys::poll::Interest;
 use crate::sys::signal_fd::SignalFd;
-use crate::sys::thread::{panic_text, spawn_quiet};
+use crate::sys::thread::{panic_text, spawn_quiet, while_inside};
 
 /// How many bytes are taken at once for the sending thread; a single message may be larger.
 const OUTGOING_BYTES: usize = 256 * 1024;
@@ -60,8 +60,8 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// A transport over `channel`, whose calls may block.
-    pub fn start(channel: Box<dyn Channel>) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+    /// A transport over `channel`, whose calls may block; they are made from inside the loop of that name.
+    pub fn start(channel: Box<dyn Channel>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
         if !channel.is_open() {
             return Err(Error::ChannelClosed);
         }
@@ -71,7 +71,7 @@ impl Pump {
         for (name, body) in [("nxf-send", send_loop as fn(&Shared)), ("nxf-receive", receive_loop)] {
             let shared = Arc::clone(&pump.shared);
             let body = move || {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(&shared))) {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || body(&shared)))) {
                     shared.end(Transfer::Failed(Error::Panicked(panic_text(&*panic))));
                 }
             };
@@ -187,11 +187,6 @@ fn ending_of(error: &Error) -> Transfer {
 impl Transport for Pump {
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
         self.shared.change(|state| {
-            if state.begun > 0 {
-                let told = std::mem::take(&mut state.begun);
-                state.untold -= told;
-                return Transfer::Moved(told);
-            }
             if let Some(ended) = &state.ended {
                 return ended.clone();
             }
@@ -199,6 +194,14 @@ impl Transport for Pump {
                 state.untold = take_messages(pieces, &mut state.outgoing);
             }
             Transfer::Again
+        })
+    }
+
+    fn told(&mut self) -> usize {
+        self.shared.change(|state| {
+            let told = std::mem::take(&mut state.begun);
+            state.untold -= told;
+            told
         })
     }
 
@@ -222,9 +225,9 @@ impl Transport for Pump {
         (self.shared.signal.as_fd().as_raw_fd(), Interest { read: true, write: false })
     }
 
-    fn finish(&mut self) -> bool {
-        // A channel of messages has no half of a close: the peer cannot be told, and would not answer.
-        false
+    fn finish(&mut self) {
+        // A channel of messages has no half of a close. What was not begun is not sent any more.
+        self.shared.change(|state| state.outgoing.clear());
     }
 }
 

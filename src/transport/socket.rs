@@ -166,7 +166,7 @@ impl Channel for SocketChannel {
         Some(self.socket.as_raw_fd())
     }
 
-    fn into_transport(self: Box<Self>) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+    fn into_transport(self: Box<Self>, _: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
         if !self.is_open() {
             return Err(Error::ChannelClosed);
         }
@@ -198,9 +198,8 @@ impl Transport for SocketTransport {
         (self.socket.as_raw_fd(), interest)
     }
 
-    fn finish(&mut self) -> bool {
+    fn finish(&mut self) {
         socket::shutdown_write(self.socket.as_fd());
-        true
     }
 
     fn inherited_fd(&self) -> Option<RawFd> {
