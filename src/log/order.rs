@@ -124,10 +124,14 @@ impl Order {
         }
     }
 
-    /// Notes where `vlsn` stands, if it is still to be returned and near enough.
+    /// Notes where `vlsn` stands, if it is still to be returned and near enough. What is found out by looking for a
+    /// missing VLSN is taken however much is held already: it is what lets that go.
     pub fn note_held(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) {
-        if vlsn >= self.next {
-            self.hold(vlsn, lsn, entry_len);
+        if let Some(ahead) = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64) {
+            // What is held already stands further on in the log, and counts.
+            if self.held.get(ahead as usize).is_none_or(|&(known, _)| known == 0) {
+                self.hold_at(ahead as usize, lsn, entry_len);
+            }
         }
     }
 
@@ -137,7 +141,12 @@ impl Order {
         if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(entry_len) > self.limits.bytes_max {
             return Placement::Full;
         }
-        let ahead = usize::try_from(ahead).expect("bounded by the window");
+        self.hold_at(ahead as usize, lsn, entry_len);
+        Placement::Held
+    }
+
+    /// `ahead` is below the limit in entries.
+    fn hold_at(&mut self, ahead: usize, lsn: Lsn, entry_len: u32) {
         if self.held.len() <= ahead {
             self.held.resize(ahead + 1, (0, 0));
         }
@@ -148,7 +157,6 @@ impl Order {
         self.held_bytes = self.held_bytes - u64::from(old_len) + u64::from(entry_len);
         // A VLSN found twice before it was returned: a rollback took the first back, so the later one counts.
         self.held[ahead] = (lsn.0, entry_len);
-        Placement::Held
     }
 
     /// Notes that the next VLSN was returned.
@@ -180,7 +188,13 @@ impl Order {
 
     /// Forgets where the next VLSN stands: what was there does not count any more.
     pub fn forget_ready(&mut self) {
-        if let Some(front) = self.held.front_mut() {
+        self.forget(self.next);
+    }
+
+    /// Forgets where `vlsn` stands, which is not returned yet.
+    pub fn forget(&mut self, vlsn: u64) {
+        let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
+        if let Some(front) = self.held.get_mut(at) {
             self.held_count -= usize::from(front.0 != 0);
             self.held_bytes -= u64::from(front.1);
             *front = (0, 0);
@@ -253,8 +267,9 @@ impl Beginning {
         }
         let mut order = Order::new(first, limits);
         for &(vlsn, lsn, len) in &self.seen {
-            if vlsn >= first {
-                order.hold(vlsn, lsn, len);
+            // What is too far ahead would not have been held either; that it comes early shows that others are missing.
+            if vlsn >= first && vlsn - first < limits.entries_max as u64 {
+                order.hold_at((vlsn - first) as usize, lsn, len);
             }
         }
         order

@@ -136,7 +136,7 @@ impl Probe {
     }
 
     /// Whether nothing but zeros, or nothing at all, stands from `offset` on.
-    fn is_zero_to_the_end(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<bool> {
+    pub fn is_zero_to_the_end(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<bool> {
         let mut offset = offset;
         loop {
             self.window.read(file, offset, ENTRY_HEADER_LEN)?;

@@ -253,25 +253,31 @@ impl Scanner {
     fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: Instant) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
         loop {
-            if let Some(lsn) = self.order.as_ref().and_then(Order::ready)
-                && let Some(place) = self.take_held(lsn)?
-            {
-                return Ok(Ok(place));
+            if let Some(lsn) = self.order.as_ref().and_then(Order::ready) {
+                if lsn >= send_limit {
+                    return Ok(Err(self.pause_at_send_limit(lsn)));
+                }
+                if let Some(place) = self.take_held(lsn)? {
+                    return Ok(Ok(place));
+                }
             }
             let expected_vlsn = self.order.as_ref().map(Order::next);
             let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit }) {
-                // What stands before the damage is good, and comes first; the error comes again.
+                Ok(step) => step,
+                // What stands before the damage, or before the place where reading began, is good, and comes first. The
+                // error comes again.
                 Err(_) if self.begin_with_what_is_there() => continue,
-                step => step?,
+                Err(_) if self.look_behind_all()? => continue,
+                Err(error) => return Err(error),
             };
             match step {
                 Step::Found(found) => {
-                    if let Some(place) = self.place(found, send_limit, now)? {
+                    if let Some(place) = self.place(found, now)? {
                         self.tail.forget_missing_files();
                         return Ok(Ok(place));
                     }
                 }
-                Step::Wait(wait) => match self.pause(wait, send_limit, now)? {
+                Step::Wait(wait) => match self.pause(wait, now)? {
                     Some(pause) => return Ok(Err(pause)),
                     None => continue,
                 },
@@ -314,40 +320,48 @@ impl Scanner {
         Ok(())
     }
 
-    /// Looks in the files before the one where reading began for what is missed. True: the next VLSN was found.
-    #[cold]
-    fn look_behind(&mut self, send_limit: Lsn, now: Instant) -> Result<bool> {
-        while let Some(begun_in) = self.behind {
-            let mut seek = Seek::new(&*self.files)?;
-            let Some(before) = seek.file_below(begun_in) else {
-                self.behind = None;
-                break;
-            };
-            let order = self.order.as_mut().expect("only called with an order");
-            let window = self.options.window.entries_max as u64;
-            // Nothing from `next` on can be so early as to stand before that file.
-            let is_last = seek.first_vlsn(before)?.is_some_and(|first| first.saturating_add(window) <= order.next());
-            self.behind = Some(before).filter(|_| !is_last);
-            let mut tail = Tail::new(Arc::clone(&self.files), Lsn::new(before, 0), self.options.tail);
-            let expected_vlsn = Some(order.next());
-            while let Step::Found(found) = tail.step(&Ask { now, expected_vlsn, send_limit })? {
-                if found.lsn.file() >= begun_in {
-                    break;
-                }
-                if let Some(vlsn) = found.entry.vlsn_to_send() {
-                    order.note_held(vlsn, found.lsn, found.entry.header.entry_len() as u32);
-                }
-            }
-            if order.ready().is_some() {
+    /// Looks into all files before those that were read that can matter. Once, near the beginning of a run. True: the
+    /// next VLSN was found.
+    fn look_behind_all(&mut self) -> Result<bool> {
+        while self.behind.is_some() {
+            if self.look_behind()? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Looks into the file before those that were read, for what stands there early. True: the next VLSN was found.
+    #[cold]
+    fn look_behind(&mut self) -> Result<bool> {
+        let Some(begun_in) = self.behind else { return Ok(false) };
+        let order = self.order.as_mut().expect("only called with an order");
+        let window = self.options.window.entries_max as u64;
+        let mut seek = Seek::new(&*self.files)?;
+        let before = seek.file_below(begun_in);
+        // Nothing from `next` on can be so early as to stand before a file that begins so far below it; unless that
+        // file begins with a stretch of history that the log holds twice.
+        let first = seek.first_vlsn(begun_in)?;
+        let is_far = first.is_some_and(|first| first.saturating_add(window) <= order.next());
+        let is_repeat = match before {
+            Some(before) if is_far => seek.first_vlsn(before)? > first,
+            _ => false,
+        };
+        let before = before.filter(|_| !is_far || is_repeat);
+        self.behind = before;
+        let Some(before) = before else { return Ok(false) };
+        // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
+        seek.each_entry(before, |lsn, entry| {
+            if let Some(vlsn) = entry.vlsn_to_send() {
+                order.note_held(vlsn, lsn, entry.header.entry_len() as u32);
+            }
+        })?;
+        Ok(order.ready().is_some())
+    }
+
     /// What to do with an entry found on disk; some: return it.
     #[inline]
-    fn place(&mut self, found: Found, send_limit: Lsn, now: Instant) -> Result<Option<Place>> {
+    fn place(&mut self, found: Found, now: Instant) -> Result<Option<Place>> {
         let Found { lsn, entry } = found;
         let Some(vlsn) = entry.header.vlsn else {
             self.counts.untagged += 1;
@@ -398,12 +412,37 @@ impl Scanner {
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
             Placement::Full => {
                 self.tail.put_back(lsn);
-                if self.look_behind(send_limit, now)? || self.tail.look_back()? {
+                if self.look_behind_all()? || self.tail.look_back()? {
                     return Ok(None);
                 }
                 Err(self.gap(vlsn, lsn))
             }
         }
+    }
+
+    /// What comes next is held back and may not be sent. It is read anew when it may.
+    fn pause_at_send_limit(&mut self, at: Lsn) -> Pause {
+        self.tail.forget_window();
+        if let Some(again) = &mut self.again {
+            again.forget();
+        }
+        let wait = Wait { reason: WaitReason::SendLimit, at, stalled: false, look_again: None };
+        Pause { wait, missing_vlsn: None, look_again: None, stalled: false }
+    }
+
+    /// Whether the entry held back as `vlsn` still counts; forgets it if not.
+    fn is_still_held(&mut self, vlsn: u64, at: Lsn) -> Result<bool> {
+        let again = self.again.get_or_insert_with(Again::new);
+        again.forget();
+        let counts = match again.look(&*self.files, at, vlsn)? {
+            Look::Entry(entry) => entry.vlsn_to_send() == Some(vlsn),
+            _ => true,
+        };
+        if !counts && let Some(order) = &mut self.order {
+            self.counts.invisible += 1;
+            order.forget(vlsn);
+        }
+        Ok(counts)
     }
 
     fn begin(&mut self, complete: bool) {
@@ -439,26 +478,39 @@ impl Scanner {
 
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
-    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: Instant) -> Result<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, now: Instant) -> Result<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         if let Some(again) = &mut self.again {
             again.forget();
         }
         let idle = Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled };
         // Elsewhere than at the end, what is missing may be what the reader is waiting for.
-        let is_at_end = matches!(wait.reason, WaitReason::End | WaitReason::NextFileEmpty);
-        let Some(order) = &self.order else {
+        let is_at_end = wait.reason == WaitReason::End
+            // Unless something is to be found out about the next file yet.
+            || wait.reason == WaitReason::NextFileEmpty && wait.look_again.is_none();
+        let Some(_) = &self.order else {
             if !self.beginning.is_empty() && (is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit) {
                 self.begin(true);
                 return Ok(None);
             }
             return Ok(Some(idle));
         };
-        let Some((found, at)) = order.lowest_held() else {
+        // What comes next may stand before the place where reading began.
+        let may_be_behind = is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit;
+        if may_be_behind && self.look_behind_all()? {
+            return Ok(None);
+        }
+        let Some(order) = &self.order else { return Ok(Some(idle)) };
+        let (held, expected) = (order.lowest_held(), order.next());
+        // What was passed may have been completed since, and hold what comes next.
+        let is_wanting = held.is_some() || wait.reason == WaitReason::Hole;
+        if is_wanting && self.tail.look_back()? {
+            return Ok(None);
+        }
+        let Some((found, at)) = held else {
             self.missing = None;
             return Ok(Some(idle));
         };
-        let expected = order.next();
         let since = match self.missing {
             Some((missing, since)) if missing == expected => since,
             _ => now,
@@ -471,20 +523,16 @@ impl Scanner {
         let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
         let settle = self.options.tail.settle;
         let patience = if is_sealed { settle } else { self.options.gap_patience };
-        let is_overdue = is_below_the_log || now >= since + settle;
-        if is_at_end && is_overdue && self.look_behind(send_limit, now)? {
-            return Ok(None);
-        }
         if is_at_end && now >= since + patience {
-            // What was passed may have been completed since, and hold what is missing.
-            if self.tail.look_back()? {
+            // What shows that something is missing may have been taken back by a rollback.
+            if !self.is_still_held(found, at)? {
                 return Ok(None);
             }
             return Err(self.gap(found, at));
         }
         let missing_until = is_at_end.then_some(since + patience);
         let look_again = [wait.look_again, missing_until].into_iter().flatten().min();
-        let stalled = wait.stalled || now >= since + settle;
+        let stalled = wait.stalled || is_at_end && now >= since + settle;
         Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
     }
 

@@ -5,10 +5,12 @@
 //! is still too late is no harm: the [`scanner`](super::scanner) then misses a VLSN, and looks in the files before.
 
 use std::io;
+use std::sync::Arc;
 
-use super::files::Files;
-use super::format::{FILE_HEADER_LEN_V3, FileHeader, ParsedFileHeader};
+use super::files::{Files, LogFile};
+use super::format::{FILE_HEADER_LEN_V3, FileHeader, Lsn, ParsedFileHeader};
 use super::probe::Probe;
+use super::window::Sighted;
 use crate::error::{Error, Result};
 
 /// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000
@@ -93,27 +95,51 @@ impl<'a> Seek<'a> {
         Ok(None)
     }
 
-    /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told. What is wrong
-    /// with a file is for the one to say who reads it.
-    pub fn first_vlsn(&mut self, number: u32) -> Result<Option<u64>> {
-        let read = |error: io::Error| Error::LogRead { file: number, offset: 0, os: error.into() };
+    /// Opens file `number` and finds where its first entry begins; `None` if that cannot be told. What is wrong with a
+    /// file is for the one to say who reads it.
+    fn open(&self, number: u32) -> Result<Option<(Arc<dyn LogFile>, u64)>> {
         let file = match self.files.open(number) {
             Ok(file) => file,
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(read(error)),
+            Err(error) => return Err(read_error(number, error)),
         };
         let mut bytes = [0; FILE_HEADER_LEN_V3];
-        let len = file.read_at(&mut bytes, 0).map_err(read)?;
-        let ParsedFileHeader::Header(header) = FileHeader::parse(&bytes[..len], number) else {
-            return Ok(None);
-        };
-        let begin = u64::from(header.first_entry());
+        let len = file.read_at(&mut bytes, 0).map_err(|error| read_error(number, error))?;
+        Ok(match FileHeader::parse(&bytes[..len], number) {
+            ParsedFileHeader::Header(header) => Some((file, u64::from(header.first_entry()))),
+            _ => None,
+        })
+    }
+
+    /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told.
+    pub fn first_vlsn(&mut self, number: u32) -> Result<Option<u64>> {
+        let Some((file, begin)) = self.open(number)? else { return Ok(None) };
         let mut first = None;
         let walk = self.probe.walk(&*file, begin, |offset, entry| {
             first = entry.vlsn_to_send();
             first.is_some() || offset - begin >= FIRST_VLSN_BYTES_MAX
         });
-        walk.map_err(read)?;
+        walk.map_err(|error| read_error(number, error))?;
         Ok(first)
     }
+
+    /// Calls `each` with every whole entry of file `number`, over holes, up to what is no entry.
+    pub fn each_entry(&mut self, number: u32, mut each: impl FnMut(Lsn, &Sighted)) -> Result<()> {
+        let Some((file, begin)) = self.open(number)? else { return Ok(()) };
+        let failed = |error| read_error(number, error);
+        let mut next = Some(begin);
+        while let Some(from) = next {
+            let at_entry = |offset: u64, entry: &Sighted| {
+                each(Lsn::new(number, offset as u32), entry);
+                false
+            };
+            let end = self.probe.walk(&*file, from, at_entry).map_err(failed)?;
+            next = self.probe.entry_behind_zeros(&*file, end).map_err(failed)?.filter(|&behind| behind > end);
+        }
+        Ok(())
+    }
+}
+
+fn read_error(file: u32, error: io::Error) -> Error {
+    Error::LogRead { file, offset: 0, os: error.into() }
 }

@@ -379,6 +379,11 @@ impl Tail {
         self.window.forget();
     }
 
+    /// Drops what was read: the next step reads anew.
+    pub fn forget_window(&mut self) {
+        self.window.forget();
+    }
+
     fn remember_passed(&mut self, file: OpenFile, until: Option<u64>) {
         if self.passed.len() == PASSED_MAX {
             self.passed.remove(0);
@@ -492,7 +497,7 @@ impl Tail {
         let at = lsn_of(current.number, current.cursor);
         let newest = self.listing.newest();
         if !in_place && newest.is_none_or(|newest| newest <= current.number) {
-            return self.judge_vanished(at, ask);
+            return self.judge_vanished(ask);
         }
         let len = current.file.len().map_err(|error| read_error(current, error))?;
         let Some(present) = len.checked_sub(current.cursor) else {
@@ -526,7 +531,8 @@ impl Tail {
             if ask.now < zeros_settle_at {
                 return Ok(Verdict::Wait(Wait { look_again: Some(zeros_settle_at), ..wait }));
             }
-            if self.cross_hole(is_newest, ask)? {
+            // Before an error the proof is looked for once more.
+            if self.cross_hole(is_newest, settled && !is_newest, ask)? {
                 return Ok(Verdict::Retry);
             }
             wait.stalled = true;
@@ -561,15 +567,25 @@ impl Tail {
     }
 
     /// The current file lost its name, and no higher file is there.
-    fn judge_vanished(&mut self, at: Lsn, ask: &Ask) -> Result<Verdict> {
+    fn judge_vanished(&mut self, ask: &Ask) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         if !current.was_read {
-            // Nothing was read from it, so nothing is lost: the writer will make it anew.
+            // Nothing was read from it, so nothing is lost. After a crash the writer goes on in the file before, and
+            // makes this one anew.
+            let newest = self.listing.newest();
+            let is_newest = |passed: &Passed| passed.until.is_none() && Some(passed.file.number) == newest;
+            if let Some(left) = self.passed.iter().rposition(is_newest) {
+                self.current = Some(self.passed.remove(left).file);
+                self.successor = None;
+                self.still = None;
+                return Ok(Verdict::Retry);
+            }
             self.start = Lsn::new(current.number, low32(current.cursor));
             self.current = None;
             self.successor = None;
             self.listing.distrust();
-            return Ok(Verdict::Wait(Wait::until_changed(WaitReason::NoFile, at)));
+            // It may have been born again already.
+            return Ok(Verdict::Retry);
         }
         Err(Error::LogFileGone { file: current.number, expected_vlsn: ask.expected_vlsn, found_vlsn: None })
     }
@@ -695,8 +711,6 @@ impl Tail {
         if !adjacent && self.missing_files.is_none() {
             self.missing_files = Some((left.number + 1, successor.number - 1));
         }
-        // Of the files left only the last can still be written to.
-        self.passed.retain(|passed| passed.file.number == left.number);
         self.remember_passed(left, None);
         self.window.forget();
         self.still = None;
@@ -704,11 +718,12 @@ impl Tail {
     }
 
     /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next.
-    fn cross_hole(&mut self, is_newest: bool, ask: &Ask) -> Result<bool> {
+    fn cross_hole(&mut self, is_newest: bool, is_last_chance: bool, ask: &Ask) -> Result<bool> {
         let current = self.current.as_ref().expect("only called with a current file");
         let mut hole = current.clone();
         let at = lsn_of(hole.number, hole.cursor);
-        if let Some((same, vlsn, searched)) = self.unproven
+        if !is_last_chance
+            && let Some((same, vlsn, searched)) = self.unproven
             && (same, vlsn) == (at, ask.expected_vlsn)
             && ask.now < searched + self.options.settle
         {
@@ -721,11 +736,15 @@ impl Tail {
             Some(behind) => {
                 probe.proof(&*hole.file, behind, ask.expected_vlsn, limit).map_err(|error| read_error(&hole, error))?
             }
-            None => Proof::NotInFile,
+            // Bytes that are no entry are not passed over because what is looked for stands behind them.
+            None if probe.is_zero_to_the_end(&*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))? => {
+                Proof::NotInFile
+            }
+            None => Proof::NotFound,
         };
         let proven = match proof {
             Proof::Found => true,
-            Proof::NotInFile => !is_newest && self.is_proven_by_next_file(ask)?,
+            Proof::NotInFile => !is_newest && self.is_proven_by_later_files(ask)?,
             Proof::NotFound => false,
         };
         if !proven {
@@ -739,8 +758,12 @@ impl Tail {
             hole.last = LastEntry::Unknown;
             self.remember_passed(hole, Some(behind));
         } else {
-            let adjacent = hole.number.checked_add(1) == self.successor.as_ref().map(|next| next.number);
-            self.enter_successor(adjacent)?;
+            let next = self.listing.above(hole.number).filter(|_| !is_newest);
+            let Some(next) = next.filter(|&next| hole.number < next) else { return Ok(false) };
+            if !self.look_at_successor(next)? {
+                return Ok(false);
+            }
+            self.enter_successor(hole.number.checked_add(1) == Some(next))?;
         }
         self.crossed();
         Ok(true)
@@ -752,25 +775,28 @@ impl Tail {
         self.hole_since = None;
     }
 
-    /// For zeros to the end of a lower file: whether the expected VLSN stands in the next.
-    fn is_proven_by_next_file(&mut self, ask: &Ask) -> Result<bool> {
-        let number = self.current.as_ref().expect("only called with a current file").number;
-        let Some(next) = self.listing.above(number) else {
-            return Ok(false);
-        };
-        if !self.look_at_successor(next)? {
-            return Ok(false);
+    /// For a lower file: whether the expected VLSN stands in one of those behind it, within the bytes that a proof may
+    /// take.
+    fn is_proven_by_later_files(&mut self, ask: &Ask) -> Result<bool> {
+        let mut number = self.current.as_ref().expect("only called with a current file").number;
+        let mut bytes_left = self.options.proof_bytes_max;
+        while let Some(next) = self.listing.above(number) {
+            let Some((file, ParsedFileHeader::Header(header))) = self.open_file(next)? else { return Ok(false) };
+            let failed = |error| open_error(next, error);
+            let probe = self.probe.get_or_insert_default();
+            let first = probe.entry_behind_zeros(&*file, u64::from(header.first_entry())).map_err(failed)?;
+            let proof = match first {
+                Some(first) => probe.proof(&*file, first, ask.expected_vlsn, bytes_left).map_err(failed)?,
+                None if file.len().map_err(failed)? <= u64::from(header.first_entry()) => Proof::NotInFile,
+                None => Proof::NotFound,
+            };
+            bytes_left = bytes_left.saturating_sub(file.len().map_err(failed)?);
+            if proof != Proof::NotInFile || bytes_left == 0 {
+                return Ok(proof == Proof::Found);
+            }
+            number = next;
         }
-        let successor = self.successor.as_ref().expect("it was just looked at");
-        let Some(header) = successor.header.filter(|_| successor.has_entry) else {
-            return Ok(false);
-        };
-        let probe = self.probe.as_mut().expect("the look at the next file made it");
-        let limit = self.options.proof_bytes_max;
-        let proof = probe.entry_behind_zeros(&*successor.file, u64::from(header.first_entry())).and_then(|first| {
-            first.map_or(Ok(Proof::NotInFile), |first| probe.proof(&*successor.file, first, ask.expected_vlsn, limit))
-        });
-        Ok(proof.map_err(|error| open_error(next, error))? == Proof::Found)
+        Ok(false)
     }
 
     /// A wait for `reason`, and whether all has stood still for the settle time.

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -315,4 +315,29 @@ impl LogFile for CountingFile {
 /// A file of any content.
 pub fn write_file(path: &Path, bytes: &[u8]) {
     File::create(path).unwrap().write_all(bytes).unwrap();
+}
+
+/// A log of one file with `entries` records of `len` bytes; of every `swapped` the first two stand in the wrong order.
+pub fn log_of(entries: u64, len: usize, swapped: Option<u64>) -> TempDir {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut file = BufWriter::new(File::create(dir.path().join(FileName(0).to_string())).unwrap());
+    let header = FileHeader { version: 3, file_number: 0, last_entry_in_previous: 0 }.encode();
+    file.write_all(&header).unwrap();
+    let payload: Vec<u8> = (0..len).map(|at| at as u8).collect();
+    let (mut at, mut before) = (header.len(), 0);
+    let mut entry = Vec::new();
+    for place in 1..=entries {
+        let vlsn = match swapped.map(|every| place % every) {
+            Some(1) if place < entries => place + 1,
+            Some(2) => place - 1,
+            _ => place,
+        };
+        entry.clear();
+        encode_entry(&mut entry, RECORD, 0, before, Some(i64::try_from(vlsn).unwrap()), &payload);
+        file.write_all(&entry).unwrap();
+        before = u32::try_from(at).unwrap();
+        at += entry.len();
+    }
+    file.flush().unwrap();
+    dir
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use noxu_feeder::log::ScannerOptions;
+use noxu_feeder::log::format::Lsn;
 use noxu_feeder::log::order::WindowLimits;
 use noxu_feeder::log::tail::TailOptions;
 
@@ -171,6 +172,14 @@ impl Plan {
         self.fault_odds = 0;
     }
 
+    /// Where readers begin. From nowhere in particular they seek, into the middle of the log: then a small window can
+    /// be too small for what is in good order, so with one they begin at the beginning.
+    pub(crate) fn start(&self, first_file: u32) -> Lsn {
+        let window = self.options.window;
+        let is_small = window.entries_max < 1000 || window.bytes_max < 10_000;
+        if is_small { Lsn::new(first_file, 1) } else { Lsn::NULL }
+    }
+
     /// Whether nothing in it needs time to be understood: what is on disk has to come at once.
     pub(crate) fn is_calm(&self) -> bool {
         self.writer.disorder_odds == 0
@@ -179,6 +188,8 @@ impl Plan {
             && self.power_odds == 0
             && self.cleaner_odds == 0
             && self.damage_odds == 0
+            // A repeat can mislead who seeks; that is found out when things stand still.
+            && self.repeat_odds == 0
             && self.from > 0
     }
 }

@@ -76,6 +76,7 @@ pub(crate) type Cut = u64;
 pub(crate) struct Writer {
     pub(crate) plan: WriterPlan,
     rng: Rng,
+    pub(crate) first_file: u32,
     files: BTreeMap<u32, FileState>,
     file: u32,
     offset: u64,
@@ -107,6 +108,7 @@ impl Writer {
         let mut writer = Writer {
             plan,
             rng,
+            first_file: file,
             files: BTreeMap::new(),
             file,
             offset: 0,
@@ -444,6 +446,14 @@ impl Writer {
         let late = std::mem::take(&mut self.late);
         self.keep_deadlines(state, Duration::MAX);
         self.late = late;
+    }
+
+    /// Whether this VLSN was taken and is still on its way to the disk.
+    pub(crate) fn is_coming(&self, state: &State, vlsn: u64) -> bool {
+        let is_it = |id: RecordId| state.truth.records[id].vlsn == Some(vlsn);
+        let mut chunks = self.pending.iter().chain(&self.open);
+        self.late.iter().any(|late| late.vlsn == vlsn)
+            || chunks.any(|chunk| chunk.ends.iter().any(|&(_, id)| is_it(id)))
     }
 
     /// Whether everything is on disk.
