@@ -20,9 +20,7 @@ fn main() {
             // All symbols are bound at load time, and the tables are read-only afterwards.
             link_arg("-Wl,-z,relro,-z,now");
         }
-        "macos" | "ios" => link_arg(&format!(
-            "-Wl,-install_name,@rpath/libnoxu_feeder.{major}.dylib"
-        )),
+        "macos" | "ios" => link_arg(&format!("-Wl,-install_name,@rpath/libnoxu_feeder.{major}.dylib")),
         _ => {}
     }
 }

@@ -38,6 +38,9 @@ pub struct OriginalFeed {
     /// End when this VLSN has been sent, acked or not
     #[arg(long, value_name = "V")]
     pub until_sent: Option<u64>,
+    /// Give up when K looks at the log in a row, some 6 ms apart, have brought nothing, and no ack came either
+    #[arg(long, value_name = "K")]
+    pub idle_looks: Option<u64>,
     /// Give up after this long in all
     #[arg(long, default_value_t = 60, value_name = "S")]
     pub timeout_seconds: u64,
@@ -107,6 +110,12 @@ impl OriginalFeed {
             let text = format_args!("sent up to VLSN {sent}, acked {acked}, after --timeout-seconds {limit}");
             return Err(Error::new(text));
         }
+        if tally.idle() {
+            let (sent, acked) = (tally.last_sent(), tally.acked());
+            let looks = tally.idle_looks_max;
+            let text = format_args!("sent up to VLSN {sent}, acked {acked}, then nothing for --idle-looks {looks}");
+            return Err(Error::new(text));
+        }
         ended
     }
 }
@@ -116,12 +125,14 @@ struct Tally {
     stream: TcpStream,
     until_acked: u64,
     until_sent: u64,
+    idle_looks_max: u64,
     start: Instant,
     entries: AtomicU64,
     bytes: AtomicU64,
     last_sent: AtomicU64,
     nanos: AtomicU64,
     acked: AtomicU64,
+    idle_looks: AtomicU64,
 }
 
 impl Tally {
@@ -130,13 +141,28 @@ impl Tally {
             stream: stream.try_clone().map_err(Error::new)?,
             until_acked: options.until_acked.unwrap_or(u64::MAX),
             until_sent: options.until_sent.unwrap_or(u64::MAX),
+            idle_looks_max: options.idle_looks.unwrap_or(u64::MAX),
             start: Instant::now(),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             last_sent: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             acked: AtomicU64::new(0),
+            idle_looks: AtomicU64::new(0),
         })
+    }
+
+    /// The scanner has an entry.
+    fn found(&self) {
+        self.idle_looks.store(0, Ordering::Release);
+    }
+
+    /// The scanner has nothing for now.
+    fn found_nothing(&self) {
+        self.idle_looks.fetch_add(1, Ordering::AcqRel);
+        if self.idle() {
+            self.end_stream();
+        }
     }
 
     fn sent(&self, vlsn: u64, bytes: usize) {
@@ -151,6 +177,9 @@ impl Tally {
     }
 
     fn got_ack(&self, vlsn: u64) {
+        if !self.idle() {
+            self.idle_looks.store(0, Ordering::Release);
+        }
         let highest = self.acked.fetch_max(vlsn, Ordering::AcqRel).max(vlsn);
         if highest >= self.until_acked {
             self.end_stream();
@@ -170,6 +199,10 @@ impl Tally {
         self.last_sent.load(Ordering::Acquire)
     }
 
+    fn idle(&self) -> bool {
+        self.idle_looks.load(Ordering::Acquire) >= self.idle_looks_max
+    }
+
     fn complete(&self) -> bool {
         self.acked() >= self.until_acked || self.last_sent() >= self.until_sent
     }
@@ -185,12 +218,12 @@ impl Tally {
 }
 
 /// The place that an environment is opened on before it becomes a link to the log.
-struct Home {
+pub(crate) struct Home {
     place: TempDir,
 }
 
 impl Home {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self { place: TempDir::new().map_err(Error::new)? })
     }
 
@@ -215,8 +248,9 @@ impl Home {
 // why it stopped.
 macro_rules! sending_side {
     ($generation:ident, $rep:ident, $dbi:ident, { $($scan_error:item)? }) => {
-        mod $generation {
+        pub(crate) mod $generation {
             use std::net::TcpStream;
+            use std::path::Path;
             use std::sync::Arc;
 
             use $dbi::EnvironmentImpl;
@@ -237,7 +271,11 @@ macro_rules! sending_side {
                     if let Some((vlsn, bytes)) = self.sending.take() {
                         self.tally.sent(vlsn, bytes);
                     }
-                    let entry = self.scanner.next_entry(from_vlsn)?;
+                    let Some(entry) = self.scanner.next_entry(from_vlsn) else {
+                        self.tally.found_nothing();
+                        return None;
+                    };
+                    self.tally.found();
                     self.sending = Some((entry.0, entry.2.len()));
                     Some(entry)
                 }
@@ -251,7 +289,7 @@ macro_rules! sending_side {
                 home: &Home,
                 tally: &Arc<Tally>,
             ) -> Result<()> {
-                let scanner = open_scanner(options, home)?;
+                let scanner = open_scanner(&options.dir, home)?;
                 let mut scanner = Counted { scanner, tally: Arc::clone(tally), sending: None };
                 let channel = Arc::new(TcpChannel::new(stream.try_clone().map_err(Error::new)?));
                 let acks = Arc::clone(tally);
@@ -262,13 +300,14 @@ macro_rules! sending_side {
                     .map_err(Error::new)
             }
 
-            fn open_scanner(options: &OriginalFeed, home: &Home) -> Result<EnvironmentLogScanner> {
+            /// The real scanner at the beginning of the log in `log`.
+            pub(crate) fn open_scanner(log: &Path, home: &Home) -> Result<EnvironmentLogScanner> {
                 home.create()?;
                 let environment =
                     EnvironmentImpl::new(home.path(), true, true).map_err(|e| Error::at(&home.path(), e))?;
-                home.become_link_to(&options.dir)?;
+                home.become_link_to(log)?;
                 EnvironmentLogScanner::new(&environment, None)
-                    .ok_or_else(|| Error::at(&options.dir, "upstream's scanner does not open this log"))
+                    .ok_or_else(|| Error::at(log, "upstream's scanner does not open this log"))
             }
         }
     };
