@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 pub mod append;
+pub mod bench;
 pub mod commit;
 pub mod compare;
 pub mod entries;

@@ -1,0 +1,165 @@
+//! What an entry and an ack pass through, step by step, without a system call but the reads of the log.
+
+// Made by criterion's macros.
+#![allow(missing_docs)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::{RECORD, log_of};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use noxu_feeder::acks::Acks;
+use noxu_feeder::chunk::fill::{Filled, fill};
+use noxu_feeder::chunk::{Chunk, ChunkLimits};
+use noxu_feeder::log::format::{Checksums, ENTRY_HEADER_LEN_VLSN, encode_entry};
+use noxu_feeder::log::order::{Order, WindowLimits};
+use noxu_feeder::log::{Entry, Log, LogSource, Lsn, Next, Source};
+use noxu_feeder::options::Options;
+use noxu_feeder::stream::Stream;
+
+const SIZES: [usize; 4] = [100, 256, 1024, 16 * 1024];
+/// Of a log that stays in a core's cache, and of one that does not.
+const LOG_BYTES: usize = 32 << 20;
+
+/// Both checksums of an entry: the one in its header, and the one that the frame carries.
+fn checksums(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("checksums");
+    for len in SIZES {
+        let mut entry = Vec::new();
+        encode_entry(&mut entry, RECORD, 0, 0, Some(1), &vec![7; len]);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            bencher.iter(|| Checksums::of(black_box(&entry), ENTRY_HEADER_LEN_VLSN));
+        });
+    }
+    group.finish();
+}
+
+/// A whole log, from the first entry to the last.
+fn scan(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scan");
+    for len in SIZES {
+        let entries = (LOG_BYTES / (len + ENTRY_HEADER_LEN_VLSN)) as u64;
+        let dir = log_of(entries, len, None);
+        group.throughput(Throughput::Elements(entries));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            bencher.iter(|| {
+                let mut source = source(dir.path());
+                let now = Instant::now();
+                for vlsn in 1..=entries {
+                    assert!(matches!(source.next(vlsn, now), Ok(Next::Entry(_))));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The same, put into chunks, and these through a stream whose transport takes everything at once.
+fn send(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("send");
+    let options = Options::default();
+    let limits = options.session().chunk;
+    for len in SIZES {
+        let entries = (LOG_BYTES / (len + ENTRY_HEADER_LEN_VLSN)) as u64;
+        let dir = log_of(entries, len, None);
+        group.throughput(Throughput::Elements(entries));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            bencher.iter(|| {
+                let mut source = source(dir.path());
+                let mut stream = Stream::new(1, options.stream());
+                let now = Instant::now();
+                while stream.sent_vlsn() < entries {
+                    let mut chunk = stream.empty_chunk();
+                    let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
+                    let filled = fill(filling, &mut source, stream.next_vlsn(), &limits, now);
+                    assert!(!matches!(filled, Filled::Failed(_)));
+                    stream.push(chunk);
+                    let offered = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());
+                    stream.sent(offered);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn source(dir: &std::path::Path) -> LogSource {
+    LogSource::new(Log::open(dir, Options::default().scanner(), None).expect("a log"), Lsn::NULL)
+}
+
+/// A chunk of small frames, without reading.
+fn pack(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pack");
+    let limits = ChunkLimits::default();
+    for len in [100, 1024] {
+        let payload = vec![7; len];
+        let frames = limits.bytes / (len + 21);
+        group.throughput(Throughput::Elements(frames as u64));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            let mut chunk = Chunk::default();
+            bencher.iter(|| {
+                chunk.clear(&limits);
+                for vlsn in 1..=frames as u64 {
+                    let lsn = Lsn::new(0, 36);
+                    let entry = Entry { vlsn, lsn, entry_type: RECORD, payload: &payload, payload_crc: 1, block: None };
+                    chunk.push(black_box(&entry), &limits).expect("a small entry");
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The order of VLSNs, where it is the log's, and where every hundredth pair is swapped.
+fn order(criterion: &mut Criterion) {
+    const ENTRIES: u64 = 10_000;
+    let mut group = criterion.benchmark_group("order");
+    group.throughput(Throughput::Elements(ENTRIES));
+    for (name, every) in [("in order", u64::MAX), ("swapped", 100)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut order = Order::new(1, WindowLimits { entries_max: 1 << 18, bytes_max: 1 << 30 });
+                for place in 1..=ENTRIES {
+                    let vlsn = match place % every {
+                        1 if place > 1 => place + 1,
+                        2 if place > 2 => place - 1,
+                        _ => place,
+                    };
+                    black_box(order.place(vlsn, Lsn(place), 122, 7));
+                    while order.next() == vlsn || order.ready().is_some() {
+                        order.returned(7);
+                    }
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Acks as one large receive brings them, up to the host's function.
+fn acks(criterion: &mut Criterion) {
+    const ACKS: u64 = 5000;
+    let mut group = criterion.benchmark_group("acks");
+    group.throughput(Throughput::Elements(ACKS));
+    let messages: Vec<u8> =
+        (1..=ACKS).flat_map(|vlsn| [&8u32.to_le_bytes()[..], &vlsn.to_le_bytes()].concat()).collect();
+    let mut options = Options::default();
+    options.set("ack.beyond_sent", "accept").expect("an option");
+    let acks = Acks::new(1);
+    group.bench_function("to a function", |bencher| {
+        let mut stream = Stream::new(1, options.stream());
+        bencher.iter(|| {
+            stream.received(&messages, |vlsn| acks.raise(vlsn), |vlsn| _ = black_box(vlsn)).expect("good acks");
+            acks.announce();
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(paths, checksums, scan, send, pack, order, acks);
+criterion_main!(paths);
