@@ -11,12 +11,11 @@ mod common;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use common::log_of;
 use noxu_feeder::acks::Acks;
 use noxu_feeder::chunk::fill::{Filled, fill};
-use noxu_feeder::log::{Log, LogSource, Lsn, Next, Source};
+use noxu_feeder::log::{Log, LogSource, Lsn, Next, Now, Source};
 use noxu_feeder::options::Options;
 use noxu_feeder::stream::Stream;
 
@@ -28,10 +27,10 @@ const ACKS: u64 = 2000;
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn measured_scan(source: &mut LogSource, last: u64) -> u64 {
-    let now = Instant::now();
+    let now = Now::default();
     let mut vlsn = 0;
     while vlsn < last {
-        match source.next(vlsn + 1, now) {
+        match source.next(vlsn + 1, &now) {
             Ok(Next::Entry(entry)) => vlsn = black_box(&entry).vlsn,
             other => panic!("{other:?}"),
         }
@@ -44,12 +43,12 @@ fn measured_scan(source: &mut LogSource, last: u64) -> u64 {
 #[inline(never)]
 fn measured_send(source: &mut LogSource, stream: &mut Stream, options: &Options, last: u64) -> u64 {
     let limits = options.session().chunk;
-    let now = Instant::now();
+    let now = Now::default();
     while stream.sent_vlsn() < last {
         let mut chunk = stream.empty_chunk();
         let from = stream.next_vlsn();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-        let filled = fill(filling, source, from, &limits, now);
+        let filled = fill(filling, source, from, &limits, now.get());
         assert!(!matches!(filled, Filled::Failed(_)), "{filled:?}");
         stream.push(chunk);
         let offered: u64 = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());

@@ -15,9 +15,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use noxu_feeder::acks::Acks;
 use noxu_feeder::chunk::fill::{Filled, fill};
 use noxu_feeder::chunk::{Chunk, ChunkLimits};
-use noxu_feeder::log::format::{Checksums, ENTRY_HEADER_LEN_VLSN, encode_entry};
+use noxu_feeder::log::checksum::Checksummer;
+use noxu_feeder::log::format::{ENTRY_HEADER_LEN_VLSN, encode_entry};
 use noxu_feeder::log::order::{Order, WindowLimits};
-use noxu_feeder::log::{Entry, Log, LogSource, Lsn, Next, Source};
+use noxu_feeder::log::{Entry, Log, LogSource, Lsn, Next, Now, Source};
 use noxu_feeder::options::Options;
 use noxu_feeder::stream::Stream;
 
@@ -28,12 +29,13 @@ const LOG_BYTES: usize = 32 << 20;
 /// Both checksums of an entry: the one in its header, and the one that the frame carries.
 fn checksums(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checksums");
+    let checksummer = Checksummer::default();
     for len in SIZES {
         let mut entry = Vec::new();
         encode_entry(&mut entry, RECORD, 0, 0, Some(1), &vec![7; len]);
         group.throughput(Throughput::Bytes(len as u64));
         group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
-            bencher.iter(|| Checksums::of(black_box(&entry), ENTRY_HEADER_LEN_VLSN));
+            bencher.iter(|| checksummer.of(black_box(&entry), ENTRY_HEADER_LEN_VLSN));
         });
     }
     group.finish();
@@ -49,9 +51,9 @@ fn scan(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
             bencher.iter(|| {
                 let mut source = source(dir.path());
-                let now = Instant::now();
+                let now = Now::default();
                 for vlsn in 1..=entries {
-                    assert!(matches!(source.next(vlsn, now), Ok(Next::Entry(_))));
+                    assert!(matches!(source.next(vlsn, &now), Ok(Next::Entry(_))));
                 }
             });
         });

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::log_of;
 use noxu_feeder::acks::{Ack, Acks, Deadline, Polled, Waited};
 use noxu_feeder::chunk::fill::{Filled, fill};
-use noxu_feeder::log::{Log, LogSource, Lsn, Next, Source};
+use noxu_feeder::log::{Log, LogSource, Lsn, Next, Now, Source};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::stream::Stream;
@@ -75,13 +75,13 @@ fn open(dir: &TempDir, options: &Options) -> Arc<Log> {
 fn allocated_by_scan(entries: u64, len: usize, swapped: Option<u64>) -> u64 {
     let dir = log_of(entries, len, swapped);
     let mut source = LogSource::new(open(&dir, &Options::default()), Lsn::NULL);
-    let now = Instant::now();
+    let now = Now::default();
     let mut before = 0;
     for vlsn in 1..=entries {
         if vlsn == entries / 4 {
             before = allocations();
         }
-        assert!(matches!(source.next(vlsn, now), Ok(Next::Entry(entry)) if entry.vlsn == vlsn), "VLSN {vlsn}");
+        assert!(matches!(source.next(vlsn, &now), Ok(Next::Entry(entry)) if entry.vlsn == vlsn), "VLSN {vlsn}");
     }
     allocations() - before
 }

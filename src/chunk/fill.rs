@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Chunk, ChunkLimits};
 use crate::error::Error;
-use crate::log::{Next, Pause, Source};
+use crate::log::{Next, Now, Pause, Source};
 
 /// A chunk smaller than this is sent before the source is made to read: what was just committed must not wait for the
 /// system calls that find out that there is no more. A larger one is filled on, as what waits then is bandwidth.
@@ -24,10 +24,11 @@ pub enum Filled {
 /// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. A source whose VLSNs are dense
 /// is held to it: what it left out, because somebody had read from it before, say, is never passed over.
 pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
+    let now = Now::from(now);
     let is_dense = source.is_dense();
     let mut from_vlsn = from_vlsn;
     while !chunk.is_full(limits) {
-        match source.next(from_vlsn, now) {
+        match source.next(from_vlsn, &now) {
             Ok(Next::Entry(entry)) if is_dense && from_vlsn > 0 && entry.vlsn != from_vlsn => {
                 return Filled::Failed(Error::LogGap { expected: from_vlsn, found: entry.vlsn, at: entry.lsn });
             }

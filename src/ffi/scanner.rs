@@ -1,7 +1,6 @@
 //! Scanners: the entries of a log, in order.
 
 use std::ffi::c_char;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -11,7 +10,7 @@ use super::log::{nxf_log, open};
 use super::options::nxf_options;
 use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
-use crate::log::{LogSource, Lsn, Next, Source};
+use crate::log::{LogSource, Lsn, Next, Now, Source};
 
 /// The LSN to start at for "the first entry that the log has". 0 means the same.
 pub const NXF_LSN_FIRST: u64 = u64::MAX;
@@ -56,8 +55,8 @@ pub(crate) unsafe fn hand_over<T>(
     // SAFETY: promised by the caller.
     let status = unsafe {
         with(scanner, std::ptr::null_mut(), |cell| {
-            let mut cell = cell.try_lock().ok_or(BUSY)?;
-            let source = cell.take().ok_or(BUSY)?;
+            let mut cell = cell.try_lock().ok_or_else(busy)?;
+            let source = cell.take().ok_or_else(busy)?;
             result = match body(source) {
                 Ok(done) => {
                     handed_over = true;
@@ -79,13 +78,16 @@ pub(crate) unsafe fn hand_over<T>(
         NXF_OK => result,
         crate::error::status::E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
         crate::error::status::E_FORKED => Err(Error::Forked),
-        crate::error::status::E_WRONG_STATE => Err(BUSY),
+        crate::error::status::E_WRONG_STATE => Err(busy()),
         // Not a status that a run can end with: the scanner is still the caller's.
         _ => Err(Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" }),
     }
 }
 
-const BUSY: Error = Error::WrongState { call: "scanner", reason: "another thread is using it" };
+// A function and no constant: an error that is made is dropped, too, also by the many calls that do not fail.
+fn busy() -> Error {
+    Error::WrongState { call: "scanner", reason: "another thread is using it" }
+}
 
 /// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
 /// there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
@@ -151,9 +153,9 @@ pub unsafe extern "C" fn nxf_scanner_next(
     unsafe {
         with(scanner, err, |cell| {
             let place = out(entry, "entry")?;
-            let mut cell = cell.try_lock().ok_or(BUSY)?;
-            let source = cell.as_mut().ok_or(BUSY)?;
-            match source.next(from_vlsn, Instant::now())? {
+            let mut cell = cell.try_lock().ok_or_else(busy)?;
+            let source = cell.as_mut().ok_or_else(busy)?;
+            match source.next(from_vlsn, &Now::default())? {
                 Next::Nothing(_) => Ok(NXF_AGAIN),
                 Next::Entry(found) => {
                     place.write(nxf_entry {

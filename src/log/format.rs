@@ -29,6 +29,8 @@
 
 use std::fmt;
 
+use super::checksum::Checksummer;
+
 /// The largest payload that an entry can have; a larger item size is not an entry.
 pub const MAX_ITEM_SIZE: u32 = 100 * 1024 * 1024;
 
@@ -317,40 +319,6 @@ impl EntryHeader {
     }
 }
 
-/// Payloads from this length on are hashed once, and the header's checksum combined with theirs; combining costs as
-/// much as hashing some hundred bytes.
-const COMBINE_FROM: usize = 1024;
-
-/// The two checksums of a whole entry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Checksums {
-    /// As the entry's header should store it.
-    pub entry: u32,
-    /// Of the payload alone, as the replication frame carries it.
-    pub payload: u32,
-}
-
-impl Checksums {
-    /// Of `entry`, header and payload, with a header of `header_len` bytes.
-    #[inline]
-    pub fn of(entry: &[u8], header_len: usize) -> Checksums {
-        let mut head = [0; ENTRY_HEADER_LEN_VLSN];
-        let head = &mut head[..header_len - 4];
-        head.copy_from_slice(&entry[4..header_len]);
-        head[1] &= !FLAG_INVISIBLE;
-        let body = &entry[header_len..];
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(head);
-        let payload = crc32fast::hash(body);
-        if body.len() < COMBINE_FROM {
-            hasher.update(body);
-        } else {
-            hasher.combine(&crc32fast::Hasher::new_with_initial_len(payload, body.len() as u64));
-        }
-        Checksums { entry: hasher.finalize(), payload }
-    }
-}
-
 /// Appends a whole entry to `out`. For tests and tools that make logs.
 pub fn encode_entry(out: &mut Vec<u8>, entry_type: u8, flags: u8, prev_offset: u32, vlsn: Option<i64>, payload: &[u8]) {
     let begin = out.len();
@@ -365,7 +333,7 @@ pub fn encode_entry(out: &mut Vec<u8>, entry_type: u8, flags: u8, prev_offset: u
     }
     let header_len = out.len() - begin;
     out.extend_from_slice(payload);
-    let crc = Checksums::of(&out[begin..], header_len).entry;
+    let crc = Checksummer::default().of(&out[begin..], header_len).entry;
     out[begin..begin + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -436,7 +404,7 @@ mod tests {
             assert_eq!((header.entry_type, header.prev_offset, header.item_size), (13, 5, 7));
             assert_eq!(header.vlsn, vlsn);
             assert_eq!(header.entry_len(), bytes.len());
-            let sums = Checksums::of(&bytes, header.len());
+            let sums = Checksummer::default().of(&bytes, header.len());
             assert_eq!(sums.entry, header.checksum);
             assert_eq!(sums.payload, crc32fast::hash(b"payload"));
             for short in 0..header.len() {
@@ -452,27 +420,6 @@ mod tests {
         bytes[5] = FLAG_REPLICATED;
         let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes) else { panic!() };
         assert_eq!(header.vlsn, Some(3));
-    }
-
-    #[test]
-    fn the_invisible_bit_does_not_count_in_the_checksum() {
-        let mut bytes = Vec::new();
-        encode_entry(&mut bytes, 13, 0, 0, Some(3), b"rolled back");
-        let before = Checksums::of(&bytes, ENTRY_HEADER_LEN_VLSN);
-        bytes[5] |= FLAG_INVISIBLE;
-        assert_eq!(Checksums::of(&bytes, ENTRY_HEADER_LEN_VLSN), before);
-    }
-
-    #[test]
-    fn hashing_once_and_combining_gives_the_same_as_hashing_twice() {
-        for len in [COMBINE_FROM - 1, COMBINE_FROM, 100_000] {
-            let payload: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
-            let mut bytes = Vec::new();
-            encode_entry(&mut bytes, 11, 0, 0, Some(1), &payload);
-            let sums = Checksums::of(&bytes, ENTRY_HEADER_LEN_VLSN);
-            assert_eq!(sums.entry, crc32fast::hash(&bytes[4..]));
-            assert_eq!(sums.payload, crc32fast::hash(&payload));
-        }
     }
 
     #[test]

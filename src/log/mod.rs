@@ -1,12 +1,15 @@
 //! The log: files on disk, read as a sequence of checked entries in VLSN order while the writer goes on writing.
 //!
-//! [`files`] is the seam to the file system, [`format`] the bytes. [`window`] parses what a large read brought,
-//! [`tail`] follows the log in the order of the disk, [`order`] turns that into the order of VLSNs, and a
-//! [`Scanner`] is all of them together: what a feeder reads from. A [`Log`] is what scanners of one directory share.
+//! [`files`] is the seam to the file system, [`format`] the bytes, [`checksum`] what they are checked by. [`window`]
+//! parses what a large read brought, [`tail`] follows the log in the order of the disk, [`order`] turns that into the
+//! order of VLSNs, and a [`Scanner`] is all of them together: what a feeder reads from. A [`Log`] is what scanners of
+//! one directory share.
 
 pub mod block;
+pub mod checksum;
 pub mod files;
 pub mod format;
+pub mod now;
 pub mod order;
 pub mod probe;
 pub mod scanner;
@@ -18,6 +21,7 @@ pub mod tail;
 pub mod window;
 
 pub use format::Lsn;
+pub use now::Now;
 pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
 pub use shared::Log;
 pub use source::{LogSource, Source, SourceProgress};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::block::Block;
 use super::files::{Files, LogFile};
 use super::format::{ENTRY_HEADER_LEN, Lsn};
+use super::now::Now;
 use super::order::{self, Beginning, Order, Placement, WindowLimits};
 use super::seek::Seek;
 use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
@@ -195,7 +196,7 @@ impl Scanner {
     /// An error is final: it comes again at each further call, but for a torn or unreadable end that the writer has
     /// cut off since.
     #[inline]
-    pub fn next(&mut self, from_vlsn: u64, send_limit: Lsn, now: Instant) -> Result<Next<'_>> {
+    pub fn next(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Next<'_>> {
         if self.failed.is_some() {
             self.recheck_failure()?;
         }
@@ -250,7 +251,7 @@ impl Scanner {
     }
 
     #[inline]
-    fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: Instant) -> Result<Result<Place, Pause>> {
+    fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
         loop {
             if let Some(lsn) = self.order.as_ref().and_then(Order::ready) {
@@ -361,7 +362,7 @@ impl Scanner {
 
     /// What to do with an entry found on disk; some: return it.
     #[inline]
-    fn place(&mut self, found: Found, now: Instant) -> Result<Option<Place>> {
+    fn place(&mut self, found: Found, now: &Now) -> Result<Option<Place>> {
         let Found { lsn, entry } = found;
         let Some(vlsn) = entry.header.vlsn else {
             self.counts.untagged += 1;
@@ -394,7 +395,7 @@ impl Scanner {
                 self.counts.early += 1;
                 let expected = order.next();
                 if self.missing.is_none_or(|(missing, _)| missing != expected) {
-                    self.missing = Some((expected, now));
+                    self.missing = Some((expected, now.get()));
                 }
                 Ok(None)
             }
@@ -478,7 +479,7 @@ impl Scanner {
 
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
-    fn pause(&mut self, wait: Wait, now: Instant) -> Result<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, now: &Now) -> Result<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         if let Some(again) = &mut self.again {
             again.forget();
@@ -511,6 +512,7 @@ impl Scanner {
             self.missing = None;
             return Ok(Some(idle));
         };
+        let now = now.get();
         let since = match self.missing {
             Some((missing, since)) if missing == expected => since,
             _ => now,

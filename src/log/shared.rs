@@ -2,8 +2,8 @@
 
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -22,8 +22,11 @@ use crate::sys::watch::Watch;
 pub struct Log {
     files: Arc<dyn Files>,
     scanner_options: ScannerOptions,
-    /// One for all sleepers; none where the system has none to give.
-    watch: Option<Watch>,
+    /// One for all sleepers, made when the first of them goes to sleep: who only reads needs none, and to give one back
+    /// takes the system some milliseconds.
+    watch: OnceLock<Watch>,
+    /// Whether people were told that the system has none to give.
+    is_unwatched: AtomicBool,
     /// Of every loop that reads this log.
     bells: RwLock<Vec<Weak<Bell>>>,
     send_limit: AtomicU64,
@@ -35,25 +38,11 @@ impl Log {
     pub fn open(directory: &Path, scanner_options: ScannerOptions, logger: Logger) -> Result<Arc<Log>> {
         let files = Directory::open(directory)
             .map_err(|error| Error::LogDirectory { path: directory.to_path_buf(), os: error.into() })?;
-        let watch = match Watch::new(directory) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                say(
-                    &logger,
-                    Level::Warn,
-                    "noxu_feeder::log",
-                    format_args!(
-                        "cannot watch {}: {error}; the log is looked at every now and then instead",
-                        directory.display()
-                    ),
-                );
-                None
-            }
-        };
         Ok(Arc::new(Log {
             files: Arc::new(files),
             scanner_options,
-            watch,
+            watch: OnceLock::new(),
+            is_unwatched: AtomicBool::new(false),
             bells: RwLock::new(Vec::new()),
             send_limit: AtomicU64::new(u64::MAX),
             logger,
@@ -74,7 +63,7 @@ impl Log {
         let limit = self.send_limit();
         let mut scanner = self.scanner(Lsn::NULL);
         let first = loop {
-            match scanner.next(0, limit, now)? {
+            match scanner.next(0, limit, &now.into())? {
                 Next::Entry(entry) => break entry.vlsn,
                 Next::Nothing(_) => {}
             }
@@ -88,7 +77,7 @@ impl Log {
         // A hole that is proven harmless is crossed at once: nobody waits here for it to stand still.
         let mut assumed = now;
         loop {
-            match scanner.next(next, limit, assumed) {
+            match scanner.next(next, limit, &assumed.into()) {
                 Ok(Next::Entry(entry)) => next = entry.vlsn + 1,
                 Ok(Next::Nothing(pause)) => match pause.look_again {
                     Some(later) if pause.wait.reason == WaitReason::Hole && !pause.stalled => assumed = later,
@@ -129,19 +118,44 @@ impl Log {
     /// Prepares for a sleep: from now on the next change in the directory makes [`watch_fd`](Self::watch_fd)
     /// readable. False: changes cannot be noticed, only looked for.
     pub fn arm(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.arm().is_ok())
+        match self.watch.get() {
+            Some(watch) => watch.arm().is_ok(),
+            None => self.begin_to_watch(),
+        }
+    }
+
+    /// Where the system has no watch to give it is asked again at each sleep: it may have one by then.
+    #[cold]
+    fn begin_to_watch(&self) -> bool {
+        let directory = self.files.path().unwrap_or(Path::new(""));
+        match Watch::new(directory) {
+            Ok(watch) => {
+                // When two loops go to sleep at once for the first time, one of them finds a watch and arms it.
+                self.watch.get_or_init(|| watch).arm().is_ok()
+            }
+            Err(error) => {
+                if !self.is_unwatched.swap(true, Ordering::Relaxed) {
+                    let text = format_args!(
+                        "cannot watch {}: {error}; the log is looked at every now and then instead",
+                        directory.display()
+                    );
+                    say(&self.logger, Level::Warn, "noxu_feeder::log", text);
+                }
+                false
+            }
+        }
     }
 
     /// The descriptor of the kernel's notification, to be polled for reading.
     pub fn watch_fd(&self) -> Option<RawFd> {
         use std::os::fd::AsRawFd;
-        self.watch.as_ref().map(|watch| watch.fd().as_raw_fd())
+        self.watch.get().map(|watch| watch.fd().as_raw_fd())
     }
 
     /// The notification's descriptor was readable: takes the events, and tells the other sleepers, for
     /// whom there may be nothing left to see.
     pub fn take_events(&self, own: &Arc<Bell>) {
-        if self.watch.as_ref().is_some_and(Watch::take) {
+        if self.watch.get().is_some_and(Watch::take) {
             self.ring_all_but(Some(own));
         }
     }

@@ -1,17 +1,17 @@
 //! Where entries come from: a log directory, or whatever else can play one.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Log;
 use super::format::Lsn;
+use super::now::Now;
 use super::scanner::{Next, Scanner, ScannerCounts};
 use crate::error::Result;
 
 /// Yields entries in VLSN order. One thread at a time.
 pub trait Source: Send {
     /// The next entry whose VLSN is at least `from_vlsn`, or why there is none yet. An error is final.
-    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>>;
+    fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>>;
 
     /// Whether the next entry may be had without reading from the disk or asking the host.
     fn has_more_at_hand(&self) -> bool {
@@ -59,7 +59,7 @@ impl LogSource {
 
 impl Source for LogSource {
     #[inline]
-    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>> {
+    fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
         self.scanner.next(from_vlsn, self.log.send_limit(), now)
     }
 

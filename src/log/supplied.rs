@@ -1,11 +1,10 @@
 //! A source of the host's own: entries that it supplies, held to the same rules as those of a log.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::scanner::{Entry, Next, Pause, ScannerCounts};
 use super::tail::{Wait, WaitReason};
-use super::{Log, Lsn, Source, SourceProgress};
+use super::{Log, Lsn, Now, Source, SourceProgress};
 use crate::error::{Error, Result};
 
 /// What a host implements.
@@ -57,7 +56,7 @@ fn check(found: &Supplied<'_>, expected: Option<u64>, is_dense: bool) -> Result<
 }
 
 impl<S: Supply> Source for SuppliedSource<S> {
-    fn next(&mut self, from_vlsn: u64, _: Instant) -> Result<Next<'_>> {
+    fn next(&mut self, from_vlsn: u64, _: &Now) -> Result<Next<'_>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -119,7 +118,7 @@ mod tests {
         let mut read = Vec::new();
         let mut from = from;
         loop {
-            match source.next(from, Instant::now()) {
+            match source.next(from, &Now::default()) {
                 Ok(Next::Entry(entry)) => {
                     assert_eq!(entry.payload_crc, crc32fast::hash(entry.payload));
                     read.push(entry.vlsn);
@@ -127,7 +126,7 @@ mod tests {
                 }
                 Ok(Next::Nothing(_)) => return (read, None),
                 Err(error) => {
-                    assert_eq!(source.next(from, Instant::now()).unwrap_err(), error, "it stays");
+                    assert_eq!(source.next(from, &Now::default()).unwrap_err(), error, "it stays");
                     return (read, Some(error));
                 }
             }
@@ -158,7 +157,7 @@ mod tests {
         }
         for vlsn in [0, 9, u64::MAX] {
             let mut source = SuppliedSource::new(Always(vlsn), false);
-            let error = source.next(10, Instant::now()).unwrap_err();
+            let error = source.next(10, &Now::default()).unwrap_err();
             assert_eq!(error, Error::SourceOrder { found: vlsn, expected: 10 });
         }
     }

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use super::block::Block;
 use super::files::{FileIdentity, Files, Listing, LogFile};
 use super::format::{ENTRY_HEADER_LEN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader};
+use super::now::Now;
 use super::probe::{Probe, Proof};
 use super::window::{Look, Sighted, Window};
 use crate::error::{EntryFault, Error, Result};
@@ -94,9 +95,9 @@ pub enum WaitReason {
 
 /// What the caller knows at the time of a step.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct Ask<'a> {
     /// The time.
-    pub now: Instant,
+    pub now: &'a Now,
     /// The next VLSN to be returned to whoever reads the log, if that is known: what proves a hole harmless.
     pub expected_vlsn: Option<u64>,
     /// No entry at or behind this position is returned.
@@ -295,7 +296,7 @@ impl Tail {
 
     /// The next entry on disk, or why there is none.
     #[inline]
-    pub fn step(&mut self, ask: &Ask) -> Result<Step> {
+    pub fn step(&mut self, ask: &Ask<'_>) -> Result<Step> {
         if let Some(current) = &mut self.current
             && self.looking_back.as_ref().is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
             && let Look::Entry(entry) = self.window.look(current.cursor)
@@ -312,7 +313,7 @@ impl Tail {
 
     /// A step for which the window does not suffice. Whatever is concluded here comes from bytes read just now.
     #[cold]
-    fn step_reading(&mut self, ask: &Ask) -> Result<Step> {
+    fn step_reading(&mut self, ask: &Ask<'_>) -> Result<Step> {
         self.window.forget();
         loop {
             if self.current.is_none()
@@ -405,7 +406,7 @@ impl Tail {
     }
 
     /// Opens the file to start in. Some: there is none yet.
-    fn open_start(&mut self, ask: &Ask) -> Result<Option<Wait>> {
+    fn open_start(&mut self, ask: &Ask<'_>) -> Result<Option<Wait>> {
         self.refresh_listing()?;
         let wanted = if self.start == Lsn::NULL { 0 } else { self.start.file() };
         let Some(number) = self.listing.at_or_above(wanted) else {
@@ -486,7 +487,7 @@ impl Tail {
     }
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now.
-    fn judge(&mut self, look: &Look, ask: &Ask) -> Result<Verdict> {
+    fn judge(&mut self, look: &Look, ask: &Ask<'_>) -> Result<Verdict> {
         if self.looking_back.is_some() {
             self.return_from_look_back();
             return Ok(Verdict::Retry);
@@ -519,7 +520,14 @@ impl Tail {
     }
 
     /// There are bytes at the cursor, and they are no entry that could follow here.
-    fn judge_no_entry(&mut self, look: &Look, at: Lsn, present: u64, is_newest: bool, ask: &Ask) -> Result<Verdict> {
+    fn judge_no_entry(
+        &mut self,
+        look: &Look,
+        at: Lsn,
+        present: u64,
+        is_newest: bool,
+        ask: &Ask<'_>,
+    ) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         let seen = self.window.from(current.cursor);
         let bytes_crc = crc32fast::hash(&seen[..seen.len().min(SCENE_BYTES)]) ^ look_digest(look);
@@ -527,8 +535,8 @@ impl Tail {
         let len = current.cursor + present;
         let (mut wait, settled) = self.wait_settling(reason, at, len, bytes_crc, ask);
         if reason == WaitReason::Hole {
-            let zeros_settle_at = self.zeros_since(at, ask.now) + self.options.settle;
-            if ask.now < zeros_settle_at {
+            let zeros_settle_at = self.zeros_since(at, ask.now.get()) + self.options.settle;
+            if ask.now.get() < zeros_settle_at {
                 return Ok(Verdict::Wait(Wait { look_again: Some(zeros_settle_at), ..wait }));
             }
             // Before an error the proof is looked for once more.
@@ -537,7 +545,7 @@ impl Tail {
             }
             wait.stalled = true;
             // The proof may come without the file growing.
-            wait.look_again = Some(ask.now + self.options.settle);
+            wait.look_again = Some(ask.now.get() + self.options.settle);
         }
         if !settled {
             return Ok(Verdict::Wait(wait));
@@ -567,7 +575,7 @@ impl Tail {
     }
 
     /// The current file lost its name, and no higher file is there.
-    fn judge_vanished(&mut self, ask: &Ask) -> Result<Verdict> {
+    fn judge_vanished(&mut self, ask: &Ask<'_>) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         if !current.was_read {
             // Nothing was read from it, so nothing is lost. After a crash the writer goes on in the file before, and
@@ -591,7 +599,7 @@ impl Tail {
     }
 
     /// A lower file was read to its end: the rule for leaving it.
-    fn judge_end_of_lower(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
+    fn judge_end_of_lower(&mut self, at: Lsn, len: u64, ask: &Ask<'_>) -> Result<Verdict> {
         let current_number = at.file();
         let Some(next) = self.listing.above(current_number) else {
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
@@ -613,7 +621,7 @@ impl Tail {
 
     /// Goes on to the next file, if this one has the entry that the next one names as its last. `digest` of what the
     /// decision came from: while that stands still, time passes towards an error.
-    fn leave(&mut self, at: Lsn, len: u64, digest: u32, ask: &Ask) -> Result<Verdict> {
+    fn leave(&mut self, at: Lsn, len: u64, digest: u32, ask: &Ask<'_>) -> Result<Verdict> {
         let successor = self.successor.as_ref().expect("only called with a successor");
         let named = successor.header.map_or(0, |header| header.last_entry_in_previous);
         let adjacent = at.file().checked_add(1) == Some(successor.number);
@@ -631,7 +639,7 @@ impl Tail {
 
     /// The next file has no entry. The newest may stay so while it has a header only, or not even that; anything else
     /// in it is judged when it stands still.
-    fn judge_empty_successor(&mut self, at: Lsn, len: u64, ask: &Ask) -> Result<Verdict> {
+    fn judge_empty_successor(&mut self, at: Lsn, len: u64, ask: &Ask<'_>) -> Result<Verdict> {
         let successor = self.successor.as_ref().expect("only called with a successor");
         let (number, header, fault) = (successor.number, successor.header, successor.header_fault);
         let file = Arc::clone(&successor.file);
@@ -718,14 +726,14 @@ impl Tail {
     }
 
     /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next.
-    fn cross_hole(&mut self, is_newest: bool, is_last_chance: bool, ask: &Ask) -> Result<bool> {
+    fn cross_hole(&mut self, is_newest: bool, is_last_chance: bool, ask: &Ask<'_>) -> Result<bool> {
         let current = self.current.as_ref().expect("only called with a current file");
         let mut hole = current.clone();
         let at = lsn_of(hole.number, hole.cursor);
         if !is_last_chance
             && let Some((same, vlsn, searched)) = self.unproven
             && (same, vlsn) == (at, ask.expected_vlsn)
-            && ask.now < searched + self.options.settle
+            && ask.now.get() < searched + self.options.settle
         {
             return Ok(false);
         }
@@ -748,7 +756,7 @@ impl Tail {
             Proof::NotFound => false,
         };
         if !proven {
-            self.unproven = Some((at, ask.expected_vlsn, ask.now));
+            self.unproven = Some((at, ask.expected_vlsn, ask.now.get()));
             return Ok(false);
         }
         if let Some(behind) = behind {
@@ -777,7 +785,7 @@ impl Tail {
 
     /// For a lower file: whether the expected VLSN stands in one of those behind it, within the bytes that a proof may
     /// take.
-    fn is_proven_by_later_files(&mut self, ask: &Ask) -> Result<bool> {
+    fn is_proven_by_later_files(&mut self, ask: &Ask<'_>) -> Result<bool> {
         let mut number = self.current.as_ref().expect("only called with a current file").number;
         let mut bytes_left = self.options.proof_bytes_max;
         while let Some(next) = self.listing.above(number) {
@@ -800,17 +808,17 @@ impl Tail {
     }
 
     /// A wait for `reason`, and whether all has stood still for the settle time.
-    fn wait_settling(&mut self, reason: WaitReason, at: Lsn, len: u64, bytes_crc: u32, ask: &Ask) -> (Wait, bool) {
+    fn wait_settling(&mut self, reason: WaitReason, at: Lsn, len: u64, bytes_crc: u32, ask: &Ask<'_>) -> (Wait, bool) {
         let scene = Scene { at, len, bytes_crc, listing_epoch: self.listing.epoch() };
         let since = match self.still {
             Some((same, since)) if same == scene => since,
             _ => {
-                self.still = Some((scene, ask.now));
-                ask.now
+                self.still = Some((scene, ask.now.get()));
+                ask.now.get()
             }
         };
         let settled_at = since + self.options.settle;
-        let settled = ask.now >= settled_at;
+        let settled = ask.now.get() >= settled_at;
         let look_again = (!settled).then_some(settled_at);
         (Wait { reason, at, stalled: false, look_again }, settled)
     }

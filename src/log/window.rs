@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{self, Block, BlockPool};
+use super::checksum::Checksummer;
 use super::files::LogFile;
-use super::format::{Checksums, ENTRY_HEADER_LEN, EntryHeader, ParsedEntryHeader};
+use super::format::{ENTRY_HEADER_LEN, EntryHeader, ParsedEntryHeader};
 
 /// What stands at an offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,10 +61,11 @@ impl Sighted {
 pub struct Window {
     pool: BlockPool,
     block: Arc<Block>,
-    /// File offset of the block's first byte.
+    /// Where in the file the bytes that were read begin.
     base: u64,
-    /// How many bytes of the block were read.
+    /// How many bytes were read.
     filled: usize,
+    checksummer: Checksummer,
 }
 
 impl Window {
@@ -71,7 +73,7 @@ impl Window {
     pub fn new(capacity: usize) -> Window {
         let mut pool = BlockPool::new(capacity);
         let block = pool.take(capacity);
-        Window { pool, block, base: 0, filled: 0 }
+        Window { pool, block, base: 0, filled: 0, checksummer: Checksummer::default() }
     }
 
     /// Drops what was read: the next look finds nothing.
@@ -94,7 +96,8 @@ impl Window {
     #[inline]
     fn range_from(&self, offset: u64) -> Option<Range<usize>> {
         let at = usize::try_from(offset.checked_sub(self.base)?).ok()?;
-        (at < self.filled).then_some(at..self.filled)
+        let begin = block::place(self.base);
+        (at < self.filled).then_some(begin + at..begin + self.filled)
     }
 
     /// Whether the window has as many bytes from `offset` on as the header there announces. No checksum is looked at.
@@ -108,7 +111,7 @@ impl Window {
     }
 
     /// What stands at `offset`, as far as the window shows it. No reading.
-    #[inline]
+    #[inline(always)]
     pub fn look(&self, offset: u64) -> Look {
         let Some(range) = self.range_from(offset) else {
             return Look::Short { needed: ENTRY_HEADER_LEN };
@@ -125,7 +128,7 @@ impl Window {
         if bytes.len() < entry_len {
             return Look::Short { needed: entry_len };
         }
-        let sums = Checksums::of(&bytes[..entry_len], header.len());
+        let sums = self.checksummer.of(&bytes[..entry_len], header.len());
         if sums.entry != header.checksum {
             return Look::Checksum { stored: header.checksum, computed: sums.entry, vlsn: header.vlsn };
         }
@@ -151,7 +154,7 @@ impl Window {
         self.filled = 0;
         self.base = offset;
         self.pool.renew(&mut self.block, capacity);
-        let bytes = block::writable(&mut self.block).expect("a renewed block has one owner");
+        let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
         self.filled = file.read_at(bytes, offset)?;
         Ok(())
     }

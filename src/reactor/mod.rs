@@ -55,6 +55,8 @@ pub struct Reactor {
     logs: Vec<Arc<Log>>,
     scratch: Scratch,
     poll: PollSet,
+    /// Of the current sleep: by their places in `logs`, the logs that can be watched, and what is polled for them.
+    watches: Vec<(usize, usize)>,
     watching: Watching,
     is_notified: bool,
     /// Turns in a row without a sleep, in which nobody would have noticed the log's notification.
@@ -73,6 +75,7 @@ impl Reactor {
             logs: Vec::new(),
             scratch: Scratch::default(),
             poll: PollSet::default(),
+            watches: Vec::new(),
             watching: Watching::Unknown,
             is_notified: false,
             busy_turns: 0,
@@ -187,10 +190,10 @@ impl Reactor {
     fn sleep(&mut self, wake_at: Option<Instant>, watched: bool) {
         let read = Interest { read: true, write: false };
         let bell = self.poll.add(self.bell.fd().as_raw_fd(), read);
-        let first_watch = bell + 1;
+        self.watches.clear();
         let logs = if watched { &self.logs[..] } else { &[] };
-        for fd in logs.iter().filter_map(|log| log.watch_fd()) {
-            self.poll.add(fd, read);
+        for (log, fd) in logs.iter().enumerate().filter_map(|(at, log)| Some((at, log.watch_fd()?))) {
+            self.watches.push((log, self.poll.add(fd, read)));
         }
         let deadline = wake_at.into_iter().chain(self.next_look).min();
         self.sessions.iter().for_each(|session| session.link().note_sleep());
@@ -199,9 +202,9 @@ impl Reactor {
             return;
         }
         let mut may_have_more = self.poll.is_ready(bell) && self.bell.wake_up();
-        for (at, log) in logs.iter().filter(|log| log.watch_fd().is_some()).enumerate() {
-            if self.poll.is_ready(first_watch + at) {
-                log.take_events(&self.bell);
+        for &(log, watch) in &self.watches {
+            if self.poll.is_ready(watch) {
+                self.logs[log].take_events(&self.bell);
                 may_have_more = true;
             }
         }

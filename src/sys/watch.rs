@@ -18,7 +18,7 @@ pub struct Watch {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Watch {
-    /// A watch on the directory at `path`, armed. An error where the system has none left to give.
+    /// A watch on the directory at `path`, not armed. An error where the system has none left to give.
     pub fn new(path: &Path) -> io::Result<Watch> {
         use std::os::fd::FromRawFd;
         use std::os::unix::ffi::OsStrExt;
@@ -27,9 +27,7 @@ impl Watch {
         let fd = super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
         let inotify = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
-        let watch = Watch { inotify, path };
-        watch.arm()?;
-        Ok(watch)
+        Ok(Watch { inotify, path })
     }
 
     /// Makes the next change in the directory ready the descriptor. Arming twice is the same as arming once.
@@ -112,7 +110,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut file = std::fs::File::create(dir.path().join("00000000.ndb")).unwrap();
         let watch = Watch::new(dir.path()).unwrap();
-        watch.take();
         watch.arm().unwrap();
         file.write_all(b"x").unwrap();
         assert!(is_ready(&watch, Duration::from_secs(10)));

@@ -185,7 +185,7 @@ impl Reader {
     }
 
     pub fn next(&mut self, from_vlsn: u64) -> Result<Got> {
-        Ok(match self.scanner.next(from_vlsn, self.send_limit, self.now)? {
+        Ok(match self.scanner.next(from_vlsn, self.send_limit, &self.now.into())? {
             Next::Entry(entry) => {
                 assert_eq!(entry.payload_crc, crc32fast::hash(entry.payload));
                 Got::Entry(entry.vlsn, entry.entry_type, entry.payload.to_vec())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use noxu_feeder::error::{Error, Result};
 use noxu_feeder::log::format::Lsn;
-use noxu_feeder::log::{Log, Next, Pause, Scanner, ScannerOptions, Source, SourceProgress};
+use noxu_feeder::log::{Log, Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
 
 use crate::disk::Disk;
 use crate::oracle::{self, Met, Question};
@@ -89,7 +89,7 @@ impl Subject {
     pub(crate) fn ask(&mut self) -> bool {
         let from = self.next.unwrap_or(self.from);
         let now = self.now();
-        matches!(self.next(from, now), Ok(Next::Entry(_)))
+        matches!(self.next(from, &now.into()), Ok(Next::Entry(_)))
     }
 
     /// Asks for at most `most` entries; returns how many came.
@@ -150,7 +150,7 @@ impl Subject {
 }
 
 impl Source for Subject {
-    fn next(&mut self, from_vlsn: u64, now: Instant) -> Result<Next<'_>> {
+    fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
         let tick = self.disk.state().tick;
         if self.pause.take().is_some() {
             self.fresh_since = tick;
@@ -228,6 +228,7 @@ impl Source for Subject {
                 self.next = Some(entry.vlsn + 1);
             }
             Ok(Next::Nothing(pause)) => {
+                let now = now.get();
                 state.note(format!(
                     "reader: nothing, {:?} at {}{}{}{}",
                     pause.wait.reason,

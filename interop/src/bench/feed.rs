@@ -15,6 +15,7 @@ use noxu_rep::net::channel::TcpChannel;
 use noxu_rep::stream::feeder::{EnvironmentLogScanner, FeederRunner, LogScanner};
 
 use super::interface::{Library, Runner};
+use super::pages::Pages;
 use super::process::Cpu;
 use super::{Figures, Peer};
 use crate::original_feed::{Home, seven};
@@ -167,7 +168,7 @@ impl Feed {
         stream.set_nodelay(true).map_err(Error::new)?;
         let before = Cpu::now();
         let watch = Watch::new(self.last);
-        let mut buffer = vec![0; LIMIT_BYTES];
+        let mut buffer = Pages::new(LIMIT_BYTES);
         for file in log_files(&self.dir)? {
             let file = File::open(&file.path).map_err(|e| Error::at(&file.path, e))?;
             let mut at = 0;

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod interface;
 pub mod latency;
 pub mod logs;
+pub mod pages;
 pub mod plot;
 pub mod process;
 pub mod report;

@@ -9,6 +9,7 @@ use clap::Args;
 use noxu_rep::stream::feeder::LogScanner;
 
 use super::interface::Library;
+use super::pages::Pages;
 use super::process::{Cpu, read_bytes};
 use super::{Figures, Peer};
 use crate::original_feed::{Home, seven};
@@ -77,7 +78,7 @@ impl Scan {
             }
             Peer::Limit => self.measure(|_| {
                 let mut bytes = 0;
-                let mut buffer = vec![0; LIMIT_BYTES];
+                let mut buffer = Pages::new(LIMIT_BYTES);
                 for file in log_files(&self.dir)? {
                     let file = File::open(&file.path).map_err(|e| Error::at(&file.path, e))?;
                     let mut at = 0;

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::pages::Pages;
 use crate::{Error, Result};
 
 /// How much is read at once: few system calls, and it stays in a core's cache.
@@ -69,7 +70,7 @@ impl Sink {
 }
 
 fn receive_raw(stream: &TcpStream) -> Result<Arrived> {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Pages::new(READ_BYTES);
     let mut bytes = 0;
     loop {
         match receive(stream, &mut buffer, RecvFlags::empty())? {
@@ -94,7 +95,7 @@ fn receive_slowly(listener: &TcpListener) -> Result<Arrived> {
 }
 
 fn receive_frames(stream: &TcpStream) -> Result<Arrived> {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Pages::new(READ_BYTES);
     let mut parser = Parser::default();
     let mut acks: Vec<u8> = Vec::with_capacity(READ_BYTES);
     let mut acked = 0;
