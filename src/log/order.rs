@@ -35,6 +35,30 @@ pub enum Placement {
     Full,
 }
 
+/// An entry that came early, by its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Where it stands; 0, where no entry can be, for one not found yet.
+    pub lsn: Lsn,
+    /// How long it is, header and payload.
+    pub len: u32,
+    /// Its [`digest`].
+    pub digest: u32,
+}
+
+const NOT_FOUND: Held = Held { lsn: Lsn(0), len: 0, digest: 0 };
+const _: () = assert!(size_of::<Held>() == 16);
+
+impl Held {
+    #[inline]
+    fn is_found(&self) -> bool {
+        self.lsn.0 != 0
+    }
+}
+
+/// How many places for held entries are kept when none is held; those that more disorder needed are given back.
+const PLACES_KEPT: usize = 4096;
+
 /// How many of the last returned entries are remembered, to tell a repeat from a changed history.
 const RECENT: usize = 16 * 1024;
 
@@ -46,8 +70,8 @@ pub struct Order {
     first: u64,
     /// The next VLSN to return.
     next: u64,
-    /// Position of VLSN `next + i`; 0, where no entry can be, for one not found yet.
-    held: VecDeque<(u64, u32)>,
+    /// The entry of VLSN `next + i`.
+    held: VecDeque<Held>,
     held_count: usize,
     held_bytes: u64,
     /// Digests of the entries returned last, by VLSN modulo [`RECENT`].
@@ -95,17 +119,17 @@ impl Order {
 
     /// The lowest VLSN held back, and where it stands.
     pub fn lowest_held(&self) -> Option<(u64, Lsn)> {
-        let ahead = self.held.iter().position(|&(lsn, _)| lsn != 0)?;
-        Some((self.next + ahead as u64, Lsn(self.held[ahead].0)))
+        let ahead = self.held.iter().position(Held::is_found)?;
+        Some((self.next + ahead as u64, self.held[ahead].lsn))
     }
 
-    /// Where the next VLSN stands, if it was held back.
+    /// The next entry, if it was held back.
     #[inline]
-    pub fn ready(&self) -> Option<Lsn> {
+    pub fn ready(&self) -> Option<Held> {
         if self.held_count == 0 {
             return None;
         }
-        self.held.front().filter(|&&(lsn, _)| lsn != 0).map(|&(lsn, _)| Lsn(lsn))
+        self.held.front().copied().filter(Held::is_found)
     }
 
     /// Places the entry of `vlsn` found at `lsn`, `entry_len` bytes long and with this digest.
@@ -114,7 +138,7 @@ impl Order {
         if vlsn == self.next {
             Placement::Next
         } else if vlsn > self.next {
-            self.hold(vlsn, lsn, entry_len)
+            self.hold(vlsn, Held { lsn, len: entry_len, digest })
         } else if vlsn < self.first {
             Placement::Below
         } else if vlsn >= self.recent_from && self.recent[slot(vlsn)] != digest {
@@ -126,37 +150,33 @@ impl Order {
 
     /// Notes where `vlsn` stands, if it is still to be returned and near enough. What is found out by looking for a
     /// missing VLSN is taken however much is held already: it is what lets that go.
-    pub fn note_held(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) {
+    pub fn note_held(&mut self, vlsn: u64, found: Held) {
         if let Some(ahead) = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64) {
             // What is held already stands further on in the log, and counts.
-            if self.held.get(ahead as usize).is_none_or(|&(known, _)| known == 0) {
-                self.hold_at(ahead as usize, lsn, entry_len);
+            if self.held.get(ahead as usize).is_none_or(|known| !known.is_found()) {
+                self.hold_at(ahead as usize, found);
             }
         }
     }
 
-    #[cold]
-    fn hold(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32) -> Placement {
+    fn hold(&mut self, vlsn: u64, found: Held) -> Placement {
         let ahead = vlsn - self.next;
-        if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(entry_len) > self.limits.bytes_max {
+        if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(found.len) > self.limits.bytes_max {
             return Placement::Full;
         }
-        self.hold_at(ahead as usize, lsn, entry_len);
+        self.hold_at(ahead as usize, found);
         Placement::Held
     }
 
     /// `ahead` is below the limit in entries.
-    fn hold_at(&mut self, ahead: usize, lsn: Lsn, entry_len: u32) {
+    fn hold_at(&mut self, ahead: usize, found: Held) {
         if self.held.len() <= ahead {
-            self.held.resize(ahead + 1, (0, 0));
+            self.held.resize(ahead + 1, NOT_FOUND);
         }
-        let (old, old_len) = self.held[ahead];
-        if old == 0 {
-            self.held_count += 1;
-        }
-        self.held_bytes = self.held_bytes - u64::from(old_len) + u64::from(entry_len);
         // A VLSN found twice before it was returned: a rollback took the first back, so the later one counts.
-        self.held[ahead] = (lsn.0, entry_len);
+        let before = std::mem::replace(&mut self.held[ahead], found);
+        self.held_count += usize::from(!before.is_found());
+        self.held_bytes = self.held_bytes - u64::from(before.len) + u64::from(found.len);
     }
 
     /// Notes that the next VLSN was returned.
@@ -173,15 +193,13 @@ impl Order {
     }
 
     fn drop_front(&mut self) {
-        let Some((lsn, len)) = self.held.pop_front() else {
+        let Some(front) = self.held.pop_front() else {
             return;
         };
-        if lsn != 0 {
-            self.held_count -= 1;
-            self.held_bytes -= u64::from(len);
-        }
-        if self.held_count == 0 {
-            // What disorder needed is given back with it.
+        self.held_count -= usize::from(front.is_found());
+        self.held_bytes -= u64::from(front.len);
+        if self.held_count == 0 && self.held.capacity() > PLACES_KEPT {
+            // What much disorder needed is given back with it.
             self.held = VecDeque::new();
         }
     }
@@ -194,10 +212,10 @@ impl Order {
     /// Forgets where `vlsn` stands, which is not returned yet.
     pub fn forget(&mut self, vlsn: u64) {
         let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
-        if let Some(front) = self.held.get_mut(at) {
-            self.held_count -= usize::from(front.0 != 0);
-            self.held_bytes -= u64::from(front.1);
-            *front = (0, 0);
+        if let Some(place) = self.held.get_mut(at) {
+            let forgotten = std::mem::replace(place, NOT_FOUND);
+            self.held_count -= usize::from(forgotten.is_found());
+            self.held_bytes -= u64::from(forgotten.len);
         }
     }
 
@@ -226,21 +244,27 @@ pub fn digest(entry_type: u8, payload_crc: u32) -> u32 {
     payload_crc ^ u32::from(entry_type).wrapping_mul(0x9E37_79B1)
 }
 
+/// The payload's CRC out of an entry's digest and type.
+#[inline]
+pub fn payload_crc(entry_type: u8, entry_digest: u32) -> u32 {
+    digest(entry_type, entry_digest)
+}
+
 /// Finds the VLSN to begin with when the caller asks for the lowest that the log holds without a hole.
 ///
 /// The first entries on disk may be out of order, and after the cleaner deleted files there may be stragglers of
 /// older numbers among them. So a window's worth of entries is looked at before the choice is made.
 #[derive(Debug, Default)]
 pub struct Beginning {
-    seen: Vec<(u64, Lsn, u32)>,
+    seen: Vec<(u64, Held)>,
     bytes: u64,
 }
 
 impl Beginning {
     /// Notes an entry; true when enough has been seen to choose.
-    pub fn note(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32, limits: &WindowLimits) -> bool {
-        self.seen.push((vlsn, lsn, entry_len));
-        self.bytes += u64::from(entry_len);
+    pub fn note(&mut self, vlsn: u64, found: Held, limits: &WindowLimits) -> bool {
+        self.seen.push((vlsn, found));
+        self.bytes += u64::from(found.len);
         // Nothing is lower than 1.
         vlsn == 1 || self.seen.len() >= limits.entries_max / 2 || self.bytes >= limits.bytes_max / 2
     }
@@ -257,7 +281,7 @@ impl Beginning {
     pub fn choose(mut self, complete: bool, limits: WindowLimits) -> Order {
         let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
         let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
-        self.seen.sort_unstable_by_key(|&(vlsn, lsn, _)| (vlsn, lsn));
+        self.seen.sort_unstable_by_key(|&(vlsn, found)| (vlsn, found.lsn));
         let mut first = self.seen[0].0;
         for pair in self.seen.windows(2) {
             let (below, above) = (pair[0].0, pair[1].0);
@@ -266,10 +290,10 @@ impl Beginning {
             }
         }
         let mut order = Order::new(first, limits);
-        for &(vlsn, lsn, len) in &self.seen {
+        for &(vlsn, found) in &self.seen {
             // What is too far ahead would not have been held either; that it comes early shows that others are missing.
             if vlsn >= first && vlsn - first < limits.entries_max as u64 {
-                order.hold_at((vlsn - first) as usize, lsn, len);
+                order.hold_at((vlsn - first) as usize, found);
             }
         }
         order
@@ -284,6 +308,16 @@ mod tests {
 
     fn lsn(n: u64) -> Lsn {
         Lsn(n + 100)
+    }
+
+    fn ready(order: &Order) -> Option<Lsn> {
+        order.ready().map(|held| held.lsn)
+    }
+
+    #[test]
+    fn a_digest_gives_the_checksum_back_and_tells_types_apart() {
+        assert_eq!(payload_crc(13, digest(13, 0xaabb_ccdd)), 0xaabb_ccdd);
+        assert_ne!(digest(13, 7), digest(14, 7));
     }
 
     /// Feeds VLSNs in disk order; returns what comes out, in order.
@@ -338,9 +372,9 @@ mod tests {
         let mut order = Order::new(1, LIMITS);
         run(&mut order, &[3, 5, 9]);
         order.skip_to(5);
-        assert_eq!((order.next(), order.ready(), order.held()), (5, Some(lsn(5)), 2));
+        assert_eq!((order.next(), ready(&order), order.held()), (5, Some(lsn(5)), 2));
         order.skip_to(20);
-        assert_eq!((order.next(), order.ready(), order.held(), order.held_bytes()), (20, None, 0, 0));
+        assert_eq!((order.next(), ready(&order), order.held(), order.held_bytes()), (20, None, 0, 0));
         assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
     }
 
@@ -351,16 +385,16 @@ mod tests {
         order.place(4, lsn(4), 10, 0);
         order.place(3, lsn(3), 10, 0);
         order.returned(0);
-        assert_eq!(order.ready(), Some(lsn(4)));
+        assert_eq!(ready(&order), Some(lsn(4)));
         order.forget_ready();
-        assert_eq!((order.ready(), order.held(), order.held_bytes()), (None, 0, 0));
+        assert_eq!((ready(&order), order.held(), order.held_bytes()), (None, 0, 0));
         assert_eq!(order.place(4, lsn(50), 10, 0), Placement::Next);
     }
 
     fn begin(on_disk: &[u64], complete: bool) -> u64 {
         let mut beginning = Beginning::default();
         for &vlsn in on_disk {
-            if beginning.note(vlsn, lsn(vlsn), 10, &LIMITS) {
+            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }, &LIMITS) {
                 break;
             }
         }

@@ -10,9 +10,9 @@ use super::block::Block;
 use super::files::{Files, LogFile};
 use super::format::{ENTRY_HEADER_LEN, Lsn};
 use super::now::Now;
-use super::order::{self, Beginning, Order, Placement, WindowLimits};
+use super::order::{self, Beginning, Held, Order, Placement, WindowLimits};
 use super::seek::Seek;
-use super::tail::{Ask, Found, Step, Tail, TailOptions, Wait, WaitReason};
+use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
@@ -89,6 +89,8 @@ pub struct ScannerCounts {
 /// Where the payload of the entry about to be returned is.
 enum Source {
     Tail,
+    /// The block of the tail's that its window had before.
+    Before,
     Again,
 }
 
@@ -205,6 +207,7 @@ impl Scanner {
                 self.counts.returned += 1;
                 let block = match place.source {
                     Source::Tail => self.tail.block(),
+                    Source::Before => self.tail.block_before().expect("it was just there"),
                     Source::Again => self.again.as_ref().expect("it was just read").window.block(),
                 };
                 Ok(Next::Entry(Entry {
@@ -254,16 +257,17 @@ impl Scanner {
     fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
         loop {
-            if let Some(lsn) = self.order.as_ref().and_then(Order::ready) {
-                if lsn >= send_limit {
-                    return Ok(Err(self.pause_at_send_limit(lsn)));
+            if let Some(held) = self.order.as_ref().and_then(Order::ready) {
+                if held.lsn >= send_limit {
+                    return Ok(Err(self.pause_at_send_limit(held.lsn)));
                 }
-                if let Some(place) = self.take_held(lsn)? {
+                if let Some(place) = self.take_held(held)? {
                     return Ok(Ok(place));
                 }
             }
             let expected_vlsn = self.order.as_ref().map(Order::next);
-            let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit }) {
+            let recalls = self.held() > 0;
+            let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
                 Ok(step) => step,
                 // What stands before the damage, or before the place where reading began, is good, and comes first. The
                 // error comes again.
@@ -354,7 +358,7 @@ impl Scanner {
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
         seek.each_entry(before, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send() {
-                order.note_held(vlsn, lsn, entry.header.entry_len() as u32);
+                order.note_held(vlsn, held(lsn, entry));
             }
         })?;
         Ok(order.ready().is_some())
@@ -378,15 +382,14 @@ impl Scanner {
             self.warn(format_args!("the entry at {lsn} has VLSN {number}, which is none; it is not sent"));
             return Ok(None);
         };
-        let entry_len = entry.header.entry_len() as u32;
         let Some(order) = &mut self.order else {
-            if self.beginning.note(vlsn, lsn, entry_len, &self.options.window) {
+            if self.beginning.note(vlsn, held(lsn, &entry), &self.options.window) {
                 self.begin(false);
             }
             return Ok(None);
         };
-        let digest = order::digest(entry.header.entry_type, entry.payload_crc);
-        match order.place(vlsn, lsn, entry_len, digest) {
+        let Held { len, digest, .. } = held(lsn, &entry);
+        match order.place(vlsn, lsn, len, digest) {
             Placement::Next => {
                 order.returned(digest);
                 Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }))
@@ -451,18 +454,22 @@ impl Scanner {
         self.order = Some(beginning.choose(complete, self.options.window));
     }
 
-    /// The entry held back at `lsn`, read again and checked again; `None` if it does not count any more.
-    fn take_held(&mut self, lsn: Lsn) -> Result<Option<Place>> {
+    /// The entry held back, as it was seen if its bytes are still there, and else read again and checked again; `None` if
+    /// it does not count any more.
+    fn take_held(&mut self, held: Held) -> Result<Option<Place>> {
         let order = self.order.as_mut().expect("only called with an order");
-        let vlsn = order.next();
-        let (look, source) = match self.tail.look_at(lsn) {
-            Some(look) => (look, Source::Tail),
-            None => {
-                let again = self.again.get_or_insert_with(Again::new);
-                (again.look(&*self.files, lsn, vlsn)?, Source::Again)
-            }
-        };
-        let Look::Entry(entry) = look else {
+        let (lsn, vlsn) = (held.lsn, order.next());
+        if let Some(Recalled { header, payload, block }) = self.tail.recall(lsn)
+            && header.entry_len() == held.len as usize
+            && header.vlsn.and_then(|found| u64::try_from(found).ok()) == Some(vlsn)
+        {
+            order.returned(held.digest);
+            let payload_crc = order::payload_crc(header.entry_type, held.digest);
+            let source = if std::ptr::eq(block, self.tail.block()) { Source::Tail } else { Source::Before };
+            return Ok(Some(Place { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, source }));
+        }
+        let again = self.again.get_or_insert_with(Again::new);
+        let Look::Entry(entry) = again.look(&*self.files, lsn, vlsn)? else {
             return Err(Error::LogRewritten { at: lsn });
         };
         if entry.header.vlsn.and_then(|found| u64::try_from(found).ok()) != Some(vlsn) {
@@ -474,7 +481,7 @@ impl Scanner {
             return Ok(None);
         }
         order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
-        Ok(Some(Place { vlsn, lsn, entry, source }))
+        Ok(Some(Place { vlsn, lsn, entry, source: Source::Again }))
     }
 
     /// What it means that the log has no more for now. `None`: look again at once.
@@ -549,6 +556,13 @@ impl Scanner {
     fn warn(&self, text: std::fmt::Arguments<'_>) {
         say(&self.logger, Level::Warn, "noxu_feeder::log", text);
     }
+}
+
+/// What is to be remembered of an entry that comes early.
+#[inline]
+fn held(lsn: Lsn, entry: &Sighted) -> Held {
+    let digest = order::digest(entry.header.entry_type, entry.payload_crc);
+    Held { lsn, len: entry.header.entry_len() as u32, digest }
 }
 
 impl Again {

@@ -28,15 +28,18 @@
 //! [`Files`], and no clock but the `now` of each call.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::files::{FileIdentity, Files, Listing, LogFile};
-use super::format::{ENTRY_HEADER_LEN, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader};
+use super::format::{
+    ENTRY_HEADER_LEN, EntryHeader, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader,
+};
 use super::now::Now;
 use super::probe::{Probe, Proof};
-use super::window::{Look, Sighted, Window};
+use super::window::{Look, Passage, Sighted, Window};
 use crate::error::{EntryFault, Error, Result};
 
 /// An entry, by its place.
@@ -46,6 +49,17 @@ pub struct Found {
     pub lsn: Lsn,
     /// The entry, in [`Tail::block`].
     pub entry: Sighted,
+}
+
+/// An entry found before.
+#[derive(Clone, Debug)]
+pub struct Recalled<'a> {
+    /// Its header.
+    pub header: EntryHeader,
+    /// Where in the block its payload is.
+    pub payload: Range<usize>,
+    /// The block.
+    pub block: &'a Arc<Block>,
 }
 
 /// What a step brought.
@@ -102,6 +116,8 @@ pub struct Ask<'a> {
     pub expected_vlsn: Option<u64>,
     /// No entry at or behind this position is returned.
     pub send_limit: Lsn,
+    /// Whether entries returned before will be wanted again: what was read last is then kept within reach.
+    pub recalls: bool,
 }
 
 /// How a tail reads.
@@ -185,6 +201,8 @@ pub struct Tail {
     listing: Listing,
     current: Option<OpenFile>,
     window: Window,
+    /// What the window showed before it was read last, of which file.
+    before: Option<(u32, Passage)>,
     /// For looks elsewhere than at the cursor. Made when first needed.
     probe: Option<Probe>,
     successor: Option<Successor>,
@@ -224,6 +242,7 @@ impl Tail {
             listing: Listing::default(),
             current: None,
             window: Window::new(options.read_bytes),
+            before: None,
             probe: None,
             successor: None,
             passed: Vec::new(),
@@ -254,13 +273,25 @@ impl Tail {
         self.current.as_ref().is_some_and(|current| self.window.has_entry_len(current.cursor))
     }
 
-    /// What stands at `lsn`, if it is in the window: a look that costs no reading.
-    pub fn look_at(&self, lsn: Lsn) -> Option<Look> {
-        let current = self.current.as_ref()?;
-        if lsn.file() != current.number {
-            return None;
+    /// The entry at `lsn`, which was returned before, as it was then: where its bytes are still in memory, it is neither
+    /// read nor checked again.
+    #[inline]
+    pub fn recall(&self, lsn: Lsn) -> Option<Recalled<'_>> {
+        let offset = u64::from(lsn.offset());
+        if let Some(current) = self.current.as_ref().filter(|current| current.number == lsn.file())
+            && let Some((header, payload)) = self.window.shown(offset, current.cursor)
+        {
+            return Some(Recalled { header, payload, block: self.window.block() });
         }
-        Some(self.window.look(u64::from(lsn.offset()))).filter(|look| !matches!(look, Look::Short { .. }))
+        let (_, before) = self.before.as_ref().filter(|&&(number, _)| number == lsn.file())?;
+        let (header, payload) = before.entry(offset)?;
+        Some(Recalled { header, payload, block: before.block() })
+    }
+
+    /// The block that the window had before, if it is kept.
+    #[inline]
+    pub fn block_before(&self) -> Option<&Arc<Block>> {
+        self.before.as_ref().map(|(_, passage)| passage.block())
     }
 
     /// Where the next entry is expected; [`Lsn::NULL`] before a file was opened.
@@ -314,7 +345,18 @@ impl Tail {
     /// A step for which the window does not suffice. Whatever is concluded here comes from bytes read just now.
     #[cold]
     fn step_reading(&mut self, ask: &Ask<'_>) -> Result<Step> {
+        let shown = self.current.as_ref().filter(|_| ask.recalls);
+        self.before = shown.and_then(|current| Some((current.number, self.window.passage(current.cursor)?)));
         self.window.forget();
+        let step = self.read_on(ask);
+        if !matches!(step, Ok(Step::Found(_))) {
+            // What is wanted again later must not come from bytes of now.
+            self.forget_window();
+        }
+        step
+    }
+
+    fn read_on(&mut self, ask: &Ask<'_>) -> Result<Step> {
         loop {
             if self.current.is_none()
                 && let Some(wait) = self.open_start(ask)?
@@ -332,7 +374,6 @@ impl Tail {
                 && current.last.precedes(entry)
             {
                 if lsn >= ask.send_limit {
-                    self.window.forget();
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
                 current.consume(entry);
@@ -342,10 +383,7 @@ impl Tail {
             }
             match self.judge(&look, ask)? {
                 Verdict::Retry => {}
-                Verdict::Wait(wait) => {
-                    self.window.forget();
-                    return Ok(Step::Wait(wait));
-                }
+                Verdict::Wait(wait) => return Ok(Step::Wait(wait)),
             }
         }
     }
@@ -363,7 +401,7 @@ impl Tail {
                 let passed = self.passed.remove(at);
                 let current = self.current.replace(passed.file).expect("checked above");
                 self.looking_back = Some((passed.until, current));
-                self.window.forget();
+                self.forget_window();
                 self.still = None;
                 return Ok(true);
             }
@@ -377,12 +415,13 @@ impl Tail {
         debug_assert_eq!(current.number, lsn.file());
         current.cursor = u64::from(lsn.offset());
         current.last = LastEntry::Unknown;
-        self.window.forget();
+        self.forget_window();
     }
 
     /// Drops what was read: the next step reads anew.
     pub fn forget_window(&mut self) {
         self.window.forget();
+        self.before = None;
     }
 
     fn remember_passed(&mut self, file: OpenFile, until: Option<u64>) {

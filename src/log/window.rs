@@ -56,6 +56,41 @@ impl Sighted {
     }
 }
 
+/// Entries that a window has shown, kept after its next read.
+#[derive(Debug)]
+pub struct Passage {
+    block: Arc<Block>,
+    /// Where in the file the bytes begin, and where what was shown ends.
+    range: Range<u64>,
+}
+
+impl Passage {
+    /// The block that the ranges are of.
+    #[inline]
+    pub fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    /// The header of the entry that was shown at `offset`, and where its payload is.
+    #[inline]
+    pub fn entry(&self, offset: u64) -> Option<(EntryHeader, Range<usize>)> {
+        shown_entry(&self.block, &self.range, offset)
+    }
+}
+
+/// An entry among the bytes of `range`, which `block` holds and which were checked as they are. Only its header is parsed.
+#[inline]
+fn shown_entry(block: &Block, range: &Range<u64>, offset: u64) -> Option<(EntryHeader, Range<usize>)> {
+    if !range.contains(&offset) {
+        return None;
+    }
+    let begin = block::place(range.start);
+    let (at, end) = (begin + (offset - range.start) as usize, begin + (range.end - range.start) as usize);
+    let ParsedEntryHeader::Header(header) = EntryHeader::parse(&block.bytes()[at..end]) else { return None };
+    let payload = at + header.len()..at + header.entry_len();
+    (payload.end <= end).then_some((header, payload))
+}
+
 /// The bytes of one read of one file. The caller knows of which file.
 #[derive(Debug)]
 pub struct Window {
@@ -134,6 +169,20 @@ impl Window {
         }
         let payload = begin + header.len()..begin + entry_len;
         Look::Entry(Sighted { header, payload, payload_crc: sums.payload })
+    }
+
+    /// The header of the entry at `offset`, which was shown before, as all were from the window's beginning up to `until`,
+    /// and where its payload is.
+    #[inline]
+    pub fn shown(&self, offset: u64, until: u64) -> Option<(EntryHeader, Range<usize>)> {
+        let until = until.min(self.base + self.filled as u64);
+        shown_entry(&self.block, &(self.base..until), offset)
+    }
+
+    /// What was shown up to `until`, to be kept when the window goes on. None if that is nothing.
+    pub fn passage(&self, until: u64) -> Option<Passage> {
+        let range = self.base..until.min(self.base + self.filled as u64);
+        (!range.is_empty()).then(|| Passage { block: Arc::clone(&self.block), range })
     }
 
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
