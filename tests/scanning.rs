@@ -353,6 +353,76 @@ fn a_vlsn_is_sought_by_bisecting_files_not_by_reading_the_log() {
     assert_eq!(range, Some((1, last)));
 }
 
+/// How many bytes are read for the VLSNs from `from` to `last` in the log at `path`; with none, to find that out.
+fn bytes_to_read(path: &std::path::Path, from: u64, last: u64) -> u64 {
+    let disk = CountingDisk::over(path);
+    let counts = Arc::clone(&disk.counts);
+    let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, options());
+    for vlsn in from..=last {
+        assert!(matches!(reader.next(vlsn), Ok(Got::Entry(found, ..)) if found == vlsn), "from {from}: VLSN {vlsn}");
+    }
+    if from > last {
+        assert!(matches!(reader.next(from), Ok(Got::Nothing(_))));
+    }
+    let (.., bytes) = counts.take();
+    bytes
+}
+
+#[test]
+fn a_vlsn_is_sought_within_a_file_too_wherever_it_is_in_it() {
+    let entries = 100_000;
+    let log = common::log_of(entries, 1000, None);
+    let log_bytes = entries * 1022;
+    for from in [1, 1000, entries / 3, entries - 30_000, entries] {
+        let behind = (entries + 1 - from) * 1022;
+        let beside = bytes_to_read(log.path(), from, entries).saturating_sub(behind);
+        assert!(beside < log_bytes / 4, "from {from}: {beside} bytes beside the {behind} from there on");
+    }
+}
+
+#[test]
+fn a_replica_that_has_all_does_not_have_the_log_read_to_find_that_out() {
+    let mut log = LogDir::empty();
+    let mut vlsn = 0;
+    for number in 0..4 {
+        log.begin_file(number);
+        let (at, mut bytes) = (log.end(), Vec::new());
+        for _ in 0..20_000 {
+            vlsn += 1;
+            bytes.extend(log.next_entry(RECORD, 0, Some(vlsn), &[7; 300]).1);
+        }
+        log.write_at(at, &bytes);
+    }
+    let last = u64::try_from(vlsn).unwrap();
+    let bytes = bytes_to_read(log.path(), last + 1, last);
+    let file_bytes = log.bytes(3).len() as u64;
+    assert!(bytes < 2 * file_bytes, "{bytes} bytes, a file has {file_bytes}");
+}
+
+/// What is a log itself, copied into a log, is not taken for it: not where a search begins in its middle, either.
+#[test]
+fn copies_of_a_log_in_payloads_are_no_entries() {
+    // Short entries, each naming the one before: what a search could take for the log.
+    let mut inner = LogDir::empty();
+    inner.begin_file(0);
+    let copy: Vec<u8> = (1..=300).flat_map(|vlsn| inner.next_entry(RECORD, 0, Some(vlsn), b"copied").1).collect();
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    // Cut off in the middle of an entry, each at another place.
+    let payload = |vlsn: u64| &copy[..copy.len() - (vlsn * 379 % 3000) as usize];
+    let (at, mut bytes) = (log.end(), Vec::new());
+    for vlsn in 1_u64..=400 {
+        bytes.extend(log.next_entry(RECORD, 0, Some(vlsn.cast_signed()), payload(vlsn)).1);
+    }
+    log.write_at(at, &bytes);
+    for from in [2, 100, 250, 299, 399, 400] {
+        let mut reader = log.reader();
+        for vlsn in from..=400 {
+            assert_eq!(reader.next(vlsn), Ok(Got::Entry(vlsn, RECORD, payload(vlsn).to_vec())), "from {from}");
+        }
+    }
+}
+
 #[test]
 fn what_stands_early_in_a_file_before_the_one_sought_is_found_there() {
     let mut log = LogDir::empty();

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::files::LogFile;
-use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN};
+use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
 use super::window::{Look, Sighted, Window};
 
 /// Size of its window: what is looked for stands mostly near.
@@ -78,6 +78,32 @@ impl Probe {
             offset += entry.header.entry_len() as u64;
         }
         Ok(offset)
+    }
+
+    /// Looks for the beginning of an entry with a VLSN to send, from `from` on in `len` bytes read there: its offset, and
+    /// the VLSN. Believed is what is followed by an entry that names it by its offset, both with a checksum that holds.
+    pub fn sample(&mut self, file: &dyn LogFile, from: u64, len: usize) -> io::Result<Option<(u64, u64)>> {
+        self.window.read(file, from, ENTRY_HEADER_LEN)?;
+        let bytes = self.window.from(from);
+        let bytes = &bytes[..bytes.len().min(len)];
+        let chain = (0..bytes.len()).find_map(|at| {
+            let ParsedEntryHeader::Header(header) = EntryHeader::parse(&bytes[at..]) else { return None };
+            let next = at + header.entry_len();
+            let ParsedEntryHeader::Header(behind) = EntryHeader::parse(bytes.get(next..)?) else { return None };
+            let offset = from + at as u64;
+            let is_named = u64::from(behind.prev_offset) == offset;
+            let is_entry = |offset| matches!(self.window.look(offset), Look::Entry(_));
+            (is_named && is_entry(offset) && is_entry(from + next as u64)).then_some(offset)
+        });
+        let mut offset = chain;
+        while let Some(at) = offset {
+            let Look::Entry(entry) = self.window.look(at) else { break };
+            if let Some(vlsn) = entry.vlsn_to_send() {
+                return Ok(Some((at, vlsn)));
+            }
+            offset = Some(at + entry.header.entry_len() as u64);
+        }
+        Ok(None)
     }
 
     /// The first offset at or behind `from` where a whole entry stands with nothing but zeros before it.

@@ -11,7 +11,7 @@ use super::files::{Files, LogFile};
 use super::format::{ENTRY_HEADER_LEN, Lsn};
 use super::now::Now;
 use super::order::{self, Beginning, Held, Order, Placement, WindowLimits};
-use super::seek::Seek;
+use super::seek::{Place as Begun, Seek};
 use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
 use crate::diagnostics::{Level, Logger, say};
@@ -111,8 +111,8 @@ pub struct Scanner {
     beginning: Beginning,
     /// Whether the place to begin is still to be found by the VLSN asked for.
     seeks: bool,
-    /// The lowest file read so far, as long as what is missed may stand in one before it.
-    behind: Option<u32>,
+    /// Where reading began, or looking behind got to, as long as what is missed may stand before it.
+    behind: Option<Begun>,
     again: Option<Again>,
     /// The missing VLSN, and since when it is missing.
     missing: Option<(u64, Instant)>,
@@ -133,6 +133,11 @@ struct Again {
     window: Window,
     file: Option<(u32, Arc<dyn LogFile>)>,
 }
+
+/// How far ahead of a lower VLSN, in VLSNs, an entry can stand that nothing shows to be missing: as many as there are
+/// threads that commit at once, each of which has a lower VLSN that it has not appended yet. (One that dawdles can be
+/// late by any number.)
+const EARLY_MAX: u64 = 4096;
 
 /// Held entries stand close together, so reads are large, but not as large as the tail's.
 const AGAIN_BYTES: usize = 256 * 1024;
@@ -304,13 +309,13 @@ impl Scanner {
     #[cold]
     fn begin_at(&mut self, from_vlsn: u64) -> Result<()> {
         if self.seeks {
-            let Some(file) = Seek::new(&*self.files)?.file_for(from_vlsn)? else {
+            let Some(place) = self.seek()?.place_for(from_vlsn)? else {
                 // Nothing there: everything that comes will be behind the beginning.
                 self.order = Some(Order::new(from_vlsn, self.options.window));
                 return Ok(());
             };
-            self.tail.begin_in(file);
-            self.behind = Some(file);
+            self.tail.begin_at(place.at);
+            self.behind = Some(place);
             self.seeks = false;
         }
         // What was looked at to find a beginning is behind the cursor already: it counts as found.
@@ -325,38 +330,50 @@ impl Scanner {
         Ok(())
     }
 
-    /// Looks into all files before those that were read that can matter. Once, near the beginning of a run. True: the
-    /// next VLSN was found.
+    fn seek(&self) -> Result<Seek<'_>> {
+        Seek::new(&*self.files, self.options.tail.read_bytes)
+    }
+
+    /// Looks at all before the place where reading began that can matter. True: the next VLSN was found.
+    ///
+    /// That a later VLSN is there shows that the next one is missing. Otherwise it would have to stand further ahead of
+    /// others than it can.
     fn look_behind_all(&mut self) -> Result<bool> {
-        while self.behind.is_some() {
-            if self.look_behind()? {
+        let is_missing = self.held() > 0;
+        let far = self.options.window.entries_max as u64;
+        let far = if is_missing { far } else { far.min(EARLY_MAX) };
+        while let Some(behind) = self.behind {
+            let next = self.order.as_ref().map_or(0, Order::next);
+            if behind.first_vlsn.is_some_and(|first| first.saturating_add(far) <= next) {
+                if is_missing {
+                    self.behind = None;
+                }
+                break;
+            }
+            if self.look_behind(behind)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Looks into the file before those that were read, for what stands there early. True: the next VLSN was found.
+    /// Looks at the beginning of the file that `behind` is in, or into the file before, for what stands there early. True:
+    /// the next VLSN was found.
     #[cold]
-    fn look_behind(&mut self) -> Result<bool> {
-        let Some(begun_in) = self.behind else { return Ok(false) };
-        let order = self.order.as_mut().expect("only called with an order");
-        let window = self.options.window.entries_max as u64;
-        let mut seek = Seek::new(&*self.files)?;
-        let before = seek.file_below(begun_in);
-        // Nothing from `next` on can be so early as to stand before a file that begins so far below it; unless that
-        // file begins with a stretch of history that the log holds twice.
-        let first = seek.first_vlsn(begun_in)?;
-        let is_far = first.is_some_and(|first| first.saturating_add(window) <= order.next());
-        let is_repeat = match before {
-            Some(before) if is_far => seek.first_vlsn(before)? > first,
-            _ => false,
+    fn look_behind(&mut self, behind: Begun) -> Result<bool> {
+        let mut seek = Seek::new(&*self.files, self.options.tail.read_bytes)?;
+        let (number, until) = match behind.at.offset() {
+            0 => (seek.file_below(behind.at.file()), u64::MAX),
+            offset => (Some(behind.at.file()), u64::from(offset)),
         };
-        let before = before.filter(|_| !is_far || is_repeat);
-        self.behind = before;
-        let Some(before) = before else { return Ok(false) };
+        let Some(number) = number else {
+            self.behind = None;
+            return Ok(false);
+        };
+        self.behind = Some(seek.beginning_of(number)?);
+        let order = self.order.as_mut().expect("only called with an order");
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
-        seek.each_entry(before, |lsn, entry| {
+        seek.each_entry(number, until, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send() {
                 order.note_held(vlsn, held(lsn, entry));
             }

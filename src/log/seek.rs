@@ -1,8 +1,12 @@
-//! Finds the file to begin in for a VLSN, by bisecting the files: a log is not read to be searched.
+//! Finds the place to begin at for a VLSN, by bisecting the files and then the file: a log is not read to be searched.
 //!
-//! VLSNs rise from file to file, but for the disorder that concurrent commits leave: the first VLSN of a file can be
-//! some thousands away from where it belongs. So the file chosen begins well below the VLSN looked for. A choice that
-//! is still too late is no harm: the [`scanner`](super::scanner) then misses a VLSN, and looks in the files before.
+//! VLSNs rise through the log, but for the disorder that concurrent commits leave: a VLSN can be some thousands away
+//! from where it belongs. So the place chosen is well below the VLSN looked for. A choice that is still too late is no
+//! harm: the [`scanner`](super::scanner) then misses a VLSN, and looks at what stands before.
+//!
+//! In the middle of a file nothing says where an entry begins. One is believed to where it is whole, its checksum holds,
+//! and the entry behind it is whole, too, and names it as the one before by its offset. What else could look so would
+//! have to be a copy of a log inside an entry, at the very offset that it was copied from.
 
 use std::io;
 use std::sync::Arc;
@@ -13,10 +17,26 @@ use super::probe::Probe;
 use super::window::Sighted;
 use crate::error::{Error, Result};
 
-/// How far below the VLSN looked for a file should begin. The disorder seen in real logs goes back up to some 14 000
+/// How far below the VLSN looked for a place should be. The disorder seen in real logs goes back up to some 14 000
 /// VLSNs, of entries so small that these were a fraction of a file; so it is no more than this fraction of a file.
 const DISORDER_USUAL: u64 = 16 * 1024;
 const DISORDER_OF_FILE: u64 = 8;
+
+/// How much is read in the middle of a file to find where an entry begins. Where entries are larger than half of that,
+/// reading from the file's beginning is no great loss.
+const SAMPLE_BYTES_MAX: usize = 64 * 1024;
+
+/// A search ends when so many samples are left to read.
+const SAMPLES_LEFT: u64 = 8;
+
+/// Where to begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The position of an entry, or offset 0 for a file's beginning.
+    pub at: Lsn,
+    /// The first VLSN from there on, if it is known, and tells how far from there VLSNs above it can be that stand before.
+    pub first_vlsn: Option<u64>,
+}
 
 /// How much of a file is read at most to find its first VLSN.
 const FIRST_VLSN_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -26,21 +46,27 @@ pub struct Seek<'a> {
     files: &'a dyn Files,
     numbers: Vec<u32>,
     probe: Probe,
+    sample_bytes: usize,
 }
 
 impl<'a> Seek<'a> {
-    /// A search in the files that are there now.
-    pub fn new(files: &'a dyn Files) -> Result<Seek<'a>> {
+    /// A search in the files that are there now, for a reader that reads `read_bytes` at once.
+    pub fn new(files: &'a dyn Files, read_bytes: usize) -> Result<Seek<'a>> {
         let numbers = files.list().map_err(|error| Error::LogDirectory {
             path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })?;
-        Ok(Seek { files, numbers, probe: Probe::default() })
+        Ok(Seek { files, numbers, probe: Probe::default(), sample_bytes: read_bytes.min(SAMPLE_BYTES_MAX) })
     }
 
-    /// The file to begin in for `vlsn`: the highest that begins well below it, or the lowest there is. `None` in an
-    /// empty directory.
-    pub fn file_for(&mut self, vlsn: u64) -> Result<Option<u32>> {
+    /// The place to begin at for `vlsn`: well below it, or the log's beginning. `None` in an empty directory.
+    pub fn place_for(&mut self, vlsn: u64) -> Result<Option<Place>> {
+        let Some(number) = self.file_for(vlsn)? else { return Ok(None) };
+        self.place_in(number, vlsn).map(Some)
+    }
+
+    /// The file to begin in: the highest that begins well below `vlsn`, or the lowest there is.
+    fn file_for(&mut self, vlsn: u64) -> Result<Option<u32>> {
         // All files below `low` begin low enough, as far as is known; none from `high` on does.
         let (mut low, mut high) = (0, self.numbers.len());
         let mut best = 0;
@@ -59,6 +85,37 @@ impl<'a> Seek<'a> {
             }
         }
         Ok(self.numbers.get(best).copied())
+    }
+
+    /// The beginning of file `number`. Where that is a stretch of history that the log holds twice, its first VLSN tells
+    /// nothing of what stands before.
+    pub fn beginning_of(&mut self, number: u32) -> Result<Place> {
+        let first_vlsn = self.first_vlsn(number)?;
+        let before = match self.file_below(number) {
+            Some(before) => self.first_vlsn(before)?,
+            None => None,
+        };
+        Ok(Place { at: Lsn::new(number, 0), first_vlsn: first_vlsn.filter(|_| before <= first_vlsn) })
+    }
+
+    /// The highest place in file `number` that is well below `vlsn`, as far as samples tell.
+    fn place_in(&mut self, number: u32, vlsn: u64) -> Result<Place> {
+        let mut best = self.beginning_of(number)?;
+        let (Some(first), Some((file, begin))) = (best.first_vlsn, self.open(number)?) else { return Ok(best) };
+        let failed = |error| read_error(number, error);
+        let (mut low, mut high) = (begin, file.len().map_err(failed)?);
+        while high.saturating_sub(low) > SAMPLES_LEFT * self.sample_bytes as u64 {
+            let middle = low + (high - low) / 2;
+            let sampled = self.probe.sample(&*file, middle, self.sample_bytes).map_err(failed)?;
+            match sampled {
+                Some((offset, found)) if found >= first && is_well_below(first, found, vlsn) => {
+                    best = Place { at: Lsn::new(number, offset as u32), first_vlsn: Some(found) };
+                    low = offset;
+                }
+                _ => high = middle,
+            }
+        }
+        Ok(best)
     }
 
     /// How much disorder to expect around the file with index `at`, which begins with VLSN `first`.
@@ -123,21 +180,33 @@ impl<'a> Seek<'a> {
         Ok(first)
     }
 
-    /// Calls `each` with every whole entry of file `number`, over holes, up to what is no entry.
-    pub fn each_entry(&mut self, number: u32, mut each: impl FnMut(Lsn, &Sighted)) -> Result<()> {
+    /// Calls `each` with every whole entry of file `number` that begins below `until`, over holes, up to what is no entry.
+    pub fn each_entry(&mut self, number: u32, until: u64, mut each: impl FnMut(Lsn, &Sighted)) -> Result<()> {
         let Some((file, begin)) = self.open(number)? else { return Ok(()) };
         let failed = |error| read_error(number, error);
         let mut next = Some(begin);
         while let Some(from) = next {
             let at_entry = |offset: u64, entry: &Sighted| {
-                each(Lsn::new(number, offset as u32), entry);
-                false
+                let is_below = offset < until;
+                if is_below {
+                    each(Lsn::new(number, offset as u32), entry);
+                }
+                !is_below
             };
             let end = self.probe.walk(&*file, from, at_entry).map_err(failed)?;
+            if end >= until {
+                break;
+            }
             next = self.probe.entry_behind_zeros(&*file, end).map_err(failed)?.filter(|&behind| behind > end);
         }
         Ok(())
     }
+}
+
+/// Whether what comes after `found` in a file that begins with VLSN `first` is sure enough to be read before `vlsn` is.
+fn is_well_below(first: u64, found: u64, vlsn: u64) -> bool {
+    let disorder = (found.saturating_sub(first) / DISORDER_OF_FILE).clamp(1, DISORDER_USUAL);
+    found.saturating_add(disorder) <= vlsn
 }
 
 fn read_error(file: u32, error: io::Error) -> Error {

@@ -71,7 +71,9 @@ impl Log {
                 return Ok(None);
             }
         };
-        let near_end = Seek::new(&*self.files)?.last_with_vlsn()?.map_or(first, |(_, vlsn)| vlsn.max(first));
+        let near_end = Seek::new(&*self.files, self.scanner_options.tail.read_bytes)?
+            .last_with_vlsn()?
+            .map_or(first, |(_, vlsn)| vlsn.max(first));
         let mut scanner = self.scanner(Lsn::NULL);
         let mut next = near_end;
         // A hole that is proven harmless is crossed at once: nobody waits here for it to stand still.

@@ -255,10 +255,10 @@ impl Tail {
         }
     }
 
-    /// Begins in file `number` instead. Only before the first step.
-    pub fn begin_in(&mut self, number: u32) {
+    /// Begins at `start` instead, an entry's position or offset 0 of a file. Only before the first step.
+    pub fn begin_at(&mut self, start: Lsn) {
         debug_assert!(self.current.is_none(), "it has begun already");
-        self.start = Lsn::new(number, 0);
+        self.start = start;
     }
 
     /// The block that holds the payload of the entry found last.
