@@ -54,8 +54,9 @@
  * function needs its handle for itself. Callbacks run on the thread that does the library's work, with no lock held,
  * and must not block for long. Times are milliseconds; a timeout of 0 tries, and -1 waits for as long as it takes.
  *
- * Processes. Nothing is printed, no signal is raised or handled, and descriptors are close-on-exec. After fork() the
- * child can only release what it inherited: everything else is NXF_E_FORKED there, and the parent does not notice.
+ * Processes. Nothing is printed, no signal is raised or handled, and descriptors are close-on-exec; those that stay
+ * open keep off the numbers of standard input, output and error, also where the host has closed these. After fork()
+ * the child can only release what it inherited: everything else is NXF_E_FORKED there, and the parent does not notice.
  */
 
 #ifndef NOXU_FEEDER_H

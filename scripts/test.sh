@@ -118,10 +118,18 @@ install_package() {
     fi
 }
 
+# Half as much again as it has: what makes it grow by that much is to be noticed.
+stripped_bytes_max=1050000
+
+build_failpoints() {
+    scripts/failpoints.sh "$work/failpoints"
+}
+
 build_c_tests() {
     cmake -S c-tests -B "$work/c-tests" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_PREFIX_PATH="$prefix" \
         -DNXF_NATIVE_STATIC_LIBS_PRINTED="$root/target/cmake/cargo/native-static-libs-release.txt" \
-        -DNXF_CARGO_TARGET_DIR="$root/target/cmake/cargo"
+        -DNXF_CARGO_TARGET_DIR="$root/target/cmake/cargo" \
+        -DNXF_FAILPOINTS_DIR="$work/failpoints" -DNXF_STRIPPED_BYTES_MAX="$stripped_bytes_max"
     cmake --build "$work/c-tests" --parallel "$jobs"
 }
 
@@ -144,11 +152,15 @@ if setup_has doxygen; then
 else
     note "Reference from the installed headers" "LEFT OUT: there is no doxygen here"
 fi
+section "Library that can be had to panic" build_failpoints
 section "C and C++ tests, built against the package" build_c_tests
 section "C and C++ tests" run_c_tests --label-exclude 'package|valgrind'
 count_ctest
 section "Package tests" run_c_tests --label-regex package
 count_ctest
+section "Size and load time" run_c_tests --verbose --tests-regex '^weight$'
+note "" "$(sed -n 's/^[0-9]*: *\(size: .*\)/\1/p' "$log")"
+note "" "$(sed -n 's/^[0-9]*: *\(load time: .*\)/\1/p' "$log")"
 if [ "$quick" = yes ]; then
     note "C and C++ tests under valgrind" "left out (--quick)"
 elif setup_has valgrind; then

@@ -3,6 +3,7 @@ pub mod acks;
 pub mod chunk;
 pub mod diagnostics;
 pub mod error;
+mod failpoint;
 pub mod ffi;
 pub mod log;
 pub mod options;

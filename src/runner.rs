@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::acks::{Acks, Deadline, End, Waited};
+use crate::diagnostics::{Level, say};
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::log::{Log, Source};
 use crate::options::Options;
 use crate::reactor::Reactor;
@@ -178,6 +180,8 @@ impl Runner {
         let State::New(Setup { channel, functions }) = std::mem::replace(state, begun) else {
             unreachable!("checked before")
         };
+        let unprepared = Unprepared(&self.link);
+        failpoint("prepare");
         let functions: Arc<dyn Callbacks> = Arc::new(functions);
         let told = Arc::downgrade(&functions);
         if let Some(log) = source.log() {
@@ -194,6 +198,7 @@ impl Runner {
                 reactor.add_ended(Arc::clone(&self.link), functions, end);
             }
         }
+        std::mem::forget(unprepared);
         (reactor, told)
     }
 
@@ -302,16 +307,35 @@ impl Runner {
     }
 }
 
+/// A run that is being put together. If that fails by a panic there will be no loop to end it, and who waits for the
+/// end must not wait forever.
+struct Unprepared<'a>(&'a Link);
+
+impl Drop for Unprepared<'_> {
+    fn drop(&mut self) {
+        self.0.acks.end(End::Failed(Error::Panicked("the run could not begin".into())));
+        self.0.acks.finish();
+    }
+}
+
 /// Runs the loop. A panic in it ends the run as an error, like any other failure.
 fn drive(mut reactor: Reactor, callbacks: &Weak<dyn Callbacks>, link: &Arc<Link>) {
     let inside = Arc::as_ptr(link).addr();
     let run = || while_inside(inside, || reactor.run());
     let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
-    let end = End::Failed(Error::Panicked(panic_text(&*panic)));
-    link.acks.end(end.clone());
+    let error = Error::Panicked(panic_text(&*panic));
+    let end = End::Failed(error.clone());
     // What the loop held may be half-changed: the host is told, and then it is only dropped.
+    let say_it = || {
+        say(&link.logger, Level::Error, "noxu_feeder::runner", format_args!("the run failed: {error}"));
+    };
+    let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, say_it)));
+    link.acks.end(end.clone());
     let tell = || while_inside(inside, || callbacks.upgrade().inspect(|callbacks| callbacks.ended(&end)));
     let told = catch_unwind(AssertUnwindSafe(tell));
-    let _ = catch_unwind(AssertUnwindSafe(|| drop((told, reactor))));
+    // A child that is forked from now on must not close what has the connection's number by then.
+    link.set_inherited_fd(None);
+    // Inside, too: closing the channel and dropping the source calls the host.
+    let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || drop((told, reactor)))));
     link.acks.finish();
 }

@@ -1,7 +1,9 @@
-# nxf_c_test(name [NO_VALGRIND] [TIMEOUT seconds] [LIBRARIES library...])
+# nxf_c_test(name [NO_VALGRIND] [TIMEOUT seconds] [LIBRARIES library...] [DEFINITIONS NAME=value...])
 #   tests/<name>.c, written with cmocka (include "nxf_test.h"), four times: as C11 and as C++17, with the shared and
 #   with the static library. Each runs plainly, as <name>.<language>.<library>, and, labelled valgrind, as
 #   valgrind.<name>.<language>.<library>.
+# nxf_failpoints_test(name folder ...)
+#   The same with the libraries in that folder, which have the feature failpoints, instead of those under test.
 # nxf_cxx_test(name ...)
 #   tests/<name>.cpp, written with doctest, as C++17, with the shared and with the static library, likewise.
 #
@@ -74,6 +76,34 @@ function(nxf_cxx_test name)
     nxf_test_variants(${name} cxx17 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.cpp" doctest::doctest ${ARGN})
 endfunction()
 
+function(nxf_failpoints_test name folder)
+    get_target_property(include NoxuFeeder::NoxuFeeder INTERFACE_INCLUDE_DIRECTORIES)
+    if(TARGET NoxuFeeder::NoxuFeederStatic)
+        add_library(nxf-failpoints-static STATIC IMPORTED)
+        set_target_properties(nxf-failpoints-static PROPERTIES
+            IMPORTED_LOCATION "${folder}/libnoxu_feeder.a" INTERFACE_INCLUDE_DIRECTORIES "${include}"
+            INTERFACE_LINK_LIBRARIES "${NoxuFeeder_NATIVE_STATIC_LIBS}")
+        list(APPEND libraries static)
+    endif()
+    get_target_property(soname NoxuFeeder::NoxuFeeder IMPORTED_SONAME)
+    add_library(nxf-failpoints-shared SHARED IMPORTED)
+    set_target_properties(nxf-failpoints-shared PROPERTIES
+        IMPORTED_LOCATION "${folder}/libnoxu_feeder${CMAKE_SHARED_LIBRARY_SUFFIX}"
+        IMPORTED_SONAME "${soname}" INTERFACE_INCLUDE_DIRECTORIES "${include}")
+    list(APPEND libraries shared)
+    nxf_as_cxx(as_cxx "${name}.c")
+    foreach(library IN LISTS libraries)
+        nxf_test(${name}.c11.${library} c11 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c" cmocka::cmocka
+            nxf-failpoints-${library} ${ARGN} LIBRARIES test-support.c11)
+        nxf_test(${name}.cxx17.${library} cxx17 "${as_cxx}" cmocka::cmocka
+            nxf-failpoints-${library} ${ARGN} LIBRARIES test-support.cxx17)
+        if(TARGET NoxuFeeder_failpoints)
+            add_dependencies(${name}.c11.${library} NoxuFeeder_failpoints)
+            add_dependencies(${name}.cxx17.${library} NoxuFeeder_failpoints)
+        endif()
+    endforeach()
+endfunction()
+
 function(nxf_test_variants name language source framework)
     if(TARGET NoxuFeeder::NoxuFeederStatic)
         nxf_test(${name}.${language}.static ${language} "${source}" ${framework} NoxuFeeder::NoxuFeederStatic ${ARGN})
@@ -85,7 +115,7 @@ function(nxf_test_variants name language source framework)
 endfunction()
 
 function(nxf_test test language source framework library)
-    cmake_parse_arguments(arg "NO_VALGRIND" "TIMEOUT" "LIBRARIES" ${ARGN})
+    cmake_parse_arguments(arg "NO_VALGRIND" "TIMEOUT" "LIBRARIES;DEFINITIONS" ${ARGN})
     if(arg_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "${test}: what is ${arg_UNPARSED_ARGUMENTS}?")
     endif()
@@ -98,6 +128,7 @@ function(nxf_test test language source framework library)
     # The tests' libraries before the one under test, which they use.
     target_link_libraries(${test} PRIVATE ${arg_LIBRARIES} ${library})
     nxf_use_framework(${test} ${framework})
+    target_compile_definitions(${test} PRIVATE ${arg_DEFINITIONS})
 
     set(folder "${CMAKE_CURRENT_BINARY_DIR}/run/${test}")
     file(MAKE_DIRECTORY "${folder}" "${folder}.valgrind")

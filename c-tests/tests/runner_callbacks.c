@@ -1,8 +1,11 @@
 /* What can be done inside callbacks, and on which threads they run. */
+#include "support/event.h"
 #include "support/feed.h"
+#include "support/sockets.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 static void record_call(struct feed *feed, const char *call, nxf_status status)
 {
@@ -85,6 +88,158 @@ static void the_same_holds_on_the_callers_thread(void **state)
     assert_record(feed->record, WAITING_REFUSED);
 }
 
+/* --- the same in functions of the host's own source and channel, and in the log callback --- */
+
+/* How often one of them was called, and how many of the calls in it were refused. */
+struct visits {
+    unsigned visits, refused;
+};
+
+struct inside {
+    struct event event;
+    nxf_runner *runner;
+    nxf_channel *inner;
+    struct visits next, release, send, receive, close, log;
+};
+
+static struct inside inside;
+
+#define CALLS_THAT_WAIT 5
+
+static void visit(struct visits *visits)
+{
+    nxf_ack acks[1];
+    size_t count;
+    const nxf_status statuses[CALLS_THAT_WAIT] = {
+        nxf_runner_stop(inside.runner, -1, NULL),
+        nxf_runner_stop(inside.runner, 1000, NULL),
+        nxf_runner_free(inside.runner),
+        nxf_runner_wait_acked(inside.runner, 1000, -1, NULL),
+        nxf_runner_poll_acks(inside.runner, acks, 1, -1, &count, NULL),
+    };
+    event_lock(&inside.event);
+    visits->visits++;
+    for (size_t at = 0; at < CALLS_THAT_WAIT; at++)
+        visits->refused += statuses[at] == NXF_E_INSIDE_CALLBACK;
+    event_unlock(&inside.event);
+}
+
+static void assert_all_refused(const char *where, const struct visits *visits)
+{
+    if (visits->visits == 0 || visits->refused != visits->visits * CALLS_THAT_WAIT)
+        fail_with("%s: called %u times, %u calls in it refused", where, visits->visits, visits->refused);
+}
+
+static nxf_status next_that_waits(void *context, uint64_t from_vlsn, nxf_entry *entry)
+{
+    (void)context;
+    visit(&inside.next);
+    if (from_vlsn > 3)
+        return NXF_AGAIN;
+    memset(entry, 0, sizeof *entry);
+    entry->vlsn = from_vlsn;
+    return NXF_OK;
+}
+
+static void release_that_waits(void *context, const nxf_entry *entry)
+{
+    (void)context;
+    (void)entry;
+    visit(&inside.release);
+}
+
+static nxf_status send_that_waits(void *context, const uint8_t *message, size_t len)
+{
+    (void)context;
+    visit(&inside.send);
+    return nxf_channel_send(inside.inner, message, len, NULL);
+}
+
+static nxf_status receive_that_waits(void *context, uint8_t *buf, size_t capacity, size_t *len, int timeout_ms)
+{
+    (void)context;
+    visit(&inside.receive);
+    return nxf_channel_receive(inside.inner, buf, capacity, len, timeout_ms, NULL);
+}
+
+static void close_that_waits(void *context)
+{
+    (void)context;
+    visit(&inside.close);
+    nxf_channel_close(inside.inner, NULL);
+}
+
+static void drop_inner(void *context)
+{
+    (void)context;
+    nxf_channel_free(inside.inner);
+}
+
+static void log_that_waits(void *context, uint32_t level, const char *target, const char *message)
+{
+    (void)context;
+    (void)level;
+    (void)target;
+    (void)message;
+    if (inside.runner != NULL)
+        visit(&inside.log);
+}
+
+/* Acknowledges what arrives at the other end. */
+static void *acknowledge(void *context)
+{
+    const int fd = *(const int *)context;
+    uint8_t frame[4 + NXF_FRAME_HEADER_LEN], ack[ACK_MESSAGE_LEN];
+    while (receive_all(fd, frame, sizeof frame)) {
+        encode_ack(ack, frame[4]);
+        if (!send_all(fd, ack, sizeof ack))
+            break;
+    }
+    return NULL;
+}
+
+static void what_would_wait_is_refused_in_a_source_a_channel_and_a_log_callback(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_source_vtable source;
+    nxf_channel_vtable channel;
+    pthread_t replica;
+    static int fds[2];
+    memset(&inside, 0, sizeof inside);
+    event_init(&inside.event);
+    memset(&source, 0, sizeof source);
+    source.struct_size = sizeof source;
+    source.next = next_that_waits;
+    source.release = release_that_waits;
+    memset(&channel, 0, sizeof channel);
+    channel.struct_size = sizeof channel;
+    channel.send = send_that_waits;
+    channel.receive = receive_that_waits;
+    channel.close = close_that_waits;
+    channel.drop = drop_inner;
+    unix_pair(fds);
+    pthread_create(&replica, NULL, acknowledge, &fds[1]);
+    assert_ok(nxf_options_set_log_callback, feed->options, NXF_LEVEL_DEBUG, log_that_waits, NULL, NULL);
+    assert_ok(nxf_channel_from_fd, fds[0], NULL, &inside.inner);
+    assert_ok(nxf_channel_from_callbacks, &channel, NULL, feed->options, &feed->channel);
+    assert_ok(nxf_scanner_from_callbacks, &source, NULL, feed->options, &feed->scanner);
+    feed_make_runner(feed, 1);
+    inside.runner = feed->runner;
+    assert_ok(nxf_runner_start, feed->runner, feed->scanner);
+    feed->scanner = NULL;
+    feed_wait_acked(feed, 3);
+    feed_free_runner(feed);
+    pthread_join(replica, NULL);
+    close(fds[1]);
+    assert_all_refused("next", &inside.next);
+    assert_all_refused("release", &inside.release);
+    assert_all_refused("send", &inside.send);
+    assert_all_refused("receive", &inside.receive);
+    assert_all_refused("close", &inside.close);
+    assert_all_refused("log callback", &inside.log); /* that the run has ended */
+    event_destroy(&inside.event);
+}
+
 /* --- what does not wait --- */
 
 static void ack_that_calls_all_else(void *context, const char *replica_name, uint64_t vlsn)
@@ -102,9 +257,9 @@ static void ack_that_calls_all_else(void *context, const char *replica_name, uin
     record_call(feed, "fd", nxf_runner_event_fd(feed->runner, &fd, NULL));
     record_call(feed, "wait", nxf_runner_wait_acked(feed->runner, vlsn, 0, NULL));
     record_call(feed, "poll", nxf_runner_poll_acks(feed->runner, acks, 1, 0, &count, NULL));
+    record_add(feed->record, "known: %llu", (unsigned long long)nxf_runner_known_replica_vlsn(feed->runner));
     record_call(feed, "stop", nxf_runner_stop(feed->runner, 0, NULL));
 }
-
 
 static void what_does_not_wait_is_allowed_and_a_run_can_end_itself(void **state)
 {
@@ -112,8 +267,65 @@ static void what_does_not_wait_is_allowed_and_a_run_can_end_itself(void **state)
     feed_start(feed);
     assert_int_equal(feed_wait_ended(feed, NULL), NXF_OK);
     assert_record(feed->record, "stats: NXF_OK\nresult: NXF_AGAIN\nnotify: NXF_OK\nfd: NXF_OK\nwait: NXF_OK\n"
-                                "poll: NXF_TIMEOUT\nstop: NXF_TIMEOUT\n");
+                                "poll: NXF_TIMEOUT\nknown: 1\nstop: NXF_TIMEOUT\n");
     assert_int_equal(feed_stats(feed).run_state, NXF_RUN_STOPPED);
+}
+
+static void end_that_calls_all_else(void *context, const char *replica_name, nxf_status how, const nxf_error *why)
+{
+    (void)how;
+    (void)why;
+    ack_that_calls_all_else(context, replica_name, 1);
+}
+
+static void what_does_not_wait_is_allowed_in_an_end_callback_too(void **state)
+{
+    struct feed *feed = feed_of(state);
+    feed_connect(feed, REPLICA_ACKS);
+    feed_make_runner(feed, 1);
+    assert_ok(nxf_runner_set_end_callback, feed->runner, end_that_calls_all_else, feed, NULL);
+    feed_start(feed);
+    assert_ok(nxf_runner_stop, feed->runner, -1);
+    assert_record(feed->record, "stats: NXF_OK\nresult: NXF_OK\nnotify: NXF_OK\nfd: NXF_OK\nwait: NXF_CLOSED\n"
+                                "poll: NXF_CLOSED\nknown: 0\nstop: NXF_TIMEOUT\n");
+}
+
+struct with_log {
+    struct feed *feed;
+    nxf_log *log;
+};
+
+static void ack_that_uses_the_log(void *context, const char *replica_name, uint64_t vlsn)
+{
+    const struct with_log *with = (const struct with_log *)context;
+    nxf_scanner *scanner = NULL;
+    uint64_t first = 0, last = 0;
+    (void)replica_name;
+    (void)vlsn;
+    record_call(with->feed, "notify", nxf_log_notify(with->log));
+    record_call(with->feed, "limit", nxf_log_set_send_limit(with->log, UINT64_MAX));
+    record_call(with->feed, "range", nxf_log_vlsn_range(with->log, &first, &last, NULL));
+    record_call(with->feed, "scanner", nxf_scanner_from_log(with->log, NXF_LSN_FIRST, &scanner, NULL));
+    nxf_scanner_free(scanner);
+    record_add(with->feed->record, "%llu to %llu", (unsigned long long)first, (unsigned long long)last);
+}
+
+static void the_log_that_is_read_can_be_used_in_a_callback(void **state)
+{
+    struct feed *feed = feed_of(state);
+    struct with_log with = { feed, NULL };
+    log_add(feed->log, 1);
+    assert_ok(nxf_log_open, log_dir(feed->log), feed->options, &with.log);
+    feed_connect(feed, REPLICA_ACKS);
+    feed_make_runner(feed, 1);
+    assert_ok(nxf_runner_set_ack_callback, feed->runner, ack_that_uses_the_log, &with, NULL);
+    assert_ok(nxf_scanner_from_log, with.log, NXF_LSN_FIRST, &feed->scanner);
+    assert_ok(nxf_runner_start, feed->runner, feed->scanner);
+    feed->scanner = NULL;
+    record_wait(feed->record, "1 to 1");
+    feed_free_runner(feed);
+    nxf_log_free(with.log);
+    assert_record(feed->record, "notify: NXF_OK\nlimit: NXF_OK\nrange: NXF_OK\nscanner: NXF_OK\n1 to 1\n");
 }
 
 /* --- while contexts are dropped --- */
@@ -259,7 +471,10 @@ int main(void)
         feed_test(what_would_wait_for_an_ack_callback_is_refused_in_it),
         feed_test(what_would_wait_for_an_end_callback_is_refused_in_it),
         feed_test(the_same_holds_on_the_callers_thread),
+        feed_test(what_would_wait_is_refused_in_a_source_a_channel_and_a_log_callback),
         feed_test(what_does_not_wait_is_allowed_and_a_run_can_end_itself),
+        feed_test(what_does_not_wait_is_allowed_in_an_end_callback_too),
+        feed_test(the_log_that_is_read_can_be_used_in_a_callback),
         feed_test(a_context_that_is_replaced_is_dropped_with_no_lock_held),
         feed_test(stopping_while_the_context_is_dropped_does_not_wait_for_itself),
         feed_test(other_runners_can_be_waited_for_in_a_callback),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::error::nxf_error;
 use super::status::{nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result, status};
+use crate::failpoint::failpoint;
 use crate::sys::fork;
 use crate::sys::thread::{panic_text, without_output};
 
@@ -37,6 +38,15 @@ impl<T> Handle<T> {
         } else {
             Ok(&self.value)
         }
+    }
+
+    /// Runs what works on the value. A panic makes the handle unusable.
+    pub(crate) fn watch<R>(&self, body: impl FnOnce() -> R) -> std::thread::Result<R> {
+        let result = catch_unwind(AssertUnwindSafe(body));
+        if result.is_err() {
+            self.dead.store(true, Ordering::Release);
+        }
+        result
     }
 
     /// The value, whatever happened to it. For releasing it.
@@ -76,7 +86,12 @@ pub(crate) use opaque;
 /// # Safety
 /// `err` is NULL or valid for writing.
 pub(crate) unsafe fn guard(err: *mut *mut nxf_error, body: impl FnOnce() -> Result<nxf_status>) -> nxf_status {
-    let result = without_output(|| catch_unwind(AssertUnwindSafe(body)));
+    let result = without_output(|| {
+        catch_unwind(AssertUnwindSafe(|| {
+            failpoint("call");
+            body()
+        }))
+    });
     let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))));
     // SAFETY: promised by the caller.
     unsafe { report(err, result) }
@@ -98,10 +113,13 @@ pub(crate) unsafe fn with<T: Opaque>(
     };
     let handle = opaque.handle();
     let result = match handle.check() {
-        Ok(value) => without_output(|| catch_unwind(AssertUnwindSafe(|| body(value)))).unwrap_or_else(|panic| {
-            handle.dead.store(true, Ordering::Release);
-            Err(Error::Panicked(panic_text(&*panic)))
-        }),
+        Ok(value) => without_output(|| {
+            handle.watch(|| {
+                failpoint(T::NAME);
+                body(value)
+            })
+        })
+        .unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))),
         Err(error) => Err(error),
     };
     // SAFETY: promised by the caller. The handle is not looked at any more: the body may have freed it.
@@ -243,7 +261,12 @@ pub(crate) unsafe fn free<T: Opaque>(
     let handle = into_handle(unsafe { take(pointer) });
     if handle.is_of_this_process() {
         // A panic in a destructor has nobody to be told to.
-        let _ = without_output(|| catch_unwind(AssertUnwindSafe(|| drop(handle.into_value()))));
+        let _ = without_output(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                failpoint("free");
+                drop(handle.into_value());
+            }))
+        });
     } else {
         fork::close_inherited(inherited_fd(handle.value()));
         std::mem::forget(handle);

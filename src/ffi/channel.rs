@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::resume_unwind;
 
 use parking_lot::RwLock;
 
@@ -39,12 +40,9 @@ pub(crate) unsafe fn hand_over<T>(
 ) -> Result<T> {
     // SAFETY: promised by the caller.
     let handle = unsafe { channel.as_ref() }.ok_or(null("channel"))?.handle();
-    if !handle.is_of_this_process() {
-        return Err(Error::Forked);
-    }
-    let mut cell = handle.value().try_write().ok_or(BUSY)?;
+    let mut cell = handle.check()?.try_write().ok_or(BUSY)?;
     let inner = cell.take().ok_or(BUSY)?;
-    match body(inner) {
+    match handle.watch(|| body(inner)).unwrap_or_else(|panic| resume_unwind(panic)) {
         Ok(done) => {
             drop(cell);
             // SAFETY: the caller's handle, which is the library's from now on.

@@ -413,7 +413,9 @@ pub unsafe extern "C" fn nxf_runner_stats(
 }
 
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
-    let now = runner.snapshot();
+    // Before the snapshot: what was acknowledged by now had been sent by then, and a run that has ended has put its last
+    // figures down. The other way round they would contradict each other now and then.
+    let acked_vlsn = runner.acks().known_vlsn();
     let run_state = match runner.acks().ended() {
         None if runner.is_started() => NXF_RUN_RUNNING,
         None => NXF_RUN_NEW,
@@ -422,6 +424,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         Some(End::ClosedByPeer(Closing::Reset)) => NXF_RUN_RESET_BY_REPLICA,
         Some(End::Failed(_)) => NXF_RUN_FAILED,
     };
+    let now = runner.snapshot();
     let log_state = now.pause.map_or(NXF_LOG_READING, |pause| match pause.wait.reason {
         WaitReason::End => NXF_LOG_AT_END,
         WaitReason::NoFile => NXF_LOG_NO_FILE,
@@ -444,7 +447,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         start_vlsn: runner.start_vlsn(),
         read_vlsn: now.read_vlsn,
         sent_vlsn: now.sent_vlsn,
-        acked_vlsn: runner.acks().known_vlsn(),
+        acked_vlsn,
         frames_sent: now.stream.frames,
         bytes_sent: now.stream.bytes,
         queued_bytes: now.queued_bytes,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::format::FileName;
+use crate::sys::off_standard;
 
 /// Which file this is, whatever its name: a file deleted and born again under its name has another identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,7 +135,7 @@ impl Files for Directory {
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
         let file = self.on_file(number, |path| File::open(path))?;
-        Ok(Arc::new(file))
+        Ok(Arc::new(File::from(off_standard(file.into())?)))
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {

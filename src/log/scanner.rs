@@ -277,8 +277,11 @@ impl Scanner {
                 // What stands before the damage, or before the place where reading began, is good, and comes first. The
                 // error comes again.
                 Err(_) if self.begin_with_what_is_there() => continue,
-                Err(_) if self.look_behind_all()? => continue,
-                Err(error) => return Err(error),
+                Err(error) => match self.look_behind_all() {
+                    Ok(true) => continue,
+                    // What failed first says what is wrong, also when looking there fails for the same reason.
+                    Ok(false) | Err(_) => return Err(error),
+                },
             };
             match step {
                 Step::Found(found) => {

@@ -11,6 +11,20 @@ pub mod thread;
 pub mod watch;
 
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Moves a descriptor that was just made away from the numbers of standard input, output and error. Where the host has
+/// closed one of these, the system gives its number to whatever is opened next, and what somebody prints would end up
+/// there: in the stream to a replica, say.
+pub fn off_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    // SAFETY: no pointers; the descriptor is owned and so open.
+    let moved = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, libc::STDERR_FILENO + 1) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(moved) })
+}
 
 /// The result of a system call that reports failure as -1.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

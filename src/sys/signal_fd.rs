@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::check;
+use super::{check, off_standard};
 
 /// See the module's comment.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl SignalFd {
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
         let read = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(SignalFd { read, write: None })
+        Ok(SignalFd { read: off_standard(read)?, write: None })
     }
 
     /// A signal that is down.
@@ -36,7 +36,7 @@ impl SignalFd {
             super::socket::set_nonblocking(end.as_fd())?;
             super::socket::set_close_on_exec(end.as_fd())?;
         }
-        Ok(SignalFd { read, write: Some(write) })
+        Ok(SignalFd { read: off_standard(read)?, write: Some(off_standard(write)?) })
     }
 
     /// Makes the descriptor readable. Never blocks: a full counter or pipe is readable already.

@@ -1,10 +1,13 @@
 //! Stream sockets: options, and sending and receiving without blocking and without SIGPIPE.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use super::{check, retry};
+use super::poll::{Interest, wait_for};
+use super::{check, off_standard, retry};
+use crate::failpoint::failpoint;
 
 /// The most pieces that one send takes; more are cut off by the caller. Every system allows at least so many.
 pub const SEND_PIECES_MAX: usize = 1024;
@@ -51,6 +54,60 @@ fn option(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int) -> io::Resu
     let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
     check(result)?;
     Ok(value)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const STREAM: libc::c_int = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const STREAM: libc::c_int = libc::SOCK_STREAM;
+
+/// Connects to `address` over TCP, until `deadline`. The socket blocks nobody and is not for programs that the host
+/// starts.
+///
+/// Not by `TcpStream`, whose socket is connected before it can be moved off the standard descriptors.
+pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: no pointers; the result is checked before it is used as a descriptor.
+    let fd = check(unsafe { libc::socket(family, STREAM, 0) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    let socket = off_standard(unsafe { OwnedFd::from_raw_fd(fd) })?;
+    set_nonblocking(socket.as_fd())?;
+    set_close_on_exec(socket.as_fd())?;
+
+    match begin_connecting(socket.as_fd(), address) {
+        Ok(()) => return Ok(socket),
+        // A connection that a signal interrupted goes on like one that takes its time.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
+        Err(error) => return Err(error),
+    }
+    if !wait_for(socket.as_raw_fd(), Interest { read: false, write: true }, Some(deadline))? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    take_error(socket.as_fd())?;
+    Ok(socket)
+}
+
+fn begin_connecting(socket: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid sockaddr_in and a valid sockaddr_in6.
+    let (mut v4, mut v6): (libc::sockaddr_in, libc::sockaddr_in6) = unsafe { std::mem::zeroed() };
+    let (pointer, len) = match address {
+        SocketAddr::V4(address) => {
+            v4.sin_family = libc::AF_INET as _;
+            v4.sin_port = address.port().to_be();
+            v4.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+            ((&raw const v4).cast(), size_of_val(&v4))
+        }
+        SocketAddr::V6(address) => {
+            v6.sin6_family = libc::AF_INET6 as _;
+            v6.sin6_port = address.port().to_be();
+            v6.sin6_flowinfo = address.flowinfo();
+            v6.sin6_addr.s6_addr = address.ip().octets();
+            v6.sin6_scope_id = address.scope_id();
+            ((&raw const v6).cast(), size_of_val(&v6))
+        }
+    };
+    // SAFETY: the pointer is to one of the two addresses above, whose size is given, and both live during the call.
+    check(unsafe { libc::connect(socket.as_raw_fd(), pointer, len as libc::socklen_t) }).map(drop)
 }
 
 /// Whether the descriptor is a connected stream socket.
@@ -128,6 +185,7 @@ pub fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
 
 /// Receives what is there, without blocking. 0: the peer has finished sending. `WouldBlock`: nothing there now.
 pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    failpoint("receive");
     retry(|| {
         // SAFETY: the buffer is valid for its length during the call.
         let read = unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };

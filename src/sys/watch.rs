@@ -26,7 +26,7 @@ impl Watch {
         // SAFETY: no pointers; the result is checked before it is used as a descriptor.
         let fd = super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
-        let inotify = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        let inotify = super::off_standard(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })?;
         Ok(Watch { inotify, path })
     }
 

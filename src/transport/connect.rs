@@ -1,11 +1,12 @@
 //! Connecting to a replica by name or address.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::sys::socket;
 
 /// Connects to `host`, a name or an IPv4 or IPv6 address, within `timeout`. Every address that the name has is tried
 /// in turn, with what is left of the time shared among them. Looking the name up is the system's affair, and takes
@@ -26,8 +27,8 @@ pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> 
             last = io::ErrorKind::TimedOut.into();
             break;
         }
-        match TcpStream::connect_timeout(address, share) {
-            Ok(stream) => return Ok(stream.into()),
+        match socket::connect(address, Instant::now() + share) {
+            Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
     }
