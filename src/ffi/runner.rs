@@ -260,9 +260,14 @@ pub unsafe extern "C" fn nxf_runner_run(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        with(runner, err, |runner| {
-            // Kept alive by this call, should another thread free the runner as soon as the run has ended.
-            let runner = Arc::clone(runner);
+        let mut kept = None;
+        let status = with(runner, err, |runner| {
+            kept = Some(Arc::clone(runner));
+            Ok(NXF_OK)
+        });
+        // Kept alive by this call, and the handle let go of: another thread may free it as soon as the run has ended.
+        let Some(runner) = kept else { return status };
+        guard(err, || {
             let end = hand_over_scanner(scanner, |source| runner.run(source))?;
             end.result()?;
             Ok(NXF_OK)
