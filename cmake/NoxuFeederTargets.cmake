@@ -25,7 +25,8 @@ if(NOT TARGET NoxuFeeder::NoxuFeeder)
     else()
         add_library(NoxuFeeder::NoxuFeeder INTERFACE IMPORTED ${NoxuFeeder_TARGET_SCOPE})
         set_target_properties(NoxuFeeder::NoxuFeeder PROPERTIES
-            INTERFACE_LINK_LIBRARIES NoxuFeeder::NoxuFeederStatic)
+            INTERFACE_LINK_LIBRARIES NoxuFeeder::NoxuFeederStatic
+            INTERFACE_INCLUDE_DIRECTORIES "${NoxuFeeder_INCLUDE_DIR}")
     endif()
 endif()
 

@@ -9,9 +9,11 @@
 #   build   a C compiler, CMake, make: to build, install and use the package
 #   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind, doxygen
 #   demo    what scripts/demo.sh needs besides `rust build`
+#   sanitizers   a nightly Rust with its sources and Miri, beside yours; all of it optional
 #
 # Installs only what is missing, and says so before it does. NXF_SETUP=check: installs nothing, only says.
-# Afterwards $root is the folder of the project, and setup_has NAME tells whether an optional tool is there.
+# Afterwards $root is the folder of the project, setup_has NAME tells whether an optional tool is there, and
+# sanitizer_lacks NAME why a sanitizer cannot be used.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # A new shell after rustup has cargo in its PATH; a service or a CI job often has not.
@@ -59,6 +61,9 @@ setup_has() {
                 echo '#include <doctest/doctest.h>' | compiles "${CXX:-c++}" c++
             ;;
         valgrind) command -v valgrind >/dev/null && valgrind --error-exitcode=9 true >/dev/null 2>&1 ;;
+        nightly) command -v rustup >/dev/null && rustup run "$nightly" rustc --version >/dev/null 2>&1 ;;
+        rust-src) [ -f "$(rustup run "$nightly" rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ] ;;
+        miri) rustup run "$nightly" cargo miri --version >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -199,6 +204,78 @@ setup_rust_component() { # COMMAND COMPONENT
     fail "cargo $1 is not there: install the $2 that belongs to your Rust, and start again."
 }
 
+# --- sanitizers ---------------------------------------------------------------------------------------------
+
+# Sanitizers and Miri are only in nightly Rust; a dated one can be named.
+nightly=${NXF_NIGHTLY:-nightly}
+
+setup_nightly() {
+    local component
+    if command -v rustup >/dev/null && [ "${NXF_SETUP-}" != check ]; then
+        if ! setup_has nightly; then
+            echo "setup: installing the Rust toolchain $nightly (rustup); yours stays what it is"
+            rustup toolchain install "$nightly" --profile minimal --no-self-update >/dev/null 2>&1 || true
+        fi
+        for component in rust-src miri; do
+            if setup_has nightly && ! setup_has "$component"; then
+                echo "setup: installing $component for $nightly (rustup)"
+                rustup component add --toolchain "$nightly" "$component" >/dev/null 2>&1 || true
+            fi
+        done
+    fi
+}
+
+rust_host() {
+    rustup run "$nightly" rustc -vV | sed -n 's/^host: //p'
+}
+
+# sanitizer_runtime asan|tsan: the static library that comes with the nightly Rust; nothing where there is none.
+sanitizer_runtime() {
+    local file
+    for file in "$(rustup run "$nightly" rustc --print sysroot)/lib/rustlib/$(rust_host)/lib"/librustc*_rt."$1".a; do
+        if [ -f "$file" ]; then
+            echo "$file"
+        fi
+    done
+}
+
+# Whether an empty program with the runtime starts and ends here: a container may forbid what the runtime needs.
+sanitizer_starts() { # address|thread RUNTIME
+    local folder status=0
+    folder=$(mktemp -d)
+    echo 'int main(void) { return 0; }' >"$folder/empty.c"
+    { "${CC:-cc}" "-fsanitize=$1" -c "$folder/empty.c" -o "$folder/empty.o" &&
+        "${CC:-cc}" "$folder/empty.o" -o "$folder/empty" -Wl,--whole-archive "$2" -Wl,--no-whole-archive \
+            -Wl,--export-dynamic -lpthread -lrt -lm -ldl -lresolv &&
+        "$folder/empty"; } >/dev/null 2>&1 || status=$?
+    rm -rf "$folder"
+    return "$status"
+}
+
+# sanitizer_lacks asan|tsan|miri: why it cannot be used here, in words; nothing if it can.
+sanitizer_lacks() {
+    local runtime name=address
+    if ! command -v rustup >/dev/null; then
+        echo "there is no rustup here to bring a nightly Rust, which it needs"
+    elif ! setup_has nightly; then
+        echo "there is no Rust toolchain $nightly here"
+    elif [ "$1" = miri ]; then
+        setup_has miri || echo "the toolchain $nightly has no Miri"
+    else
+        [ "$1" = asan ] || name=thread
+        runtime=$(sanitizer_runtime "$1")
+        if [ -z "$runtime" ]; then
+            echo "the toolchain $nightly has no such runtime for this system"
+        elif [ "$1" = tsan ] && ! setup_has rust-src; then
+            echo "the toolchain $nightly has no sources of the standard library, which has to be built with it"
+        elif ! setup_has cmocka || ! setup_has doctest || ! setup_has c++; then
+            echo "the C tests need cmocka, doctest and a C++ compiler"
+        elif ! sanitizer_starts "$name" "$runtime"; then
+            echo "a program with its runtime cannot be built by this C compiler, or does not run on this system"
+        fi
+    fi
+}
+
 setup() {
     local purpose
     for purpose in "$@"; do
@@ -209,6 +286,10 @@ setup() {
                 setup_rust_component fmt rustfmt
                 setup_rust_component clippy clippy
                 require cc c++ pkg-config cmocka doctest valgrind\? doxygen\?
+                ;;
+            sanitizers)
+                require c++\? pkg-config\? cmocka\? doctest\?
+                setup_nightly
                 ;;
             demo) ;; # nothing beyond rust and build so far
             *) fail "setup: unknown purpose $purpose" ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that has to hold before a change is merged, in the order in which it fails fastest. Stops at the first
 # failure. Leaves nothing behind outside target/.
-#   --quick   without the real replica (interop/) and without valgrind
+#   --quick   without the real replica (interop/), without valgrind, sanitizers and Miri
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -17,6 +17,7 @@ case "${1-}" in
 esac
 cd "$root"
 setup rust build tests
+[ "$quick" = yes ] || setup sanitizers
 
 work=$root/target/test
 logs=$work/logs
@@ -169,6 +170,25 @@ elif setup_has valgrind; then
 else
     note "C and C++ tests under valgrind" "LEFT OUT: there is no valgrind here"
 fi
+
+# sanitizer KIND TITLE COUNT: the part that pays most; scripts/sanitize.sh without --quick runs more.
+sanitizer() {
+    local lacks
+    if [ "$quick" = yes ]; then
+        note "$2" "left out (--quick)"
+        return
+    fi
+    lacks=$(sanitizer_lacks "$1")
+    if [ -n "$lacks" ]; then
+        note "$2" "LEFT OUT: $lacks"
+    else
+        section "$2" scripts/sanitize.sh --quick "$1"
+        "$3"
+    fi
+}
+sanitizer asan "C and C++ tests under AddressSanitizer" count_ctest
+sanitizer tsan "C and C++ tests under ThreadSanitizer" count_ctest
+sanitizer miri "The C interface in Miri" count_cargo
 section "Only nxf_* is exported" exports
 note "" "$(tail -n 1 "$log") exported symbols"
 

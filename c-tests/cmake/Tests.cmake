@@ -10,6 +10,9 @@
 # A test runs in an empty folder of its own, so that tests can run at the same time. The timeout is that of the plain
 # run (60 s unless told); under valgrind it is ten times as long. The environment variable NXF_VALGRIND is set there,
 # for tests that are to do less.
+#
+# With NXF_SANITIZER only what a sanitizer can find something new in is built: C11 and C++17 as they are written, linked
+# with the static library, which has to be instrumented, too. scripts/sanitize.sh does it.
 
 set(NXF_WARNINGS -Wall -Wextra -Werror -pedantic CACHE STRING "Warnings for the tests, and for the header in them")
 
@@ -31,9 +34,28 @@ endif()
 
 find_package(Threads REQUIRED)
 
+set(NXF_SANITIZER "" CACHE STRING "address or thread: the tests are compiled with that sanitizer; empty: with none")
+set(NXF_SANITIZER_RUNTIME "" CACHE FILEPATH "The sanitizer's runtime, a static library: that of the Rust compiler")
+if(NXF_SANITIZER)
+    if(NOT EXISTS "${NXF_SANITIZER_RUNTIME}")
+        message(FATAL_ERROR "NXF_SANITIZER needs NXF_SANITIZER_RUNTIME, the runtime that the library was compiled for.")
+    endif()
+    # For the compiler only. Told of the sanitizer when it links, it would bring a runtime of its own, and a process can
+    # have but one. All of the runtime, and visible to the C library and the frameworks, whose calls it intercepts.
+    add_compile_options(-fsanitize=${NXF_SANITIZER} -fno-omit-frame-pointer -g)
+    set(sanitizer_runtime -Wl,--whole-archive "${NXF_SANITIZER_RUNTIME}" -Wl,--no-whole-archive -Wl,--export-dynamic
+        -lpthread -lrt -lm -ldl -lresolv)
+    # Undefined behaviour in the tests' own C and in the inline functions of the headers: by traps, which need no runtime.
+    if(NXF_SANITIZER STREQUAL "address")
+        add_compile_options($<$<COMPILE_LANGUAGE:C>:-fsanitize=undefined> $<$<COMPILE_LANGUAGE:C>:-fsanitize-undefined-trap-on-error>)
+    endif()
+endif()
+
 find_program(BASH bash REQUIRED)
-find_program(VALGRIND valgrind)
-if(NOT VALGRIND)
+if(NOT NXF_SANITIZER)
+    find_program(VALGRIND valgrind)
+endif()
+if(NOT VALGRIND AND NOT NXF_SANITIZER)
     message(STATUS "valgrind is not there: the tests run without it only")
 endif()
 
@@ -47,7 +69,9 @@ function(nxf_c_test_support)
         list(APPEND as_cxx "${one_as_cxx}")
     endforeach()
     nxf_test_library(test-support.c11 ${as_c})
-    nxf_test_library(test-support.cxx17 ${as_cxx})
+    if(NOT NXF_SANITIZER)
+        nxf_test_library(test-support.cxx17 ${as_cxx})
+    endif()
 endfunction()
 
 function(nxf_test_library library)
@@ -61,6 +85,9 @@ endfunction()
 function(nxf_c_test name)
     nxf_test_variants(${name} c11 "${CMAKE_CURRENT_SOURCE_DIR}/tests/${name}.c" cmocka::cmocka
         ${ARGN} LIBRARIES test-support.c11)
+    if(NXF_SANITIZER)
+        return()
+    endif()
     nxf_as_cxx(as_cxx "${name}.c")
     nxf_test_variants(${name} cxx17 "${as_cxx}" cmocka::cmocka ${ARGN} LIBRARIES test-support.cxx17)
 endfunction()
@@ -109,7 +136,7 @@ function(nxf_test_variants name language source framework)
         nxf_test(${name}.${language}.static ${language} "${source}" ${framework} NoxuFeeder::NoxuFeederStatic ${ARGN})
     endif()
     get_target_property(shared NoxuFeeder::NoxuFeeder IMPORTED_LOCATION)
-    if(shared)
+    if(shared AND NOT NXF_SANITIZER)
         nxf_test(${name}.${language}.shared ${language} "${source}" ${framework} NoxuFeeder::NoxuFeeder ${ARGN})
     endif()
 endfunction()
@@ -129,6 +156,7 @@ function(nxf_test test language source framework library)
     target_link_libraries(${test} PRIVATE ${arg_LIBRARIES} ${library})
     nxf_use_framework(${test} ${framework})
     target_compile_definitions(${test} PRIVATE ${arg_DEFINITIONS})
+    target_link_libraries(${test} PRIVATE ${sanitizer_runtime})
 
     set(folder "${CMAKE_CURRENT_BINARY_DIR}/run/${test}")
     file(MAKE_DIRECTORY "${folder}" "${folder}.valgrind")

@@ -353,6 +353,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no poll")]
     fn the_descriptor_is_readable_while_acks_wait_or_the_run_has_ended() {
         let acks = Acks::new(3);
         acks.queue(&[1]);

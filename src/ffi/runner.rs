@@ -260,9 +260,14 @@ pub unsafe extern "C" fn nxf_runner_run(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        with(runner, err, |runner| {
-            // Kept alive by this call, should another thread free the runner as soon as the run has ended.
-            let runner = Arc::clone(runner);
+        let mut kept = None;
+        let status = with(runner, err, |runner| {
+            kept = Some(Arc::clone(runner));
+            Ok(NXF_OK)
+        });
+        // Kept alive by this call, and the handle let go of: another thread may free it as soon as the run has ended.
+        let Some(runner) = kept else { return status };
+        guard(err, || {
             let end = hand_over_scanner(scanner, |source| runner.run(source))?;
             end.result()?;
             Ok(NXF_OK)
@@ -407,10 +412,20 @@ pub unsafe extern "C" fn nxf_runner_stats(
             // Only as much as the caller's version of the struct has.
             let written = size.min(size_of::<nxf_runner_stats_t>());
             std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), stats.cast::<u8>(), written);
+            // Its padding is copied with it and holds anything; a host may compare or store the struct as bytes.
+            for at in PADDING.filter(|&at| at < written) {
+                stats.cast::<u8>().add(at).write(0);
+            }
             Ok(NXF_OK)
         })
     }
 }
+
+/// The one place in nxf_runner_stats_t that belongs to no member.
+const PADDING: std::ops::Range<usize> = {
+    use std::mem::offset_of;
+    offset_of!(nxf_runner_stats_t, is_notified) + size_of::<bool>()..offset_of!(nxf_runner_stats_t, missing_vlsn)
+};
 
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     // Before the snapshot: what was acknowledged by now had been sent by then, and a run that has ended has put its last
