@@ -29,7 +29,11 @@ pub struct FileIdentity {
 #[allow(clippy::len_without_is_empty, reason = "a file has a length; whether it is 0 is of no interest")]
 pub trait LogFile: Send + Sync {
     /// Reads at most `into.len()` bytes at `offset`. Fewer are returned only at the end of the file.
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_some_at(into, offset, usize::MAX)
+    }
+    /// The same, but fewer are also returned when there are `least`: so no call has to find out that the file ends there.
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize>;
     /// The file's length in bytes, now.
     fn len(&self) -> io::Result<u64>;
     /// The identity of the open file.
@@ -152,9 +156,9 @@ impl Files for Directory {
 }
 
 impl LogFile for File {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
         let mut read = 0;
-        while read < into.len() {
+        while read < into.len().min(least) {
             match FileExt::read_at(self, &mut into[read..], offset + read as u64) {
                 Ok(0) => break,
                 Ok(n) => read += n,

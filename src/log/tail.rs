@@ -941,8 +941,8 @@ fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
     let look = loop {
         window.read(&*current.file, current.cursor, needed).map_err(|error| read_error(current, error))?;
         match window.look(current.cursor) {
-            // Only a window smaller than the entry is worth another read: else the file has no more.
-            Look::Short { needed: more } if more > needed && more > window.capacity() => needed = more,
+            // What the read before did not bring because it had what it was to bring at least.
+            Look::Short { needed: more } if more > needed => needed = more,
             look => break look,
         }
     };

@@ -188,23 +188,23 @@ impl Window {
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
     /// One read call, except where the file is longer than one entry of it fits into an ordinary window.
     pub fn read(&mut self, file: &dyn LogFile, offset: u64, needed: usize) -> io::Result<()> {
-        self.read_into_block(file, offset, self.pool.capacity())?;
+        self.read_into_block(file, offset, self.pool.capacity(), needed)?;
         if needed > self.filled && self.filled == self.block.capacity() {
             // Trust a length that is read from a file only as far as the file itself is long.
             let present = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
             if present >= needed {
-                self.read_into_block(file, offset, needed)?;
+                self.read_into_block(file, offset, needed, needed)?;
             }
         }
         Ok(())
     }
 
-    fn read_into_block(&mut self, file: &dyn LogFile, offset: u64, capacity: usize) -> io::Result<()> {
+    fn read_into_block(&mut self, file: &dyn LogFile, offset: u64, capacity: usize, least: usize) -> io::Result<()> {
         self.filled = 0;
         self.base = offset;
         self.pool.renew(&mut self.block, capacity);
         let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
-        self.filled = file.read_at(bytes, offset)?;
+        self.filled = file.read_some_at(bytes, offset, least)?;
         Ok(())
     }
 

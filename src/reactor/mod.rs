@@ -55,8 +55,10 @@ pub struct Reactor {
     logs: Vec<Arc<Log>>,
     scratch: Scratch,
     poll: PollSet,
-    /// Of the current sleep: by their places in `logs`, the logs that can be watched, and what is polled for them.
-    watches: Vec<(usize, usize)>,
+    /// What is polled in the current sleep for logs that can be watched.
+    watches: Vec<usize>,
+    /// Whether a log's notification may have events that are still to be taken: what was just committed is sent first.
+    has_events: bool,
     watching: Watching,
     is_notified: bool,
     /// Turns in a row without a sleep, in which nobody would have noticed the log's notification.
@@ -76,6 +78,7 @@ impl Reactor {
             scratch: Scratch::default(),
             poll: PollSet::default(),
             watches: Vec::new(),
+            has_events: false,
             watching: Watching::Unknown,
             is_notified: false,
             busy_turns: 0,
@@ -119,6 +122,7 @@ impl Reactor {
             if progress {
                 self.busy_turns += 1;
                 if self.watching == Watching::Armed || self.busy_turns == BUSY_TURNS_MAX {
+                    self.has_events |= self.watching == Watching::Armed;
                     self.bell.wake_up();
                     self.watching = Watching::Unknown;
                     self.busy_turns = 0;
@@ -176,6 +180,9 @@ impl Reactor {
 
     /// Arms the notification of every log that was read to its end.
     fn arm(&mut self) {
+        if std::mem::take(&mut self.has_events) {
+            self.logs.iter().for_each(|log| log.take_events(&self.bell));
+        }
         // All of them, also behind one that cannot be armed.
         let armed = self.logs.iter().filter(|log| log.arm()).count();
         self.is_notified = armed == self.logs.len();
@@ -192,8 +199,8 @@ impl Reactor {
         let bell = self.poll.add(self.bell.fd().as_raw_fd(), read);
         self.watches.clear();
         let logs = if watched { &self.logs[..] } else { &[] };
-        for (log, fd) in logs.iter().enumerate().filter_map(|(at, log)| Some((at, log.watch_fd()?))) {
-            self.watches.push((log, self.poll.add(fd, read)));
+        for fd in logs.iter().filter_map(|log| log.watch_fd()) {
+            self.watches.push(self.poll.add(fd, read));
         }
         let deadline = wake_at.into_iter().chain(self.next_look).min();
         self.sessions.iter().for_each(|session| session.link().note_sleep());
@@ -202,11 +209,13 @@ impl Reactor {
             return;
         }
         let mut may_have_more = self.poll.is_ready(bell) && self.bell.wake_up();
-        for &(log, watch) in &self.watches {
-            if self.poll.is_ready(watch) {
-                self.logs[log].take_events(&self.bell);
-                may_have_more = true;
-            }
+        if self.watches.iter().any(|&watch| self.poll.is_ready(watch)) {
+            self.has_events = true;
+            may_have_more = true;
+        }
+        // All sessions were blocked, so each was polled for, in their order.
+        for (at, session) in self.sessions.iter_mut().enumerate() {
+            session.was_polled(self.poll.is_ready(at));
         }
         let now = Instant::now();
         if may_have_more || deadline.is_some_and(|deadline| now >= deadline) {

@@ -87,6 +87,8 @@ pub struct Session {
     is_stalled: bool,
     /// When the transport last took a byte, or had nothing to take.
     last_taken: Instant,
+    /// That nothing has arrived was found out a moment ago.
+    has_nothing: bool,
 }
 
 /// Under which name it speaks to people.
@@ -122,7 +124,13 @@ impl Session {
             pause: None,
             is_stalled: false,
             last_taken: now,
+            has_nothing: false,
         }
+    }
+
+    /// Tells it what a poll for it has found: where that is nothing, the next turn does not look for acks first.
+    pub fn was_polled(&mut self, is_ready: bool) {
+        self.has_nothing = !is_ready;
     }
 
     /// What to poll for what it wants.
@@ -272,6 +280,9 @@ impl Session {
         if !self.arrived.is_empty() {
             let arrived = std::mem::take(&mut self.arrived);
             self.take(&arrived, acks).map_err(End::Failed)?;
+        }
+        if std::mem::take(&mut self.has_nothing) {
+            return Ok(false);
         }
         for turn in 0..RECEIVES_PER_TURN {
             match self.transport.receive(received) {

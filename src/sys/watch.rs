@@ -51,19 +51,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes the events that have come; says whether there were any.
+    /// Takes the events that have come; says whether there were any. A watch that is armed for one event has two, and
+    /// there is room for more; what is left over makes the descriptor ready again.
     pub fn take(&self) -> bool {
         use std::os::fd::AsRawFd;
         let mut events = [0u8; 4096];
-        let mut any = false;
-        loop {
+        let read = super::retry(|| {
             // SAFETY: the buffer is valid for its length during the call, and the descriptor does not block.
             let read = unsafe { libc::read(self.inotify.as_raw_fd(), events.as_mut_ptr().cast(), events.len()) };
-            if read <= 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return any;
-            }
-            any |= read > 0;
-        }
+            usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        });
+        read.is_ok_and(|read| read > 0)
     }
 
     /// What to poll for reading.

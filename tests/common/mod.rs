@@ -296,8 +296,8 @@ impl Files for CountingDisk {
 }
 
 impl LogFile for CountingFile {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let read = self.inner.read_at(into, offset)?;
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
+        let read = self.inner.read_some_at(into, offset, least)?;
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)

@@ -310,7 +310,7 @@ struct Handle {
 }
 
 impl LogFile for Handle {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_some_at(&self, into: &mut [u8], offset: u64, _: usize) -> io::Result<usize> {
         let state = self.disk.called(Fault::Read)?;
         let bytes = &state.inodes[self.inode].bytes;
         let from = bytes.len().min(offset as usize);
