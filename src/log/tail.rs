@@ -201,6 +201,10 @@ pub struct Tail {
     listing: Listing,
     current: Option<OpenFile>,
     window: Window,
+    /// How many entries the window has shown.
+    shown: usize,
+    /// How much the window reads next.
+    read_next: usize,
     /// What the window showed before it was read last, of which file.
     before: Option<(u32, Passage)>,
     /// For looks elsewhere than at the cursor. Made when first needed.
@@ -242,6 +246,8 @@ impl Tail {
             listing: Listing::default(),
             current: None,
             window: Window::new(options.read_bytes),
+            shown: 0,
+            read_next: usize::MAX,
             before: None,
             probe: None,
             successor: None,
@@ -336,6 +342,7 @@ impl Tail {
             let lsn = lsn_of(current.number, current.cursor);
             if lsn < ask.send_limit {
                 current.consume(&entry);
+                self.shown += 1;
                 return Ok(Step::Found(Found { lsn, entry }));
             }
         }
@@ -347,6 +354,8 @@ impl Tail {
     fn step_reading(&mut self, ask: &Ask<'_>) -> Result<Step> {
         let shown = self.current.as_ref().filter(|_| ask.recalls);
         self.before = shown.and_then(|current| Some((current.number, self.window.passage(current.cursor)?)));
+        let cursor = self.current.as_ref().map_or(0, |current| current.cursor);
+        self.read_next = self.window.read_next(cursor, std::mem::take(&mut self.shown));
         self.window.forget();
         let step = self.read_on(ask);
         if !matches!(step, Ok(Step::Found(_))) {
@@ -369,7 +378,7 @@ impl Tail {
                 continue;
             }
             let lsn = lsn_of(current.number, current.cursor);
-            let look = read_and_look(&mut self.window, current)?;
+            let look = read_and_look(&mut self.window, current, self.read_next)?;
             if let Look::Entry(entry) = &look
                 && current.last.precedes(entry)
             {
@@ -377,6 +386,7 @@ impl Tail {
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
                 current.consume(entry);
+                self.shown = 1;
                 self.still = None;
                 let Look::Entry(entry) = look else { unreachable!("matched above") };
                 return Ok(Step::Found(Found { lsn, entry }));
@@ -936,10 +946,12 @@ fn open_at_first(number: u32, file: Arc<dyn LogFile>, header: &FileHeader) -> Re
 /// Reads at the cursor and looks at what is there, with as much of it read as the file has. Confirms that the entry
 /// before the cursor is still the one that was returned: the writer's recovery may have cut the log below it and
 /// written it anew.
-fn read_and_look(window: &mut Window, current: &OpenFile) -> Result<Look> {
+fn read_and_look(window: &mut Window, current: &OpenFile, most: usize) -> Result<Look> {
     let mut needed = ENTRY_HEADER_LEN;
     let look = loop {
-        window.read(&*current.file, current.cursor, needed).map_err(|error| read_error(current, error))?;
+        window
+            .read_at_most(&*current.file, current.cursor, needed, most)
+            .map_err(|error| read_error(current, error))?;
         match window.look(current.cursor) {
             // What the read before did not bring because it had what it was to bring at least.
             Look::Short { needed: more } if more > needed => needed = more,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::block::{self, Block, BlockPool};
 use super::checksum::Checksummer;
 use super::files::LogFile;
-use super::format::{ENTRY_HEADER_LEN, EntryHeader, ParsedEntryHeader};
+use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
 
 /// What stands at an offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +90,12 @@ fn shown_entry(block: &Block, range: &Range<u64>, offset: u64) -> Option<(EntryH
     let payload = at + header.len()..at + header.entry_len();
     (payload.end <= end).then_some((header, payload))
 }
+
+/// Entries below this length, on average, are small.
+const SMALL_ENTRY: usize = 2048;
+
+/// How much is read at once of small entries.
+const SMALL_ENTRIES_BYTES: usize = 256 * 1024;
 
 /// The bytes of one read of one file. The caller knows of which file.
 #[derive(Debug)]
@@ -188,24 +194,50 @@ impl Window {
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
     /// One read call, except where the file is longer than one entry of it fits into an ordinary window.
     pub fn read(&mut self, file: &dyn LogFile, offset: u64, needed: usize) -> io::Result<()> {
-        self.read_into_block(file, offset, self.pool.capacity(), needed)?;
+        self.read_at_most(file, offset, needed, usize::MAX)
+    }
+
+    /// The same, but no more than `most` bytes where they are enough.
+    pub fn read_at_most(&mut self, file: &dyn LogFile, offset: u64, needed: usize, most: usize) -> io::Result<()> {
+        self.read_into_block(file, offset, self.pool.capacity(), needed, most.max(needed))?;
         if needed > self.filled && self.filled == self.block.capacity() {
             // Trust a length that is read from a file only as far as the file itself is long.
             let present = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
             if present >= needed {
-                self.read_into_block(file, offset, needed, needed)?;
+                self.read_into_block(file, offset, needed, needed, needed)?;
             }
         }
         Ok(())
     }
 
-    fn read_into_block(&mut self, file: &dyn LogFile, offset: u64, capacity: usize, least: usize) -> io::Result<()> {
+    fn read_into_block(
+        &mut self,
+        file: &dyn LogFile,
+        offset: u64,
+        capacity: usize,
+        least: usize,
+        most: usize,
+    ) -> io::Result<()> {
         self.filled = 0;
         self.base = offset;
         self.pool.renew(&mut self.block, capacity);
         let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
-        self.filled = file.read_some_at(bytes, offset, least)?;
+        let most = most.min(bytes.len());
+        self.filled = file.read_some_at(&mut bytes[..most], offset, least)?;
         Ok(())
+    }
+
+    /// How much to read next, from `offset` on, where `entries` were found in what was read last: as much as serves.
+    ///
+    /// Of a large entry that is not wholly there: just that, as what would follow it would be read twice. Small entries
+    /// are copied on, and then it is better if what was read is still in the core's own cache.
+    pub fn read_next(&self, offset: u64, entries: usize) -> usize {
+        if let ParsedEntryHeader::Header(header) = EntryHeader::parse(self.from(offset))
+            && header.entry_len() > self.capacity() / 2
+        {
+            return header.entry_len() + ENTRY_HEADER_LEN_VLSN;
+        }
+        if self.filled < entries * SMALL_ENTRY { SMALL_ENTRIES_BYTES } else { usize::MAX }
     }
 
     /// How many bytes an ordinary read brings.
