@@ -96,6 +96,14 @@ else
 fi
 section "Rust tests" cargo test --locked
 count_cargo
+if [ "$quick" = yes ]; then
+    note "Instructions for an entry and an ack" "left out (--quick)"
+elif setup_has valgrind; then
+    section "Instructions for an entry and an ack" scripts/instructions.sh
+    note "" "$(awk '/instructions each/ { printf "%s%s %s", (n++ ? ", " : ""), $1, $2 }' "$log")"
+else
+    note "Instructions for an entry and an ack" "LEFT OUT: there is no valgrind here"
+fi
 
 # --- C ------------------------------------------------------------------------------------------------------
 
