@@ -178,14 +178,14 @@ fn a_log_out_of_order_can_be_read_from_any_vlsn() {
         let now = std::time::Instant::now();
         let mut from = start;
         while expected <= COMMITS {
-            match source.next(from, now).unwrap() {
+            match source.next(from, &now.into()).unwrap() {
                 Next::Entry(entry) => assert_eq!(entry.vlsn, expected, "from {start}"),
                 Next::Nothing(pause) => panic!("from {start}, at {expected}: {pause:?}"),
             }
             expected += 1;
             from = expected;
         }
-        let end = source.next(from, now + Duration::from_secs(1)).unwrap();
+        let end = source.next(from, &(now + Duration::from_secs(1)).into()).unwrap();
         assert!(matches!(end, Next::Nothing(_)), "from {start}: {end:?}");
     }
 }
