@@ -6,7 +6,9 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::fs::File;
 use std::hint::black_box;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +38,29 @@ fn checksums(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(len as u64));
         group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
             bencher.iter(|| checksummer.of(black_box(&entry), ENTRY_HEADER_LEN_VLSN));
+        });
+    }
+    group.finish();
+}
+
+/// What a read costs into memory at a page's beginning, where blocks put it, and 16 bytes behind one, where an allocator's
+/// large blocks begin.
+fn pread(criterion: &mut Criterion) {
+    const READ_BYTES: usize = 1 << 20;
+    let dir = log_of(LOG_BYTES as u64 / 1046, 1024, None);
+    let file = File::open(dir.path().join("00000000.ndb")).expect("the log that was just made");
+    let mut memory = vec![0; READ_BYTES + 2 * 4096];
+    let page = memory.as_ptr().align_offset(4096);
+    let mut group = criterion.benchmark_group("pread");
+    group.throughput(Throughput::Bytes(LOG_BYTES as u64 / 2));
+    for behind in [0, 16] {
+        let into = &mut memory[page + behind..][..READ_BYTES];
+        group.bench_function(BenchmarkId::new("bytes behind a page", behind), |bencher| {
+            bencher.iter(|| {
+                for offset in (0..LOG_BYTES / 2).step_by(READ_BYTES) {
+                    file.read_exact_at(into, offset as u64).expect("half of the log");
+                }
+            });
         });
     }
     group.finish();
@@ -163,5 +188,5 @@ fn acks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(paths, checksums, scan, send, pack, order, acks);
+criterion_group!(paths, pread, checksums, scan, send, pack, order, acks);
 criterion_main!(paths);

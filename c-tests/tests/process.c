@@ -92,7 +92,7 @@ static void nothing_is_opened_as_a_standard_descriptor_that_is_closed(void **sta
         close(fds[0]);
         close(listener);
         /* Options are not inherited; what is abandoned is not to look lost. */
-        static nxf_options *inherited;
+        static nxf_options *volatile inherited; /* kept, though nobody reads it */
         inherited = feed->options;
         must(inherited != NULL, "no options to inherit");
         must(nxf_options_new(&feed->options, NULL) == NXF_OK, "no options");

@@ -150,10 +150,11 @@ impl Order {
 
     /// Notes where `vlsn` stands, if it is still to be returned and near enough. What is found out by looking for a
     /// missing VLSN is taken however much is held already: it is what lets that go.
-    pub fn note_held(&mut self, vlsn: u64, found: Held) {
+    pub fn note_held(&mut self, vlsn: u64, found: Held, send_limit: Lsn) {
         if let Some(ahead) = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64) {
-            // What is held already stands further on in the log, and counts.
-            if self.held.get(ahead as usize).is_none_or(|known| !known.is_found()) {
+            // What is held already stands further on in the log, and counts; unless it must not be sent, and this may.
+            let known = self.held.get(ahead as usize).filter(|known| known.is_found());
+            if known.is_none_or(|known| known.lsn >= send_limit && found.lsn < send_limit) {
                 self.hold_at(ahead as usize, found);
             }
         }

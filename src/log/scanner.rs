@@ -113,6 +113,8 @@ pub struct Scanner {
     seeks: bool,
     /// Where reading began, or looking behind got to, as long as what is missed may stand before it.
     behind: Option<Begun>,
+    /// The beginning of a file that reading began in the middle of, where something that is no entry stands between.
+    obscured: Option<Begun>,
     again: Option<Again>,
     /// The missing VLSN, and since when it is missing.
     missing: Option<(u64, Instant)>,
@@ -153,6 +155,7 @@ impl Scanner {
             beginning: Beginning::default(),
             seeks: start == Lsn::NULL || start == Lsn(0),
             behind: None,
+            obscured: None,
             again: None,
             missing: None,
             failed: None,
@@ -264,6 +267,10 @@ impl Scanner {
         loop {
             if let Some(held) = self.order.as_ref().and_then(Order::ready) {
                 if held.lsn >= send_limit {
+                    // A log that holds it twice may have it below the limit, too.
+                    if self.look_behind_all(send_limit)? {
+                        continue;
+                    }
                     return Ok(Err(self.pause_at_send_limit(held.lsn)));
                 }
                 if let Some(place) = self.take_held(held)? {
@@ -277,20 +284,21 @@ impl Scanner {
                 // What stands before the damage, or before the place where reading began, is good, and comes first. The
                 // error comes again.
                 Err(_) if self.begin_with_what_is_there() => continue,
-                Err(error) => match self.look_behind_all() {
+                Err(error) => match self.look_behind_all(send_limit) {
                     Ok(true) => continue,
+                    Ok(false) if self.begins_before_what_hides() => continue,
                     // What failed first says what is wrong, also when looking there fails for the same reason.
                     Ok(false) | Err(_) => return Err(error),
                 },
             };
             match step {
                 Step::Found(found) => {
-                    if let Some(place) = self.place(found, now)? {
+                    if let Some(place) = self.place(found, send_limit, now)? {
                         self.tail.forget_missing_files();
                         return Ok(Ok(place));
                     }
                 }
-                Step::Wait(wait) => match self.pause(wait, now)? {
+                Step::Wait(wait) => match self.pause(wait, send_limit, now)? {
                     Some(pause) => return Ok(Err(pause)),
                     None => continue,
                 },
@@ -337,12 +345,12 @@ impl Scanner {
         Seek::new(&*self.files, self.options.tail.read_bytes)
     }
 
-    /// Looks at all before the place where reading began that can matter. True: the next VLSN was found.
+    /// Looks at all before the place where reading began that can matter. True: the next VLSN was found, and may be sent.
     ///
     /// That a later VLSN is there shows that the next one is missing. Otherwise it would have to stand further ahead of
     /// others than it can.
-    fn look_behind_all(&mut self) -> Result<bool> {
-        let is_missing = self.held() > 0;
+    fn look_behind_all(&mut self, send_limit: Lsn) -> Result<bool> {
+        let is_missing = self.order.as_ref().is_some_and(|order| order.held() > 0 && order.ready().is_none());
         let far = self.options.window.entries_max as u64;
         let far = if is_missing { far } else { far.min(EARLY_MAX) };
         while let Some(behind) = self.behind {
@@ -353,7 +361,7 @@ impl Scanner {
                 }
                 break;
             }
-            if self.look_behind(behind)? {
+            if self.look_behind(behind, send_limit)? {
                 return Ok(true);
             }
         }
@@ -363,7 +371,7 @@ impl Scanner {
     /// Looks at the beginning of the file that `behind` is in, or into the file before, for what stands there early. True:
     /// the next VLSN was found.
     #[cold]
-    fn look_behind(&mut self, behind: Begun) -> Result<bool> {
+    fn look_behind(&mut self, behind: Begun, send_limit: Lsn) -> Result<bool> {
         let mut seek = Seek::new(&*self.files, self.options.tail.read_bytes)?;
         let (number, until) = match behind.at.offset() {
             0 => (seek.file_below(behind.at.file()), u64::MAX),
@@ -373,20 +381,31 @@ impl Scanner {
             self.behind = None;
             return Ok(false);
         };
-        self.behind = Some(seek.beginning_of(number)?);
+        let beginning = seek.beginning_of(number)?;
+        self.behind = Some(beginning);
         let order = self.order.as_mut().expect("only called with an order");
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
-        seek.each_entry(number, until, |lsn, entry| {
+        let is_whole = seek.each_entry(number, until, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send() {
-                order.note_held(vlsn, held(lsn, entry));
+                order.note_held(vlsn, held(lsn, entry), send_limit);
             }
         })?;
-        Ok(order.ready().is_some())
+        self.obscured = self.obscured.or(Some(beginning).filter(|_| behind.at.offset() > 0 && !is_whole));
+        Ok(order.ready().is_some_and(|held| held.lsn < send_limit))
+    }
+
+    /// Where what is missing may be hidden by what is no entry, that is for the tail to judge: reading begins before it.
+    /// True: it does.
+    fn begins_before_what_hides(&mut self) -> bool {
+        let Some(place) = self.obscured.take() else { return false };
+        self.tail = Tail::new(Arc::clone(&self.files), place.at, self.options.tail);
+        self.behind = Some(place);
+        true
     }
 
     /// What to do with an entry found on disk; some: return it.
     #[inline]
-    fn place(&mut self, found: Found, now: &Now) -> Result<Option<Place>> {
+    fn place(&mut self, found: Found, send_limit: Lsn, now: &Now) -> Result<Option<Place>> {
         let Found { lsn, entry } = found;
         let Some(vlsn) = entry.header.vlsn else {
             self.counts.untagged += 1;
@@ -436,7 +455,8 @@ impl Scanner {
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
             Placement::Full => {
                 self.tail.put_back(lsn);
-                if self.look_behind_all()? || self.tail.look_back()? {
+                let goes_on = self.look_behind_all(send_limit)? || self.tail.look_back()?;
+                if goes_on || self.begins_before_what_hides() {
                     return Ok(None);
                 }
                 Err(self.gap(vlsn, lsn))
@@ -506,7 +526,7 @@ impl Scanner {
 
     /// What it means that the log has no more for now. `None`: look again at once.
     #[cold]
-    fn pause(&mut self, wait: Wait, now: &Now) -> Result<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Result<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         if let Some(again) = &mut self.again {
             again.forget();
@@ -525,7 +545,7 @@ impl Scanner {
         };
         // What comes next may stand before the place where reading began.
         let may_be_behind = is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit;
-        if may_be_behind && self.look_behind_all()? {
+        if may_be_behind && self.look_behind_all(send_limit)? {
             return Ok(None);
         }
         let Some(order) = &self.order else { return Ok(Some(idle)) };
@@ -554,7 +574,7 @@ impl Scanner {
         let patience = if is_sealed { settle } else { self.options.gap_patience };
         if is_at_end && now >= since + patience {
             // What shows that something is missing may have been taken back by a rollback.
-            if !self.is_still_held(found, at)? {
+            if !self.is_still_held(found, at)? || self.begins_before_what_hides() {
                 return Ok(None);
             }
             return Err(self.gap(found, at));

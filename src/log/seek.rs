@@ -180,9 +180,10 @@ impl<'a> Seek<'a> {
         Ok(first)
     }
 
-    /// Calls `each` with every whole entry of file `number` that begins below `until`, over holes, up to what is no entry.
-    pub fn each_entry(&mut self, number: u32, until: u64, mut each: impl FnMut(Lsn, &Sighted)) -> Result<()> {
-        let Some((file, begin)) = self.open(number)? else { return Ok(()) };
+    /// Calls `each` with every whole entry of file `number` that begins below `until`, over holes, up to what is no entry;
+    /// says whether that is no sooner than at `until`.
+    pub fn each_entry(&mut self, number: u32, until: u64, mut each: impl FnMut(Lsn, &Sighted)) -> Result<bool> {
+        let Some((file, begin)) = self.open(number)? else { return Ok(false) };
         let failed = |error| read_error(number, error);
         let mut next = Some(begin);
         while let Some(from) = next {
@@ -195,11 +196,11 @@ impl<'a> Seek<'a> {
             };
             let end = self.probe.walk(&*file, from, at_entry).map_err(failed)?;
             if end >= until {
-                break;
+                return Ok(true);
             }
             next = self.probe.entry_behind_zeros(&*file, end).map_err(failed)?.filter(|&behind| behind > end);
         }
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -198,6 +198,8 @@ pub struct Tail {
     files: Arc<dyn Files>,
     options: TailOptions,
     start: Lsn,
+    /// The start, if it was found by looking for a VLSN.
+    sought: Option<Lsn>,
     listing: Listing,
     current: Option<OpenFile>,
     window: Window,
@@ -243,6 +245,7 @@ impl Tail {
             files,
             options,
             start,
+            sought: None,
             listing: Listing::default(),
             current: None,
             window: Window::new(options.read_bytes),
@@ -265,6 +268,7 @@ impl Tail {
     pub fn begin_at(&mut self, start: Lsn) {
         debug_assert!(self.current.is_none(), "it has begun already");
         self.start = start;
+        self.sought = Some(start);
     }
 
     /// The block that holds the payload of the entry found last.
@@ -391,9 +395,14 @@ impl Tail {
                 let Look::Entry(entry) = look else { unreachable!("matched above") };
                 return Ok(Step::Found(Found { lsn, entry }));
             }
-            match self.judge(&look, ask)? {
-                Verdict::Retry => {}
-                Verdict::Wait(wait) => return Ok(Step::Wait(wait)),
+            match self.judge(&look, ask) {
+                Ok(Verdict::Retry) => {}
+                Ok(Verdict::Wait(wait)) => return Ok(Step::Wait(wait)),
+                // Who reads up to the limit never comes here.
+                Err(Error::LogDamaged { .. }) if self.sought.is_some_and(|sought| sought >= ask.send_limit) => {
+                    return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -715,7 +715,11 @@ impl Run {
         took: Duration,
     ) -> Result<(), String> {
         let compared = self.compare(fresh, expected, question, took);
-        let is_broken = matches!(expected.verdict, Verdict::Failed(Failure { kind, .. }) if DAMAGE.contains(&kind));
+        let is_broken = match expected.verdict {
+            Verdict::Failed(Failure { kind, .. }) => DAMAGE.contains(&kind),
+            Verdict::Stalled => true,
+            Verdict::Quiet => false,
+        };
         if compared.is_ok() || !is_broken || fresh.failed.is_some() {
             return if is_broken { Ok(()) } else { compared };
         }
