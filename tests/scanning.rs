@@ -292,6 +292,37 @@ fn nothing_at_or_past_the_send_limit_is_returned() {
     assert_eq!(reader.read(0).unwrap(), [6, 7]);
 }
 
+#[test]
+fn what_the_log_holds_twice_is_sent_from_below_the_limit() {
+    let mut log = LogDir::with(1..=20);
+    log.begin_file(1);
+    log.append_all(5..=18);
+    log.begin_file(2);
+    log.append_all(17..=25);
+    let mut reader = log.reader();
+    reader.send_limit = Lsn::new(1, 0);
+    assert_eq!(reader.read(17).unwrap(), [17, 18, 19, 20]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::SendLimit);
+    reader.send_limit = Lsn::NULL;
+    assert_eq!(reader.read(0).unwrap(), range(21..=25));
+}
+
+#[test]
+fn damage_behind_the_limit_is_no_error_for_who_begins_there() {
+    let mut log = LogDir::with(1..=20);
+    log.begin_file(1);
+    let at = log.append(21);
+    log.append_all(22..=30);
+    log.begin_file(2);
+    log.append(31);
+    log.write_at(Lsn::new(1, at.offset() + 25), b"damaged");
+    let mut reader = log.reader();
+    reader.send_limit = Lsn::new(0, 50);
+    assert_eq!(reader.wait_from(25, 2 * PATIENCE).unwrap(), [0; 0]);
+    let mut reader = log.reader();
+    assert!(matches!(reader.wait_from(25, 2 * PATIENCE), Err(Error::LogDamaged { at: place, .. }) if place == at));
+}
+
 // --- what it costs ------------------------------------------------------------------------------------------
 
 #[test]
@@ -421,6 +452,30 @@ fn copies_of_a_log_in_payloads_are_no_entries() {
             assert_eq!(reader.next(vlsn), Ok(Got::Entry(vlsn, RECORD, payload(vlsn).to_vec())), "from {from}");
         }
     }
+}
+
+/// VLSN 15 000 stands early, behind an entry that is damaged; reading begins far behind both.
+#[test]
+fn what_is_hidden_by_damage_before_the_place_sought_is_not_called_missing() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let (begin, mut bytes, mut damaged) = (log.end(), Vec::new(), Lsn::NULL);
+    for vlsn in (1..=2000).chain([15_000]).chain(2001..15_000).chain(15_001..=20_000) {
+        let (lsn, entry) = log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn));
+        bytes.extend(entry);
+        if vlsn == 1000 {
+            damaged = lsn;
+        }
+    }
+    log.write_at(begin, &bytes);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(15_000).unwrap(), range(15_000..=20_000));
+    log.write_at(Lsn::new(0, damaged.offset() + 30), b"damaged");
+    let mut reader = log.reader();
+    let error = reader.wait_from(15_000, 2 * PATIENCE).unwrap_err();
+    assert!(matches!(error, Error::LogDamaged { at, .. } if at == damaged), "{error}");
+    // Who does not need what it hides does not see it.
+    assert_eq!(log.reader().read(15_001).unwrap(), range(15_001..=20_000));
 }
 
 #[test]
