@@ -9,7 +9,7 @@ use common::{CountingDisk, Got, LogDir, PATIENCE, RECORD, Reader, SETTLE, option
 use noxu_feeder::error::Error;
 use noxu_feeder::log::Lsn;
 use noxu_feeder::log::files::Directory;
-use noxu_feeder::log::format::FLAG_INVISIBLE;
+use noxu_feeder::log::format::{FLAG_INVISIBLE, encode_entry};
 use noxu_feeder::log::tail::WaitReason;
 
 fn range(vlsns: std::ops::RangeInclusive<u64>) -> Vec<u64> {
@@ -296,7 +296,7 @@ fn nothing_at_or_past_the_send_limit_is_returned() {
 fn what_the_log_holds_twice_is_sent_from_below_the_limit() {
     let mut log = LogDir::with(1..=20);
     log.begin_file(1);
-    log.append_all(5..=18);
+    log.append_all(12..=18);
     log.begin_file(2);
     log.append_all(17..=25);
     let mut reader = log.reader();
@@ -311,11 +311,13 @@ fn what_the_log_holds_twice_is_sent_from_below_the_limit() {
 fn damage_behind_the_limit_is_no_error_for_who_begins_there() {
     let mut log = LogDir::with(1..=20);
     log.begin_file(1);
-    let at = log.append(21);
-    log.append_all(22..=30);
+    let at = log.append_all(21..=30)[0];
     log.begin_file(2);
     log.append(31);
-    log.write_at(Lsn::new(1, at.offset() + 25), b"damaged");
+    // Whole, but it names an entry before it, where there is none.
+    let mut misplaced = Vec::new();
+    encode_entry(&mut misplaced, RECORD, 0, 33, Some(21), &LogDir::payload(21));
+    log.write_at(at, &misplaced);
     let mut reader = log.reader();
     reader.send_limit = Lsn::new(0, 50);
     assert_eq!(reader.wait_from(25, 2 * PATIENCE).unwrap(), [0; 0]);
