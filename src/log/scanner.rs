@@ -398,7 +398,7 @@ impl Scanner {
     /// True: it does.
     fn begins_before_what_hides(&mut self) -> bool {
         let Some(place) = self.obscured.take() else { return false };
-        self.tail = Tail::new(Arc::clone(&self.files), place.at, self.options.tail);
+        self.tail.begin_at(place.at);
         self.behind = Some(place);
         true
     }

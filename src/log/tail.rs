@@ -264,11 +264,19 @@ impl Tail {
         }
     }
 
-    /// Begins at `start` instead, an entry's position or offset 0 of a file. Only before the first step.
+    /// Begins at `start`, an entry's position or offset 0 of a file, whatever was read before.
     pub fn begin_at(&mut self, start: Lsn) {
-        debug_assert!(self.current.is_none(), "it has begun already");
         self.start = start;
         self.sought = Some(start);
+        self.current = None;
+        self.forget_window();
+        self.successor = None;
+        self.passed.clear();
+        self.looking_back = None;
+        self.missing_files = None;
+        self.still = None;
+        self.hole_since = None;
+        self.unproven = None;
     }
 
     /// The block that holds the payload of the entry found last.
