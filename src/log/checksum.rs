@@ -2,9 +2,8 @@
 //!
 //! The log checks header and payload together, a replication frame the payload alone, both with CRC-32 (the polynomial
 //! of IEEE 802.3 and zlib). Hashing a short payload twice would be the most expensive thing that happens to an entry.
-//! So the payload is hashed once, and what the header before it adds is worked out: CRCs are polynomials over bits,
-//! where to put `n` bytes behind a message is to multiply its CRC by x^8n modulo the polynomial, and to add is to
-//! exclude.
+//! So the payload is hashed once, and what the header before it adds is worked out. CRCs are polynomials over bits: `n`
+//! bytes more behind a message multiply its CRC by x^8n modulo the polynomial, and to add two is to exclusive-or them.
 //!
 //! Values are *reflected*, as everywhere with this CRC: the highest bit is the coefficient of x^0.
 

@@ -367,7 +367,9 @@ impl Tail {
         let shown = self.current.as_ref().filter(|_| ask.recalls);
         self.before = shown.and_then(|current| Some((current.number, self.window.passage(current.cursor)?)));
         let cursor = self.current.as_ref().map_or(0, |current| current.cursor);
-        self.read_next = self.window.read_next(cursor, std::mem::take(&mut self.shown));
+        let shown = std::mem::take(&mut self.shown);
+        // What is to be recalled is sought in what was read last: the more of it, the better.
+        self.read_next = if ask.recalls { usize::MAX } else { self.window.read_next(cursor, shown) };
         self.window.forget();
         let step = self.read_on(ask);
         if !matches!(step, Ok(Step::Found(_))) {
