@@ -223,8 +223,9 @@ mod tests {
     fn both_checksums_are_those_of_hashing_twice_whatever_the_length() {
         let checksummer = Checksummer::default();
         let around = |len: usize| len - 16..len + 16;
-        let long = if cfg!(miri) { 10_000 } else { 3_000_000 };
-        let lens = (0..40).chain(around(COMBINE_FROM)).chain(around(TABLE)).chain([long]);
+        let few = [0, 1, 15, 16, 17, 100, TABLE - 15, TABLE - 14];
+        let all = (0..40).chain(around(COMBINE_FROM)).chain(around(TABLE)).chain([3_000_000]);
+        let lens: Vec<usize> = if cfg!(miri) { few.into() } else { all.collect() };
         for len in lens {
             let payload = payload(len);
             for (vlsn, header_len) in [(Some(0x1112_1314_1516_1718), ENTRY_HEADER_LEN_VLSN), (None, ENTRY_HEADER_LEN)] {
