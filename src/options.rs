@@ -71,7 +71,7 @@ options! {
     log_gap_patience_ms: "log.gap_patience_ms", number(1, DAY_MS, 60_000),
         "How long a VLSN may be missing at the live end of the log, with later ones there, before that is a gap.";
     log_read_bytes: "log.read_bytes", number(64 * KIB, 64 * MIB, MIB + 64 * KIB),
-        "How much of the log is read at once.";
+        "How much of the log is read at once, at most, but for a single larger entry; of small entries 256 KiB are read.";
     log_reorder_entries_max: "log.reorder_entries_max", number(1, 64 * MIB, 256 * KIB),
         "How far, in VLSNs, entries that stand too early in the log are held back for a missing one; 16 bytes of memory each.";
     log_reorder_bytes_max: "log.reorder_bytes_max", number(1, 1024 * GIB, GIB),
