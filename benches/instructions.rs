@@ -41,14 +41,13 @@ fn measured_scan(source: &mut LogSource, last: u64) -> u64 {
 /// Reads and frames up to VLSN `last` and beyond, and has all of it taken.
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn measured_send(source: &mut LogSource, stream: &mut Stream, options: &Options, last: u64) -> u64 {
-    let limits = options.session().chunk;
+fn measured_send(source: &mut LogSource, stream: &mut Stream, last: u64) -> u64 {
     let now = Now::default();
     while stream.sent_vlsn() < last {
         let mut chunk = stream.empty_chunk();
         let from = stream.next_vlsn();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-        let filled = fill(filling, source, from, &limits, now.get());
+        let filled = fill(filling, source, from, &stream.chunk_limits(), now.get());
         assert!(!matches!(filled, Filled::Failed(_)), "{filled:?}");
         stream.push(chunk);
         let offered: u64 = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());
@@ -93,7 +92,7 @@ fn main() {
             if path == "scan" {
                 measured_scan(&mut source, entries)
             } else {
-                measured_send(&mut source, &mut stream, &options, entries)
+                measured_send(&mut source, &mut stream, entries)
             }
         }
     };

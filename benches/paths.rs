@@ -90,7 +90,6 @@ fn scan(criterion: &mut Criterion) {
 fn send(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("send");
     let options = Options::default();
-    let limits = options.session().chunk;
     for len in SIZES {
         let entries = (LOG_BYTES / (len + ENTRY_HEADER_LEN_VLSN)) as u64;
         let dir = log_of(entries, len, None);
@@ -103,7 +102,7 @@ fn send(criterion: &mut Criterion) {
                 while stream.sent_vlsn() < entries {
                     let mut chunk = stream.empty_chunk();
                     let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-                    let filled = fill(filling, &mut source, stream.next_vlsn(), &limits, now);
+                    let filled = fill(filling, &mut source, stream.next_vlsn(), &stream.chunk_limits(), now);
                     assert!(!matches!(filled, Filled::Failed(_)));
                     stream.push(chunk);
                     let offered = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());

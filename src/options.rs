@@ -96,8 +96,8 @@ options! {
         "The log is looked at after so long even if nothing was noticed, in case a notification was lost.";
     runner_unnotified_look_ms: "runner.unnotified_look_ms", number(1, DAY_MS, 100),
         "The log is looked at so often where the system cannot notify of changes.";
-    runner_chunk_bytes: "runner.chunk_bytes", number(4 * KIB, 16 * MIB, 256 * KIB),
-        "How many bytes of frames are put together before they are sent.";
+    runner_chunk_bytes: "runner.chunk_bytes", number(4 * KIB, 16 * MIB, MIB),
+        "How many bytes of frames are put together before they are sent, at most; the first have less.";
     runner_queue_bytes_max: "runner.queue_bytes_max", number(4 * KIB, GIB, 512 * KIB),
         "No more is read from the log while so many bytes wait to be sent.";
     runner_share_from_bytes: "runner.share_from_bytes", number(0, 64 * MIB, 4 * KIB),
@@ -224,20 +224,16 @@ impl Options {
         self.millis(Index::channel_connect_timeout_ms)
     }
 
-    fn chunk(&self) -> ChunkLimits {
-        ChunkLimits {
-            bytes: self.size(Index::runner_chunk_bytes),
-            share_from: self.size(Index::runner_share_from_bytes),
-            ..ChunkLimits::default()
-        }
-    }
-
     /// For a stream.
     pub fn stream(&self) -> StreamOptions {
         let accept = self.number(Index::ack_beyond_sent) == 1;
         StreamOptions {
             beyond_sent: if accept { BeyondSent::Accept } else { BeyondSent::Error },
-            chunk: self.chunk(),
+            chunk: ChunkLimits {
+                bytes: self.size(Index::runner_chunk_bytes),
+                share_from: self.size(Index::runner_share_from_bytes),
+                ..ChunkLimits::default()
+            },
             queue_bytes_max: self.size(Index::runner_queue_bytes_max),
         }
     }
@@ -247,7 +243,6 @@ impl Options {
         SessionOptions {
             write_timeout: self.millis(Index::runner_write_timeout_ms),
             linger: self.millis(Index::runner_linger_ms),
-            chunk: self.chunk(),
         }
     }
 

@@ -103,7 +103,6 @@ fn reading_out_of_order_allocates_less_than_once_for_each_time_it_is_so() {
 fn allocated_by_sending(entries: u64, len: usize, taken: u64) -> u64 {
     let dir = log_of(entries, len, None);
     let options = Options::default();
-    let limits = options.session().chunk;
     let mut source = LogSource::new(open(&dir, &options), Lsn::NULL);
     let mut stream = Stream::new(1, options.stream());
     let now = Instant::now();
@@ -113,7 +112,7 @@ fn allocated_by_sending(entries: u64, len: usize, taken: u64) -> u64 {
         while !is_dry && stream.wants_chunk() {
             let mut chunk = stream.empty_chunk();
             let from = stream.next_vlsn();
-            let filled = fill(Arc::get_mut(&mut chunk).unwrap(), &mut source, from, &limits, now);
+            let filled = fill(Arc::get_mut(&mut chunk).unwrap(), &mut source, from, &stream.chunk_limits(), now);
             is_dry = matches!(filled, Filled::Dry(_));
             assert!(!matches!(filled, Filled::Failed(_)), "{filled:?}");
             stream.push(chunk);

@@ -6,10 +6,6 @@ use super::{Chunk, ChunkLimits};
 use crate::error::Error;
 use crate::log::{Next, Now, Pause, Source};
 
-/// A chunk smaller than this is sent before the source is made to read: what was just committed must not wait for the
-/// system calls that find out that there is no more. A larger one is filled on, as what waits then is bandwidth.
-const SEND_FIRST_BYTES: u64 = 64 * 1024;
-
 /// Why the filling of a chunk ended.
 #[derive(Debug)]
 pub enum Filled {
@@ -24,6 +20,12 @@ pub enum Filled {
 /// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. A source whose VLSNs are dense
 /// is held to it: what it left out, because somebody had read from it before, say, is never passed over.
 pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
+    let filled = fill_on(chunk, source, from_vlsn, limits, now);
+    chunk.settle();
+    filled
+}
+
+fn fill_on(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
     let now = Now::from(now);
     let is_dense = source.is_dense();
     let mut from_vlsn = from_vlsn;
@@ -37,7 +39,7 @@ pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: 
                     return Filled::Failed(error);
                 }
                 from_vlsn = entry.vlsn.saturating_add(1);
-                if chunk.len() < SEND_FIRST_BYTES && !source.has_more_at_hand() {
+                if chunk.len() < limits.send_first && !source.has_more_at_hand() {
                     return Filled::Full;
                 }
             }

@@ -3,7 +3,7 @@
 //! A frame's bytes are the same for every replica, so a chunk is filled once and then sent by whoever needs it: a
 //! send is "these pieces from this byte on", a partial send is a number, and sharing is the clone of a pointer. Small
 //! payloads are packed together behind their prefixes; large ones are referred to in the block that they were read
-//! into, and never copied.
+//! into, and not copied, unless they are so small a part of it that holding it would waste its memory.
 
 pub mod fill;
 pub mod frame;
@@ -48,7 +48,14 @@ pub struct Chunk {
     pieces: Vec<Piece>,
     marks: Vec<Mark>,
     len: u64,
+    /// Of the block referred to last: from which piece on, and how many of its bytes.
+    last_block_from: usize,
+    last_block_bytes: usize,
 }
+
+/// A block of which a chunk sends less than one part in so many is not held for that: a log in which little is for the
+/// replica would otherwise have a whole block held for each of its entries.
+const BLOCK_USE_MIN: usize = 4;
 
 /// When a chunk is full, and what is packed into it.
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +64,18 @@ pub struct ChunkLimits {
     pub bytes: usize,
     /// It takes no more frames when it has so many.
     pub frames_max: usize,
+    /// With fewer bytes it is sent before the source is made to read: what was just committed must not wait for the
+    /// system calls that find out that there is no more.
+    pub send_first: u64,
     /// Payloads of this length and above are referred to, where that is possible.
     pub share_from: usize,
 }
 
 impl Default for ChunkLimits {
-    /// 256 KiB are enough that a system call costs nothing against them, and few enough to stay in a core's cache.
+    /// 1 MiB keeps a receiver on another core busy while the next one is read and laid out: waking it from its halt costs
+    /// more than what so many bytes do to a core's cache.
     fn default() -> ChunkLimits {
-        ChunkLimits { bytes: 256 * 1024, frames_max: 16 * 1024, share_from: 4096 }
+        ChunkLimits { bytes: 1024 * 1024, frames_max: 16 * 1024, send_first: 64 * 1024, share_from: 4096 }
     }
 }
 
@@ -100,15 +111,45 @@ impl Chunk {
         let prefix = frame_prefix(entry.vlsn, entry.entry_type, entry.payload.len(), entry.payload_crc)?;
         self.pack(&prefix);
         match entry.block {
-            Some(block) if entry.payload.len() >= limits.share_from => {
-                let begin = entry.payload.as_ptr().addr() - block.bytes().as_ptr().addr();
-                self.pieces.push(Piece::Shared(Arc::clone(block), begin..begin + entry.payload.len()));
-            }
+            Some(block) if entry.payload.len() >= limits.share_from => self.share(entry.payload, block),
             _ => self.pack(entry.payload),
         }
         self.len += (prefix.len() + entry.payload.len()) as u64;
         self.marks.push(Mark { vlsn: entry.vlsn, end: self.len });
         Ok(())
+    }
+
+    /// Refers to `payload`, which is part of `block`.
+    fn share(&mut self, payload: &[u8], block: &Arc<Block>) {
+        if !matches!(self.pieces.get(self.last_block_from), Some(Piece::Shared(last, _)) if Arc::ptr_eq(last, block)) {
+            self.settle();
+            self.last_block_from = self.pieces.len();
+        }
+        let begin = payload.as_ptr().addr() - block.bytes().as_ptr().addr();
+        self.pieces.push(Piece::Shared(Arc::clone(block), begin..begin + payload.len()));
+        self.last_block_bytes += payload.len();
+    }
+
+    /// To be called when no more is pushed: lets go of the block referred to last, if that is not worth its memory.
+    pub fn settle(&mut self) {
+        let Chunk { packed, pieces, last_block_from, last_block_bytes, .. } = self;
+        let used = std::mem::take(last_block_bytes);
+        let capacity = match pieces.get(*last_block_from) {
+            Some(Piece::Shared(block, _)) => block.capacity(),
+            _ => 0,
+        };
+        if used < capacity / BLOCK_USE_MIN {
+            // As much as it can ever be, so that the next time finds room.
+            packed.reserve(capacity / BLOCK_USE_MIN);
+            for piece in &mut pieces[*last_block_from..] {
+                if let Piece::Shared(block, range) = piece {
+                    let begin = packed.len();
+                    packed.extend_from_slice(&block.bytes()[range.clone()]);
+                    *piece = Piece::Packed(begin..packed.len());
+                }
+            }
+        }
+        *last_block_from = pieces.len();
     }
 
     #[inline]
@@ -129,6 +170,8 @@ impl Chunk {
         self.pieces.clear();
         self.marks.clear();
         self.len = 0;
+        self.last_block_from = 0;
+        self.last_block_bytes = 0;
     }
 
     /// Puts the pieces from byte `from` on into `into`, as many as it has room for; returns how many.
@@ -169,7 +212,7 @@ mod tests {
     use crate::log::Lsn;
     use frame::{FRAME_PREFIX_LEN, Frame};
 
-    const LIMITS: ChunkLimits = ChunkLimits { bytes: 1000, frames_max: 100, share_from: 64 };
+    const LIMITS: ChunkLimits = ChunkLimits { bytes: 1000, frames_max: 100, send_first: 0, share_from: 64 };
 
     fn entry<'a>(vlsn: u64, payload: &'a [u8], block: Option<&'a Arc<Block>>) -> Entry<'a> {
         let payload_crc = crc32fast::hash(payload);
@@ -216,6 +259,38 @@ mod tests {
             assert_eq!(bytes_from(&chunk, from as u64), whole[from..], "from byte {from}");
         }
         assert_eq!(Arc::strong_count(&block), 2, "only the large payload is referred to");
+    }
+
+    #[test]
+    fn a_block_is_held_only_for_what_is_worth_it() {
+        let (first, second, third) = (block_of(&[1; 1000]), block_of(&[2; 1000]), block_of(&[3; 1000]));
+        let mut chunk = Chunk::default();
+        let mut vlsn = 0;
+        let mut push = |chunk: &mut Chunk, block: &Arc<Block>, len: usize| {
+            vlsn += 1;
+            chunk.push(&entry(vlsn, &block.bytes()[100..100 + len], Some(block)), &LIMITS).unwrap();
+        };
+        push(&mut chunk, &first, 120);
+        push(&mut chunk, &first, 129);
+        push(&mut chunk, &second, 125);
+        assert_eq!(Arc::strong_count(&first), 1, "249 of 1000 bytes are no reason");
+        push(&mut chunk, &second, 125);
+        push(&mut chunk, &third, 249);
+        chunk.settle();
+        assert_eq!(Arc::strong_count(&second), 3, "250 of 1000 bytes are one");
+        assert_eq!(Arc::strong_count(&third), 1, "the last is settled, too");
+        let whole = bytes_from(&chunk, 0);
+        let lens = [(1, 120), (1, 129), (2, 125), (2, 125), (3, 249)];
+        let expected: Vec<_> = (1..).zip(lens).map(|(vlsn, (byte, len))| (vlsn, vec![byte; len])).collect();
+        assert_eq!(decode(&whole), expected);
+        for from in 0..=whole.len() {
+            assert_eq!(bytes_from(&chunk, from as u64), whole[from..], "from byte {from}");
+        }
+        chunk.clear(&LIMITS);
+        assert_eq!(Arc::strong_count(&second), 1);
+        push(&mut chunk, &second, 250);
+        chunk.settle();
+        assert_eq!(Arc::strong_count(&second), 2, "what it was is forgotten");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! state, and no byte that waits to be sent is ever copied or overwritten.
 //!
 //! A block begins at a page's beginning, and holds what is read into it as far behind that as it stands behind a
-//! page's beginning in its file. The kernel copies between pages, and where one end of a copy is a few bytes off the
-//! other modulo a page, some processors copy three times as slowly: memory from an allocator is off by 16 bytes.
+//! page's beginning in its file. The kernel copies between pages, and where the destination is 1 to 31 bytes behind the
+//! source modulo a page, some processors copy a tenth as fast: memory from an allocator is 16 bytes behind.
 
 use std::sync::Arc;
 
@@ -43,13 +43,17 @@ impl Block {
     }
 }
 
-/// How many blocks a pool keeps for another use. More can be in use; those are freed when they come back.
-const KEPT_MAX: usize = 4;
+/// How many bytes of blocks a pool keeps for another use, but no fewer and no more than so many blocks. More can be in
+/// use; those are freed when they come back.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT_MIN: usize = 4;
+const KEPT_MAX: usize = 64;
 
 /// The blocks of one reader.
 #[derive(Debug)]
 pub struct BlockPool {
     capacity: usize,
+    kept_max: usize,
     blocks: Vec<Arc<Block>>,
     allocated: u64,
 }
@@ -57,7 +61,8 @@ pub struct BlockPool {
 impl BlockPool {
     /// A pool of blocks that hold `capacity` bytes each.
     pub fn new(capacity: usize) -> BlockPool {
-        BlockPool { capacity, blocks: Vec::with_capacity(KEPT_MAX), allocated: 0 }
+        let kept_max = (KEPT_BYTES / capacity.max(1)).clamp(KEPT_MIN, KEPT_MAX);
+        BlockPool { capacity, kept_max, blocks: Vec::with_capacity(kept_max), allocated: 0 }
     }
 
     /// Size of an ordinary block.
@@ -90,7 +95,7 @@ impl BlockPool {
         }
         let old = std::mem::replace(block, self.take(capacity));
         // One of more than the ordinary size was for a single large entry, and is not kept.
-        if old.capacity() == self.capacity && self.blocks.len() < KEPT_MAX {
+        if old.capacity() == self.capacity && self.blocks.len() < self.kept_max {
             self.blocks.push(old);
         }
     }
@@ -165,13 +170,15 @@ mod tests {
 
     #[test]
     fn a_pool_keeps_a_bounded_number_of_blocks() {
-        let mut pool = BlockPool::new(64);
-        let mut held = Vec::new();
-        let mut block = pool.take(64);
-        for _ in 0..20 {
-            held.push(Arc::clone(&block));
-            pool.renew(&mut block, 64);
+        for (capacity, kept) in [(64, KEPT_MAX), (KEPT_BYTES / 10, 10), (KEPT_BYTES, KEPT_MIN)] {
+            let mut pool = BlockPool::new(capacity);
+            let mut held = Vec::new();
+            let mut block = pool.take(capacity);
+            for _ in 0..KEPT_MAX + 10 {
+                held.push(Arc::clone(&block));
+                pool.renew(&mut block, capacity);
+            }
+            assert_eq!(pool.blocks.len(), kept);
         }
-        assert_eq!(pool.blocks.len(), KEPT_MAX);
     }
 }

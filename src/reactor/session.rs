@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::link::{Callbacks, Link, Snapshot};
 use crate::acks::End;
-use crate::chunk::ChunkLimits;
 use crate::chunk::fill::{Filled, fill};
 use crate::diagnostics::{Level, say};
 use crate::error::Error;
@@ -23,8 +22,6 @@ pub struct SessionOptions {
     pub write_timeout: Duration,
     /// How long, after the last byte was sent, the replica's remaining acks are waited for.
     pub linger: Duration,
-    /// How chunks are filled.
-    pub chunk: ChunkLimits,
 }
 
 /// Memory that the sessions of one loop use in turn.
@@ -324,7 +321,7 @@ impl Session {
         let mut chunk = self.stream.empty_chunk();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
         let from_vlsn = self.stream.next_vlsn();
-        let filled = fill(filling, &mut *self.source, from_vlsn, &self.options.chunk, now);
+        let filled = fill(filling, &mut *self.source, from_vlsn, &self.stream.chunk_limits(), now);
         let any = !chunk.is_empty();
         if any && !self.stream.has_output() {
             self.last_taken = now;
@@ -333,6 +330,7 @@ impl Session {
         match filled {
             Filled::Full => true,
             Filled::Dry(pause) => {
+                self.stream.ran_dry();
                 self.note_stall(&pause);
                 self.pause = Some(pause);
                 any

@@ -64,6 +64,8 @@ pub struct Stream {
     front_frames: usize,
     /// Chunks to fill again.
     spare: Vec<Arc<Chunk>>,
+    /// How many bytes the next chunk is to have.
+    chunk_bytes: usize,
     acks: AckReader,
     counts: StreamCounts,
 }
@@ -71,6 +73,9 @@ pub struct Stream {
 /// How many pieces are offered to a transport at once: every system takes so many in one call, and they have the
 /// bytes of several chunks.
 pub const PIECES_MAX: usize = 256;
+
+/// How many bytes the first chunk has after the source had no more: the replica is to have something to do soon.
+const FIRST_CHUNK_BYTES: usize = 128 * 1024;
 
 /// How many chunks are kept to be filled again.
 const SPARE_MAX: usize = 4;
@@ -88,6 +93,7 @@ impl Stream {
             front_sent: 0,
             front_frames: 0,
             spare: Vec::new(),
+            chunk_bytes: FIRST_CHUNK_BYTES,
             acks: AckReader::default(),
             counts: StreamCounts::default(),
         }
@@ -130,18 +136,34 @@ impl Stream {
 
     /// A chunk to be filled, empty and owned by the caller alone.
     pub fn empty_chunk(&mut self) -> Arc<Chunk> {
-        match self.spare.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some()) {
-            Some(at) => {
-                let mut chunk = self.spare.swap_remove(at);
-                Arc::get_mut(&mut chunk).expect("looked at above").clear(&self.options.chunk);
-                chunk
-            }
-            None => Arc::default(),
-        }
+        // The one used last is still in a cache, and only as many become large as are needed at once.
+        let Some(at) = self.spare.iter_mut().rposition(|chunk| Arc::get_mut(chunk).is_some()) else {
+            return Arc::default();
+        };
+        let mut chunk = self.spare.remove(at);
+        Arc::get_mut(&mut chunk).expect("looked at above").clear(&self.options.chunk);
+        chunk
+    }
+
+    /// When the next chunk is full. One that follows a full one has twice the bytes of that, up to what the options say.
+    pub fn chunk_limits(&self) -> ChunkLimits {
+        let limits = &self.options.chunk;
+        // What waits behind a full chunk is bandwidth.
+        let send_first = if self.chunk_bytes == FIRST_CHUNK_BYTES { limits.send_first } else { 0 };
+        ChunkLimits { bytes: self.chunk_bytes.min(limits.bytes), send_first, ..*limits }
+    }
+
+    /// Notes that the source has no more for now.
+    pub fn ran_dry(&mut self) {
+        self.chunk_bytes = FIRST_CHUNK_BYTES;
     }
 
     /// Queues a chunk. Its VLSNs continue those queued before.
     pub fn push(&mut self, chunk: Arc<Chunk>) {
+        let limits = self.chunk_limits();
+        if chunk.is_full(&limits) {
+            self.chunk_bytes = limits.bytes * 2;
+        }
         let Some(last_vlsn) = chunk.last_vlsn() else {
             self.keep(chunk);
             return;
@@ -281,6 +303,29 @@ mod tests {
     }
 
     #[test]
+    fn chunks_grow_until_the_source_runs_dry() {
+        let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
+        let mut stream = Stream::new(1, StreamOptions { chunk, ..options() });
+        let mut vlsn = 0;
+        let mut push = |stream: &mut Stream, is_full: bool| {
+            let limits = stream.chunk_limits();
+            let frames = if is_full { limits.bytes.div_ceil(28) as u64 } else { 1 };
+            let chunk = chunk_of(stream, vlsn + 1..=vlsn + frames);
+            vlsn += frames;
+            assert_eq!(chunk.is_full(&limits), is_full);
+            stream.push(chunk);
+            stream.chunk_limits().bytes
+        };
+        let sizes = [false, true, false, true, true].map(|is_full| push(&mut stream, is_full));
+        let (first, second) = (FIRST_CHUNK_BYTES, 2 * FIRST_CHUNK_BYTES);
+        assert_eq!(sizes, [first, second, second, 300_000, 300_000], "each twice the last, up to the limit");
+        stream.ran_dry();
+        assert_eq!(stream.chunk_limits().bytes, first);
+        let few = ChunkLimits { bytes: 1000, ..ChunkLimits::default() };
+        assert_eq!(Stream::new(1, StreamOptions { chunk: few, ..options() }).chunk_limits().bytes, 1000);
+    }
+
+    #[test]
     fn the_known_vlsn_is_the_highest_ack_and_every_ack_is_handed_out() {
         let mut stream = Stream::new(1, options());
         let chunk = chunk_of(&mut stream, 1..=50);
@@ -344,7 +389,7 @@ mod tests {
         assert_eq!(stream.queued_bytes(), 1000u64.div_ceil(28) * 28);
         stream.sent(stream.queued_bytes());
         assert_eq!(stream.spare.len(), SPARE_MAX);
-        let first = Arc::as_ptr(&stream.spare[0]);
-        assert_eq!(Arc::as_ptr(&stream.empty_chunk()), first);
+        let last = Arc::as_ptr(&stream.spare[SPARE_MAX - 1]);
+        assert_eq!(Arc::as_ptr(&stream.empty_chunk()), last);
     }
 }

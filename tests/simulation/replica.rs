@@ -22,7 +22,6 @@ const PREFIX_LEN: usize = 21;
 pub(crate) struct Link {
     rng: Rng,
     stream: Stream,
-    limits: ChunkLimits,
     /// Frames yielded and not received whole yet: VLSN, type, payload.
     under_way: VecDeque<(u64, u8, Arc<[u8]>)>,
     arrived: Vec<u8>,
@@ -46,13 +45,13 @@ impl Link {
             bytes: rng.pick(&[1, 100, 1000, 100_000]),
             frames_max: rng.pick(&[1, 3, 1000]),
             share_from: rng.pick(&[0, 10, 100, usize::MAX]),
+            ..ChunkLimits::default()
         };
         let options =
             StreamOptions { chunk: limits, queue_bytes_max: rng.pick(&[1, 500, 50_000]), ..StreamOptions::default() };
         Link {
             rng,
             stream: Stream::new(start_vlsn, options),
-            limits,
             under_way: VecDeque::new(),
             arrived: Vec::new(),
             sent: start_vlsn.saturating_sub(1),
@@ -92,12 +91,15 @@ impl Link {
             next => next,
         };
         let now = subject.now();
-        let filled = fill(chunk, subject, from, &self.limits, now);
+        let filled = fill(chunk, subject, from, &self.stream.chunk_limits(), now);
         let yielded = std::mem::take(&mut subject.yielded);
         if chunk.frames() != yielded.len() {
             return Err(format!("a chunk has {} frames of {} entries", chunk.frames(), yielded.len()));
         }
         self.under_way.extend(yielded);
+        if matches!(filled, Filled::Dry(_)) {
+            self.stream.ran_dry();
+        }
         Ok(filled)
     }
 

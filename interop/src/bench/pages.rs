@@ -1,6 +1,6 @@
 //! Buffers for the kernel to copy into and out of, at the beginning of a page. Memory as it comes from an allocator is
-//! 16 bytes behind it, and there some processors copy three times as slowly: neither the limit nor the sink, which all
-//! senders have in common, is to suffer from that.
+//! 16 bytes behind it, and where a copy's destination is 1 to 31 bytes behind its source modulo a page, some processors
+//! take ten times as long: neither the limit nor the sink, which all senders have in common, is to suffer from that.
 
 use std::ops::{Deref, DerefMut};
 
