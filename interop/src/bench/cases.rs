@@ -21,7 +21,7 @@ pub enum Task {
     Slow(usize),
 }
 
-/// Something that is measured, once per round for each peer.
+/// Something that is measured in each round for each peer.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     /// Its name.
@@ -43,6 +43,13 @@ const LATENCY: &[Peer] = &[Ours, Told, Original, Nodelay, Limit];
 
 const fn feed(name: &'static str, log: &'static str, short: Option<&'static str>, peers: &'static [Peer]) -> Case {
     Case { name, task: Task::Feed, log: Some(log), short, peers }
+}
+
+impl Case {
+    /// How many times a round does it with those for whom that takes no time to speak of; with the original, once.
+    pub fn passes(&self) -> usize {
+        if matches!(self.task, Task::Feed) { 3 } else { 1 }
+    }
 }
 
 /// Everything that is measured.

@@ -35,6 +35,15 @@ impl Stat {
     }
 }
 
+/// How many times `above` is what `below` is. The machine is not as fast all the time: of figures that were taken next to
+/// each other, the median of what each pair says is closer to the truth than what the medians of both say.
+fn ratio(above: &[f64], below: &[f64]) -> Option<f64> {
+    if above.len() == below.len() {
+        return Some(Stat::of(above.iter().zip(below).map(|(above, below)| above / below).collect())?.median);
+    }
+    Some(Stat::of(above.to_vec())?.median / Stat::of(below.to_vec())?.median)
+}
+
 /// A line of the result, worked out.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -56,22 +65,22 @@ pub struct Outcome {
 
 /// Works out every line that there are figures for. `longest_file`: of the log that is sought in.
 pub fn work_out(taken: &Taken, longest_file: u64) -> Vec<Outcome> {
-    let stat = |row: &Row, peer: Peer| {
-        let figures = taken.get(&(row.case, peer))?;
-        Stat::of(figures.iter().filter_map(row.value).collect())
+    let values = |row: &Row, peer: Peer| -> Vec<f64> {
+        taken.get(&(row.case, peer)).into_iter().flatten().filter_map(row.value).collect()
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for row in ROWS {
-        let Some(ours) = stat(row, row.subject) else { continue };
-        let (original, limit) = (stat(row, row.original), stat(row, Peer::Limit));
-        let times_original = original.as_ref().map(|original| match row.better {
-            Better::Higher => ours.median / original.median,
-            Better::Lower => original.median / ours.median,
-        });
-        let of_limit = limit.as_ref().map(|limit| ours.median / limit.median);
+        let subject = values(row, row.subject);
+        let Some(ours) = Stat::of(subject.clone()) else { continue };
+        let (original, limit) = (values(row, row.original), values(row, Peer::Limit));
+        let times_original = match row.better {
+            Better::Higher => ratio(&subject, &original),
+            Better::Lower => ratio(&original, &subject),
+        };
+        let of_limit = ratio(&subject, &limit);
         let of_row = |name: &str| {
-            let other = outcomes.iter().find(|other| other.row.name == name)?;
-            Some(ours.median / other.ours.median)
+            let other = ROWS.iter().find(|other| other.name == name)?;
+            ratio(&subject, &values(other, other.subject))
         };
         let judge = |goal: &Goal| {
             Some(match *goal {
@@ -92,6 +101,7 @@ pub fn work_out(taken: &Taken, longest_file: u64) -> Vec<Outcome> {
             })
         };
         let goals = row.goals.iter().filter_map(judge).collect();
+        let (original, limit) = (Stat::of(original), Stat::of(limit));
         outcomes.push(Outcome { row: *row, ours, original, limit, times_original, of_limit, goals });
     }
     outcomes
@@ -208,6 +218,14 @@ mod tests {
         assert_eq!((stat.median, stat.min, stat.max, stat.spread()), (2.0, 1.0, 3.0, 0.5));
         assert_eq!(Stat::of(vec![1.0, 2.0]).unwrap().median, 1.5);
         assert_eq!(Stat::of(vec![]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_of_pairs_where_there_are_pairs() {
+        assert_eq!(ratio(&[2.0, 40.0, 6.0], &[1.0, 20.0, 2.0]), Some(2.0));
+        assert_eq!(ratio(&[2.0, 40.0, 6.0], &[2.0]), Some(3.0));
+        assert_eq!(ratio(&[2.0], &[]), None);
+        assert_eq!(ratio(&[], &[]), None);
     }
 
     #[test]

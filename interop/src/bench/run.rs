@@ -75,7 +75,7 @@ impl Run {
         let rounds = if self.quick { 2 } else { self.rounds };
         for round in 1..=rounds {
             for case in &cases {
-                for &peer in case.peers.iter().filter(|peer| self.peer.is_empty() || self.peer.contains(peer)) {
+                for peer in self.turns(case) {
                     let begun = Instant::now();
                     let figures = self.measure_alone(case, peer);
                     let figures =
@@ -100,6 +100,21 @@ impl Run {
             "\n{rounds} rounds. In {disturbed} of {measured} measurements others used more than {OTHERS_MAX} of a core.\n"
         );
         Ok(table(&outcomes) + &undisturbed)
+    }
+
+    /// Who is measured in a round of a case, one after the other: those who are compared pair by pair next to each other,
+    /// and not always the same one first.
+    fn turns(&self, case: &Case) -> Vec<Peer> {
+        let wanted = case.peers.iter().filter(|peer| self.peer.is_empty() || self.peer.contains(peer));
+        let (slow, mut quick): (Vec<Peer>, Vec<Peer>) = wanted.partition(|&&peer| is_original(peer));
+        let passes = if self.quick { 1 } else { case.passes() };
+        let mut turns = Vec::new();
+        for _ in 0..passes {
+            turns.extend(&quick);
+            quick.reverse();
+        }
+        turns.extend(slow);
+        turns
     }
 
     /// Measures when nobody else needs the machine, and again if somebody came in between.
