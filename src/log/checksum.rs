@@ -18,8 +18,10 @@ const POLYNOMIAL: u32 = 0xedb8_8320;
 /// for it costs as much as to hash some hundred bytes.
 const COMBINE_FROM: usize = 1024;
 
-/// For so many bytes there are tables. Against hashing a longer payload nothing counts.
+/// There is a table of the powers for each number of bytes below this, and one for multiples of it. For payloads of
+/// `TABLE * MULTIPLES` bytes, 1 MiB, and more there is none: against hashing these nothing counts.
 const TABLE: usize = 4096;
+const MULTIPLES: usize = 256;
 
 /// The checksums of a whole entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,16 +105,22 @@ const fn multiply(a: u32, mut b: u32) -> u32 {
     product
 }
 
-/// x^8n: what `n` bytes behind a message multiply its CRC by.
-static BYTES: [u32; TABLE] = {
-    let mut powers = [1 << 31; TABLE];
+/// x^8n: what `n` bytes behind a message multiply its CRC by. For as many more than `TABLE` as a header has bytes.
+static BYTES: [u32; TABLE + ENTRY_HEADER_LEN_VLSN] = powers(1 << (31 - 8));
+
+/// x^8n for `n` that are so many times `TABLE`.
+static TABLES: [u32; MULTIPLES] = powers(multiply(BYTES[TABLE - 1], BYTES[1]));
+
+/// The powers of `base`, from 1 on.
+const fn powers<const N: usize>(base: u32) -> [u32; N] {
+    let mut powers = [1 << 31; N];
     let mut n = 1;
-    while n < TABLE {
-        powers[n] = multiply(powers[n - 1], 1 << (31 - 8));
+    while n < N {
+        powers[n] = multiply(powers[n - 1], base);
         n += 1;
     }
     powers
-};
+}
 
 /// Multiplication of polynomials by one instruction.
 #[cfg(target_arch = "x86_64")]
@@ -121,7 +129,7 @@ mod carryless {
         __m128i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_extract_epi64, _mm_xor_si128,
     };
 
-    use super::{BYTES, ENTRY_HEADER_LEN_VLSN, FLAG_INVISIBLE};
+    use super::{BYTES, ENTRY_HEADER_LEN_VLSN, FLAG_INVISIBLE, TABLE, TABLES};
 
     /// There is one only where the processor has the instructions.
     #[derive(Clone, Copy, Debug)]
@@ -139,13 +147,16 @@ mod carryless {
         }
 
         /// What an entry's header adds to the checksum of the payload of `len` bytes behind it. `None` for payloads too
-        /// long for the table.
+        /// long for the tables.
         #[inline]
         pub(super) fn header_before(self, header: &[u8; ENTRY_HEADER_LEN_VLSN], len: usize) -> Option<u32> {
             // As many bytes come behind the header's parts as are behind them in it, and the payload's.
-            let behind = BYTES.get(len..)?.first_chunk::<BEHIND>()?;
+            let behind = BYTES[len % TABLE..].first_chunk::<BEHIND>()?;
+            let tables = *TABLES.get(len / TABLE)?;
             // SAFETY: a multiplier is made only where the instructions are there.
-            Some(unsafe { header_before(header, behind) })
+            let before = unsafe { header_before(header, behind) };
+            // SAFETY: the same.
+            Some(if len < TABLE { before } else { unsafe { reduce(product(u64::from(before) << 32, tables)) } })
         }
     }
 
@@ -224,7 +235,8 @@ mod tests {
         let checksummer = Checksummer::default();
         let around = |len: usize| len - 16..len + 16;
         let few = [0, 1, 15, 16, 17, 100, TABLE - 15, TABLE - 14];
-        let all = (0..40).chain(around(COMBINE_FROM)).chain(around(TABLE)).chain([3_000_000]);
+        let ends = [COMBINE_FROM, TABLE, 2 * TABLE, 16 * 1024, MULTIPLES * TABLE];
+        let all = (0..40).chain(ends.into_iter().flat_map(around)).chain([3_000_000]);
         let lens: Vec<usize> = if cfg!(miri) { few.into() } else { all.collect() };
         for len in lens {
             let payload = payload(len);
@@ -251,10 +263,12 @@ mod tests {
 
     #[test]
     fn a_power_of_x_is_what_so_many_zeros_do_to_a_checksum() {
-        for n in [0, 1, 2, TABLE - 1] {
+        let bytes = [0, 1, 2, TABLE - 1].map(|n| (n, BYTES[n]));
+        let tables = [0, 1, 2, if cfg!(miri) { 3 } else { MULTIPLES - 1 }].map(|n| (n * TABLE, TABLES[n]));
+        for (n, power) in bytes.into_iter().chain(tables) {
             let mut zeros = Hasher::new_with_initial(!1);
             zeros.update(&vec![0; n]);
-            assert_eq!(multiply(1, BYTES[n]), !zeros.finalize());
+            assert_eq!(multiply(1, power), !zeros.finalize());
         }
     }
 
