@@ -309,9 +309,12 @@ mod tests {
         let mut vlsn = 0;
         let mut push = |stream: &mut Stream, is_full: bool| {
             let limits = stream.chunk_limits();
-            let frames = if is_full { limits.bytes.div_ceil(28) as u64 } else { 1 };
-            let chunk = chunk_of(stream, vlsn + 1..=vlsn + frames);
-            vlsn += frames;
+            vlsn += 1;
+            let payload = vec![0; if is_full { limits.bytes } else { 1 }];
+            let mut chunk = stream.empty_chunk();
+            let entry =
+                Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload: &payload, payload_crc: 0, block: None };
+            Arc::get_mut(&mut chunk).unwrap().push(&entry, &limits).unwrap();
             assert_eq!(chunk.is_full(&limits), is_full);
             stream.push(chunk);
             stream.chunk_limits().bytes
