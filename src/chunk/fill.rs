@@ -49,3 +49,62 @@ fn fill_on(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &
     }
     Filled::Full
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::Result;
+    use crate::log::block::{Block, BlockPool};
+    use crate::log::source::SourceProgress;
+    use crate::log::{Entry, Log, Lsn};
+
+    /// Always has one more entry of 5000 bytes, all in the same block, and none without reading.
+    struct Endless {
+        block: Arc<Block>,
+    }
+
+    impl Source for Endless {
+        fn next(&mut self, from_vlsn: u64, _: &Now) -> Result<Next<'_>> {
+            let payload = &self.block.bytes()[..5000];
+            let (lsn, block) = (Lsn::new(0, 36), Some(&self.block));
+            Ok(Next::Entry(Entry { vlsn: from_vlsn, lsn, entry_type: 13, payload, payload_crc: 0, block }))
+        }
+
+        fn has_more_at_hand(&self) -> bool {
+            false
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            None
+        }
+
+        fn progress(&self) -> SourceProgress {
+            SourceProgress::default()
+        }
+    }
+
+    fn filled(limits: &ChunkLimits, block_len: usize) -> (usize, usize) {
+        let mut source = Endless { block: BlockPool::new(block_len).take(block_len) };
+        let mut chunk = Chunk::default();
+        let ended = fill(&mut chunk, &mut source, 1, limits, Instant::now());
+        assert!(matches!(ended, Filled::Full), "{ended:?}");
+        (chunk.frames(), Arc::strong_count(&source.block) - 1)
+    }
+
+    #[test]
+    fn a_filled_chunk_holds_no_block_for_little() {
+        let limits = ChunkLimits { frames_max: 2, send_first: 0, ..ChunkLimits::default() };
+        assert_eq!(filled(&limits, 40_000), (2, 2), "a quarter of it is sent");
+        assert_eq!(filled(&limits, 40_004), (2, 0), "less");
+    }
+
+    #[test]
+    fn a_small_chunk_is_sent_before_more_is_read_where_that_is_wanted() {
+        let limits = |send_first| ChunkLimits { frames_max: 9, send_first, ..ChunkLimits::default() };
+        assert_eq!(filled(&limits(5022), 40_000).0, 1, "5021 bytes are fewer");
+        assert_eq!(filled(&limits(5021), 40_000).0, 9, "with as many it is filled on");
+        assert_eq!(filled(&limits(0), 40_000).0, 9);
+    }
+}
