@@ -389,3 +389,107 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::chunk::ChunkLimits;
+    use crate::error::Result;
+    use crate::log::tail::WaitReason;
+    use crate::log::{Entry, Lsn, Next, Now, SourceProgress};
+    use crate::stream::StreamOptions;
+    use crate::sys::bell::Bell;
+
+    /// Takes everything at once, and notes how much that was.
+    struct Sink(Arc<Mutex<Vec<usize>>>);
+
+    impl Transport for Sink {
+        fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
+            let count = pieces.iter().map(|piece| piece.len()).sum();
+            self.0.lock().unwrap().push(count);
+            Transfer::Moved(count)
+        }
+
+        fn receive(&mut self, _: &mut [u8]) -> Transfer {
+            Transfer::Again
+        }
+
+        fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+            (-1, interest)
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    /// Entries up to a VLSN that rises.
+    struct Growing(Arc<AtomicU64>);
+
+    impl Source for Growing {
+        fn next(&mut self, vlsn: u64, _: &Now) -> Result<Next<'_>> {
+            if vlsn <= self.0.load(Ordering::Relaxed) {
+                let payload = &[7; 10_000];
+                return Ok(Next::Entry(Entry {
+                    vlsn,
+                    lsn: Lsn::NULL,
+                    entry_type: 13,
+                    payload,
+                    payload_crc: 0,
+                    block: None,
+                }));
+            }
+            let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again: None };
+            Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            None
+        }
+
+        fn progress(&self) -> SourceProgress {
+            SourceProgress::default()
+        }
+    }
+
+    struct Nobody;
+
+    impl Callbacks for Nobody {
+        fn takes_acks(&self) -> bool {
+            true
+        }
+
+        fn acked(&self, _: u64) {}
+
+        fn ended(&self, _: &End) {}
+    }
+
+    #[test]
+    fn a_replica_that_has_caught_up_is_given_small_chunks_again() {
+        let (sends, last) = (Arc::default(), Arc::new(AtomicU64::new(0)));
+        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), 1000, 1, None));
+        let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
+        let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
+        let stream = Stream::new(1, StreamOptions { chunk, queue_bytes_max: 1, ..StreamOptions::default() });
+        let source = Box::new(Growing(Arc::clone(&last)));
+        let transport = Box::new(Sink(Arc::clone(&sends)));
+        let now = Instant::now();
+        let mut session = Session::new(stream, transport, source, link, Arc::new(Nobody), options, now);
+        let mut scratch = Scratch::default();
+        let mut send = |entries: u64| {
+            last.fetch_add(entries, Ordering::Relaxed);
+            session.look_again();
+            while matches!(session.turn(now, &mut scratch), Turn::Progress) {}
+            assert!(session.is_dry());
+            std::mem::take(&mut *sends.lock().unwrap())
+        };
+        // A frame has 21 bytes besides its payload. A chunk is full with the frame that reaches its limit.
+        let chunks = [128 * 1024, 256 * 1024, 300_000, 300_000].map(|limit: u64| limit.div_ceil(10_021));
+        for _ in 0..2 {
+            assert_eq!(send(chunks.iter().sum()), chunks.map(|frames| frames as usize * 10_021));
+            assert_eq!(send(1), [10_021]);
+        }
+    }
+}

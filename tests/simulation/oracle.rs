@@ -542,11 +542,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the expected VLSN stands at or behind a place, with nothing unreadable before it.
+    /// Whether the expected VLSN, or any entry if none is expected, stands at or behind a place, with nothing unreadable
+    /// before it.
     fn is_at_or_behind(&self, mut at: usize, mut offset: u64) -> bool {
-        let Some(expected) = self.expected else {
-            return true;
-        };
+        let is_proof = |vlsn: Option<u64>| self.expected.is_none_or(|expected| vlsn == Some(expected));
         loop {
             let bytes = self.files[at].1;
             if offset >= bytes.len() as u64 {
@@ -558,7 +557,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             match see(bytes, offset) {
-                Seen::Entry { vlsn: Some(vlsn), .. } if vlsn == expected => return true,
+                Seen::Entry { vlsn, .. } if is_proof(vlsn) => return true,
                 Seen::Entry { len, .. } => offset += len,
                 Seen::Zero => match behind_zeros(bytes, offset) {
                     Some(next) => offset = next,

@@ -39,6 +39,8 @@ pub(crate) struct Subject {
     pub(crate) pause: Option<Pause>,
     /// Of which state of the disk `pause` was said.
     pub(crate) paused_at: u64,
+    /// Which VLSN it says is missing, and since when it has been saying so.
+    pub(crate) missing: Option<(u64, Duration)>,
     /// What it did wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -62,6 +64,7 @@ impl Subject {
             must_clear: false,
             pause: None,
             paused_at: 0,
+            missing: None,
             wrong: None,
         }
     }
@@ -226,6 +229,7 @@ impl Source for Subject {
                     self.yielded.push((entry.vlsn, entry.entry_type, entry.payload.into()));
                 }
                 self.next = Some(entry.vlsn + 1);
+                self.missing = None;
             }
             Ok(Next::Nothing(pause)) => {
                 let now = now.get();
@@ -242,6 +246,9 @@ impl Source for Subject {
                 ));
                 if pause.look_again.is_some_and(|at| at <= now) {
                     wrong("it wants to be asked again at once: a busy loop".into());
+                }
+                if self.missing.map(|(vlsn, _)| vlsn) != pause.missing_vlsn {
+                    self.missing = pause.missing_vlsn.map(|vlsn| (vlsn, now - self.base));
                 }
                 self.pause = Some(*pause);
                 self.paused_at = if state.tick == tick { tick } else { 0 };
