@@ -4,11 +4,12 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
-use common::{LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
+use common::{CountingDisk, LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
 use noxu_feeder::error::{EntryFault, Error};
 use noxu_feeder::log::Lsn;
-use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE};
+use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE, encode_entry};
 use noxu_feeder::log::tail::WaitReason;
 
 /// Reads all there is, then lets the settle time pass; the VLSNs and the error.
@@ -197,6 +198,72 @@ fn a_hole_that_fills_after_it_was_crossed_is_looked_at_again_before_a_gap_is_dec
 }
 
 #[test]
+fn an_entry_written_late_in_the_middle_of_a_hole_that_was_crossed_is_found() {
+    for is_live in [true, false] {
+        let mut log = LogDir::with(1..=3);
+        // A backup's hole, that stays, and an entry that is not written yet.
+        let _ = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
+        let (late_at, late) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+        let (behind, four) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        let (_, six) = log.next_entry(RECORD, 0, Some(6), &LogDir::payload(6));
+        log.write_at(behind, &[four, six].concat());
+        let mut reader = log.reader();
+        assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(reader.pause().missing_vlsn, Some(5));
+        log.write_at(late_at, &late);
+        if is_live {
+            assert_eq!(reader.wait(SETTLE).unwrap(), [5, 6], "long before it is called a gap");
+        } else {
+            // A hole in a sealed file, behind which what is missing does not stand.
+            log.begin_file(1);
+            let _ = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
+            let (behind, seven) = log.next_entry(RECORD, 0, Some(7), &LogDir::payload(7));
+            log.write_at(behind, &seven);
+            log.begin_file(2);
+            log.append(8);
+            assert_eq!(reader.wait(3 * SETTLE).unwrap(), [5, 6, 7, 8]);
+        }
+    }
+}
+
+#[test]
+fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_behind_it() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    // Something without a VLSN, behind a backup's hole: the file is entered, and nothing in it says what is missing.
+    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
+    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
+    log.write_at(behind, &other);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    log.truncate(1, 36);
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    log.append_to(0, 4);
+    assert_eq!(reader.read(0).unwrap(), [4]);
+}
+
+#[test]
+fn what_does_not_follow_on_a_passed_place_is_not_gone_back_to_again_and_again() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    log.append(5);
+    let disk = CountingDisk::over(log.path());
+    let counts = Arc::clone(&disk.counts);
+    let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, common::options());
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    let mut bytes = Vec::new();
+    encode_entry(&mut bytes, RECORD, 0, 7, Some(4), &LogDir::payload(4));
+    log.write_at(Lsn::new(0, u32::try_from(log.bytes(0).len()).unwrap()), &bytes);
+    counts.take();
+    assert_eq!(reader.pause().missing_vlsn, Some(4));
+    let (.., reads, _) = counts.take();
+    assert!(reads < 20, "{reads}");
+    let gap = Error::LogGap { expected: 4, found: 5, at: Lsn::new(1, 36) };
+    assert_eq!(reader.wait(PATIENCE).unwrap_err(), gap);
+}
+
+#[test]
 fn a_hole_in_a_sealed_file_without_proof_is_an_error() {
     let (log, at) = three_entries(true);
     log.write_at(at[1], &vec![0; (at[2].offset() - at[1].offset()) as usize]);
@@ -350,6 +417,106 @@ fn a_file_that_vanishes_unread_and_is_born_again_is_read() {
     log.begin_file(1);
     log.append_all(4..=6);
     assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+}
+
+#[test]
+fn a_file_made_anew_while_the_next_one_exists_is_read() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [0; 0]);
+    log.begin_file(1);
+    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    log.delete(1);
+    log.delete(0);
+    log.begin_file(0);
+    log.append_all(1..=3);
+    log.begin_file(1);
+    assert_eq!(reader.read(0).unwrap(), [1, 2, 3]);
+    log.delete(1);
+    log.delete(0);
+    log.begin_file(0);
+    log.append_all(1..=5);
+    log.begin_file(1);
+    let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
+    assert_eq!(reader.read(0).unwrap_err(), gone, "what was read from it before");
+}
+
+#[test]
+fn after_a_recovery_the_file_that_is_written_on_is_read_on() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.append(4);
+    log.begin_file(2);
+    assert_eq!(reader.read(0).unwrap(), [4]);
+    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
+    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
+    log.write_at(behind, &other);
+    assert_eq!(reader.pause().wait.reason, WaitReason::Hole, "nothing of file 2 was read");
+    log.delete(1);
+    log.delete(2);
+    assert_eq!(reader.read(0).unwrap(), [0; 0]);
+    // The cleaner took file 1, and a recovery file 2.
+    log.append_to(0, 5);
+    assert_eq!(reader.read(0).unwrap(), [5]);
+}
+
+#[test]
+fn a_log_made_anew_below_a_file_that_vanished_unread_is_an_error() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
+    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
+    log.write_at(behind, &other);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    log.delete(1);
+    log.delete(0);
+    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    log.begin_file(0);
+    log.append_all(1..=5);
+    let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
+    assert_eq!(reader.read(0).unwrap_err(), gone);
+}
+
+#[test]
+fn what_a_recovery_deleted_before_it_was_looked_at_is_not_sent() {
+    let mut log = LogDir::with(1..=3);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.append(4);
+    log.delete(0);
+    let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
+    assert_eq!(reader.read(0).unwrap_err(), gone);
+}
+
+#[test]
+fn what_was_known_of_a_next_file_is_forgotten_with_it() {
+    let mut log = LogDir::with(1..=3);
+    let _ = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.begin_file(1);
+    log.append(5);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::LastEntryMissing);
+    // A recovery deletes it, and the writer begins it anew, with the same name for the entry to come.
+    let header = log.bytes(1)[..36].to_vec();
+    log.delete(1);
+    write_file(&log.file_path(1), &header);
+    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    assert_eq!(reader.wait(2 * SETTLE).unwrap(), [0; 0]);
+    // The same, cut and not deleted.
+    let mut log = LogDir::with(1..=3);
+    let _ = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.begin_file(1);
+    log.append(5);
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.truncate(1, 36);
+    assert_eq!(reader.wait(2 * SETTLE).unwrap(), [0; 0]);
 }
 
 #[test]

@@ -507,6 +507,20 @@ fn what_stands_early_in_a_file_before_the_one_sought_is_found_there() {
 }
 
 #[test]
+fn a_file_before_the_one_sought_that_is_completed_late_is_looked_at_again() {
+    let mut log = LogDir::with(1..=40);
+    let (late_at, late) = log.next_entry(RECORD, 0, Some(20_002), &LogDir::payload(20_002));
+    log.begin_file(1);
+    log.append_all((41..=20_001).chain([20_003]));
+    let mut reader = log.reader();
+    assert_eq!(reader.read(20_000).unwrap(), [20_000, 20_001]);
+    assert!(reader.scanner.counts().below < 19_960, "it began in file 1");
+    assert_eq!(reader.pause().missing_vlsn, Some(20_002));
+    log.write_at(late_at, &late);
+    assert_eq!(reader.wait(SETTLE).unwrap(), [20_002, 20_003], "long before it is called a gap");
+}
+
+#[test]
 fn a_caught_up_replica_waits_for_the_next_vlsn() {
     let mut log = LogDir::with(1..=20);
     let mut reader = log.reader();

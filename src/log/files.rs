@@ -38,6 +38,8 @@ pub trait LogFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// The identity of the open file.
     fn identity(&self) -> io::Result<FileIdentity>;
+    /// Whether it still has a name, as far as the system tells: one that was deleted has none.
+    fn has_name(&self) -> io::Result<bool>;
 }
 
 /// A state of a directory that can be compared with a later one.
@@ -176,6 +178,10 @@ impl LogFile for File {
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(identity_of(&self.metadata()?))
     }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.nlink() > 0)
+    }
 }
 
 /// The file numbers of a directory, listed anew only when the directory changed.
@@ -267,6 +273,10 @@ mod tests {
         assert_eq!(files.identity(42).unwrap(), Some(files.open(42).unwrap().identity().unwrap()));
         assert_eq!(files.identity(7).unwrap(), None);
         assert_eq!(files.open(7).err().unwrap().kind(), io::ErrorKind::NotFound);
+        let open = files.open(3).unwrap();
+        assert!(open.has_name().unwrap());
+        std::fs::remove_file(dir.path().join("00000003.ndb")).unwrap();
+        assert!(!open.has_name().unwrap());
     }
 
     #[test]

@@ -56,6 +56,17 @@ pub struct Pause {
     pub stalled: bool,
 }
 
+impl Pause {
+    /// What a wait of the tail means where nothing is missing.
+    fn of(wait: Wait) -> Pause {
+        Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled }
+    }
+}
+
+/// A search for what is missing leads to an entry, or to nothing. Should it ever lead round in a circle, what was to come
+/// next comes late, or not at all, but whoever asks gets an answer.
+const DETOURS_MAX: u32 = 1000;
+
 /// How a scanner works.
 #[derive(Clone, Copy, Debug)]
 pub struct ScannerOptions {
@@ -111,6 +122,8 @@ pub struct Scanner {
     beginning: Beginning,
     /// Whether the place to begin is still to be found by the VLSN asked for.
     seeks: bool,
+    /// Where reading began, if a VLSN said where, as long as that is near enough.
+    began: Option<Begun>,
     /// Where reading began, or looking behind got to, as long as what is missed may stand before it.
     behind: Option<Begun>,
     /// The beginning of a file that reading began in the middle of, where something that is no entry stands between.
@@ -118,6 +131,8 @@ pub struct Scanner {
     again: Option<Again>,
     /// The missing VLSN, and since when it is missing.
     missing: Option<(u64, Instant)>,
+    /// When what is missing was last looked for everywhere.
+    looked_everywhere: Option<Instant>,
     failed: Option<Failure>,
     counts: ScannerCounts,
     logger: Logger,
@@ -154,7 +169,9 @@ impl Scanner {
             order: None,
             beginning: Beginning::default(),
             seeks: start == Lsn::NULL || start == Lsn(0),
+            began: None,
             behind: None,
+            looked_everywhere: None,
             obscured: None,
             again: None,
             missing: None,
@@ -264,6 +281,8 @@ impl Scanner {
     #[inline]
     fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
+        // How often it was looked elsewhere, with nothing found.
+        let mut detours = 0;
         loop {
             if let Some(held) = self.order.as_ref().and_then(Order::ready) {
                 if held.lsn >= send_limit {
@@ -284,8 +303,12 @@ impl Scanner {
                 // What stands before the damage, or before the place where reading began, is good, and comes first. The
                 // error comes again.
                 Err(_) if self.begin_with_what_is_there() => continue,
-                Err(error) => match self.look_behind_all(send_limit) {
-                    Ok(true) => continue,
+                Err(error) if detours == DETOURS_MAX => return Err(error),
+                Err(error) => match self.look_everywhere(send_limit) {
+                    Ok(true) => {
+                        detours += 1;
+                        continue;
+                    }
                     Ok(false) if self.begins_before_what_hides() => continue,
                     // What failed first says what is wrong, also when looking there fails for the same reason.
                     Ok(false) | Err(_) => return Err(error),
@@ -293,14 +316,16 @@ impl Scanner {
             };
             match step {
                 Step::Found(found) => {
+                    detours = 0;
                     if let Some(place) = self.place(found, send_limit, now)? {
-                        self.tail.forget_missing_files();
+                        self.tail.note_next_was_found();
                         return Ok(Ok(place));
                     }
                 }
                 Step::Wait(wait) => match self.pause(wait, send_limit, now)? {
                     Some(pause) => return Ok(Err(pause)),
-                    None => continue,
+                    None if detours == DETOURS_MAX => return Ok(Err(Pause::of(wait))),
+                    None => detours += 1,
                 },
             }
         }
@@ -326,6 +351,7 @@ impl Scanner {
                 return Ok(());
             };
             self.tail.begin_at(place.at);
+            self.began = Some(place);
             self.behind = Some(place);
             self.seeks = false;
         }
@@ -368,6 +394,34 @@ impl Scanner {
         Ok(false)
     }
 
+    /// Looks for what is missing wherever it can have been written since that was passed, as often and as long as that
+    /// takes: to be done before something is called an error. True: something was found, or what comes next.
+    #[cold]
+    fn look_everywhere(&mut self, send_limit: Lsn) -> Result<bool> {
+        Ok(self.look_behind_all(send_limit)? || self.tail.look_back(true)? || self.look_behind_again(send_limit)?)
+    }
+
+    /// Looks once more at what was looked at behind the place where reading began: at the rest of that file, and at the
+    /// file before, which the writer may have completed since.
+    fn look_behind_again(&mut self, send_limit: Lsn) -> Result<bool> {
+        let far = self.options.window.entries_max as u64;
+        let next = self.order.as_ref().map_or(0, Order::next);
+        self.began = self.began.filter(|began| began.first_vlsn.is_none_or(|first| first.saturating_add(far) > next));
+        let Some(began) = self.began else { return Ok(false) };
+        let (behind, obscured) = (self.behind.replace(began), self.obscured);
+        let files = if began.at.offset() > 0 { 2 } else { 1 };
+        let mut result = Ok(false);
+        for _ in 0..files {
+            let Some(place) = self.behind else { break };
+            result = self.look_behind(place, send_limit);
+            if !matches!(result, Ok(false)) {
+                break;
+            }
+        }
+        (self.behind, self.obscured) = (behind, obscured);
+        result
+    }
+
     /// Looks at the beginning of the file that `behind` is in, or into the file before, for what stands there early. True:
     /// the next VLSN was found.
     #[cold]
@@ -399,6 +453,7 @@ impl Scanner {
     fn begins_before_what_hides(&mut self) -> bool {
         let Some(place) = self.obscured.take() else { return false };
         self.tail.begin_at(place.at);
+        self.began = Some(place);
         self.behind = Some(place);
         true
     }
@@ -455,8 +510,7 @@ impl Scanner {
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
             Placement::Full => {
                 self.tail.put_back(lsn);
-                let goes_on = self.look_behind_all(send_limit)? || self.tail.look_back()?;
-                if goes_on || self.begins_before_what_hides() {
+                if self.look_everywhere(send_limit)? || self.begins_before_what_hides() {
                     return Ok(None);
                 }
                 Err(self.gap(vlsn, lsn))
@@ -470,8 +524,7 @@ impl Scanner {
         if let Some(again) = &mut self.again {
             again.forget();
         }
-        let wait = Wait { reason: WaitReason::SendLimit, at, stalled: false, look_again: None };
-        Pause { wait, missing_vlsn: None, look_again: None, stalled: false }
+        Pause::of(Wait { reason: WaitReason::SendLimit, at, stalled: false, look_again: None })
     }
 
     /// Whether the entry held back as `vlsn` still counts; forgets it if not.
@@ -531,7 +584,7 @@ impl Scanner {
         if let Some(again) = &mut self.again {
             again.forget();
         }
-        let idle = Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled };
+        let idle = Pause::of(wait);
         // Elsewhere than at the end, what is missing may be what the reader is waiting for.
         let is_at_end = wait.reason == WaitReason::End
             // Unless something is to be found out about the next file yet.
@@ -551,8 +604,8 @@ impl Scanner {
         let Some(order) = &self.order else { return Ok(Some(idle)) };
         let (held, expected) = (order.lowest_held(), order.next());
         // What was passed may have been completed since, and hold what comes next.
-        let is_wanting = held.is_some() || wait.reason == WaitReason::Hole;
-        if is_wanting && self.tail.look_back()? {
+        let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || self.tail.is_next_due();
+        if is_wanting && self.tail.look_back(false)? {
             return Ok(None);
         }
         let Some((found, at)) = held else {
@@ -572,14 +625,25 @@ impl Scanner {
         let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
         let settle = self.options.tail.settle;
         let patience = if is_sealed { settle } else { self.options.gap_patience };
-        if is_at_end && now >= since + patience {
+        let is_over = is_at_end && now >= since + patience;
+        // Not at every wake-up: the writer may be busy, and there may be much to read.
+        let mut look_everywhere = self.looked_everywhere.map_or(since, |last| last.max(since)) + settle;
+        if is_over || now >= look_everywhere {
+            self.looked_everywhere = Some(now);
+            look_everywhere = now + settle;
+            if self.look_everywhere(send_limit)? {
+                return Ok(None);
+            }
+        }
+        if is_over {
             // What shows that something is missing may have been taken back by a rollback.
             if !self.is_still_held(found, at)? || self.begins_before_what_hides() {
                 return Ok(None);
             }
             return Err(self.gap(found, at));
         }
-        let missing_until = is_at_end.then_some(since + patience);
+        // Elsewhere it is looked for when something changes.
+        let missing_until = is_at_end.then_some(look_everywhere.min(since + patience));
         let look_again = [wait.look_again, missing_until].into_iter().flatten().min();
         let stalled = wait.stalled || is_at_end && now >= since + settle;
         Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))

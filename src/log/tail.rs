@@ -13,6 +13,7 @@
 //! | anything else that is no entry | wait; settled: error | wait; settled: error |
 //! | cursor beyond the file's length | error: truncated | error: truncated |
 //! | file gone | nothing read from it: wait for its name; else error: gone | read on in the open file |
+//! | another file has its name | nothing read from it: read that one; else error: gone | the same |
 //!
 //! *Leaving a file.* File N is left only when the next file holds a whole entry, N was read to its end after that
 //! was seen, and N has the entry that the next file's header names as N's last.
@@ -167,6 +168,7 @@ enum LastEntry {
 struct Successor {
     number: u32,
     file: Arc<dyn LogFile>,
+    identity: FileIdentity,
     /// `None` while the header is not complete.
     header: Option<FileHeader>,
     header_fault: Option<HeaderFault>,
@@ -216,14 +218,29 @@ pub struct Tail {
     passed: Vec<Passed>,
     /// The place being read again, its end, and where to go on afterwards.
     looking_back: Option<(Option<u64>, OpenFile)>,
+    /// Whether something was passed since what comes next was found last.
+    is_next_due: bool,
     /// Files that should stand between the one left and the current one, and do not.
     missing_files: Option<(u32, u32)>,
+    /// Whether the last step was a wait.
+    has_waited: bool,
     still: Option<(Scene, Instant)>,
     /// Since when there have been zeros at this place.
     hole_since: Option<(Lsn, Instant)>,
     /// Where no proof was found, for which VLSN, and when: it is not looked for again at every wake-up.
     unproven: Option<(Lsn, Option<u64>, Instant)>,
     holes_crossed: u64,
+}
+
+/// What the name of an open file stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    /// For this file.
+    Its,
+    /// For another file, born later.
+    Anothers,
+    /// For none.
+    Free,
 }
 
 /// What to do after a look that showed no entry.
@@ -256,7 +273,9 @@ impl Tail {
             successor: None,
             passed: Vec::new(),
             looking_back: None,
+            is_next_due: false,
             missing_files: None,
+            has_waited: false,
             still: None,
             hole_since: None,
             unproven: None,
@@ -273,6 +292,7 @@ impl Tail {
         self.successor = None;
         self.passed.clear();
         self.looking_back = None;
+        self.is_next_due = false;
         self.missing_files = None;
         self.still = None;
         self.hole_since = None;
@@ -332,10 +352,17 @@ impl Tail {
         self.listing.first()
     }
 
-    /// What came next was found: files that are missing by number are not missed.
+    /// What came next was found: files that are missing by number are not missed, and nothing is looked for in what was
+    /// passed.
     #[inline]
-    pub fn forget_missing_files(&mut self) {
+    pub fn note_next_was_found(&mut self) {
         self.missing_files = None;
+        self.is_next_due = false;
+    }
+
+    /// Whether what comes next was not found since something was passed: it may be written there yet.
+    pub fn is_next_due(&self) -> bool {
+        self.is_next_due
     }
 
     /// The first file number that is missing between the current file and the one read before it.
@@ -372,7 +399,8 @@ impl Tail {
         self.read_next = if ask.recalls { usize::MAX } else { self.window.read_next(cursor, shown) };
         self.window.forget();
         let step = self.read_on(ask);
-        if !matches!(step, Ok(Step::Found(_))) {
+        self.has_waited = !matches!(step, Ok(Step::Found(_)));
+        if self.has_waited {
             // What is wanted again later must not come from bytes of now.
             self.forget_window();
         }
@@ -399,6 +427,14 @@ impl Tail {
                 if lsn >= ask.send_limit {
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
+                // What a recovery has deleted meanwhile is not sent: the replica would have what the log has not.
+                if std::mem::take(&mut self.has_waited) && self.looking_back.is_none() && self.is_dropped()? {
+                    match self.judge_vanished(ask)? {
+                        Verdict::Retry => continue,
+                        Verdict::Wait(wait) => return Ok(Step::Wait(wait)),
+                    }
+                }
+                let current = self.current.as_mut().expect("a file was just read");
                 current.consume(entry);
                 self.shown = 1;
                 self.still = None;
@@ -417,23 +453,35 @@ impl Tail {
         }
     }
 
-    /// Looks again at what was passed. True if an entry stands now where there was none, and it comes next; the tail
-    /// returns to where it was by itself.
-    pub fn look_back(&mut self) -> Result<bool> {
+    /// Looks again at what was passed: where it begins, or with `all` over all its zeros, which may take long. True if
+    /// an entry stands now where there was none, and it comes next; the tail returns to where it was by itself.
+    pub fn look_back(&mut self, all: bool) -> Result<bool> {
         if self.looking_back.is_some() || self.current.is_none() {
             return Ok(false);
         }
         let probe = self.probe.get_or_insert_default();
         for at in 0..self.passed.len() {
-            let file = &self.passed[at].file;
-            if probe.entry(&*file.file, file.cursor).map_err(|error| read_error(file, error))?.is_some() {
-                let passed = self.passed.remove(at);
-                let current = self.current.replace(passed.file).expect("checked above");
-                self.looking_back = Some((passed.until, current));
-                self.forget_window();
-                self.still = None;
-                return Ok(true);
+            let Passed { file, until } = &self.passed[at];
+            let found = if all { probe.entry_behind_zeros(&*file.file, file.cursor) } else { Ok(Some(file.cursor)) };
+            let found = found.map_err(|error| read_error(file, error))?;
+            let Some(found) = found.filter(|&found| until.is_none_or(|until| found < until)) else { continue };
+            // What could not be read on from here would be found again and again.
+            let last = if found > file.cursor { LastEntry::Unknown } else { file.last };
+            let entry = probe.entry(&*file.file, found).map_err(|error| read_error(file, error))?;
+            if !entry.is_some_and(|entry| last.precedes(&entry)) {
+                continue;
             }
+            let Passed { mut file, until } = self.passed.remove(at);
+            if found > file.cursor {
+                self.remember_passed(file.clone(), Some(found));
+                file.cursor = found;
+                file.last = last;
+            }
+            let current = self.current.replace(file).expect("checked above");
+            self.looking_back = Some((until, current));
+            self.forget_window();
+            self.still = None;
+            return Ok(true);
         }
         Ok(false)
     }
@@ -458,6 +506,7 @@ impl Tail {
             self.passed.remove(0);
         }
         self.passed.push(Passed { file, until });
+        self.is_next_due = true;
     }
 
     /// The place looked back at has been read to its end again.
@@ -476,6 +525,9 @@ impl Tail {
     /// Opens the file to start in. Some: there is none yet.
     fn open_start(&mut self, ask: &Ask<'_>) -> Result<Option<Wait>> {
         self.refresh_listing()?;
+        if self.return_to_file_before()? {
+            return Ok(None);
+        }
         let wanted = if self.start == Lsn::NULL { 0 } else { self.start.file() };
         let Some(number) = self.listing.at_or_above(wanted) else {
             return Ok(Some(Wait::until_changed(WaitReason::NoFile, Lsn::new(wanted, 0))));
@@ -522,6 +574,20 @@ impl Tail {
         Ok(None)
     }
 
+    /// The current file is gone, and nothing was read from it. After a crash the writer goes on in the highest file there
+    /// is, or has made that one anew, too: what its name stands for now is judged with that file.
+    fn return_to_file_before(&mut self) -> Result<bool> {
+        for at in (0..self.passed.len()).rev() {
+            let Passed { file, until } = &self.passed[at];
+            if until.is_none() && self.name_of(file)? != Name::Free {
+                self.current = Some(self.passed.remove(at).file);
+                self.still = None;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Opens a file and reads its header; `None` if it is not there.
     fn open_file(&mut self, number: u32) -> Result<Option<(Arc<dyn LogFile>, ParsedFileHeader)>> {
         let file = match self.files.open(number) {
@@ -544,14 +610,36 @@ impl Tail {
         })
     }
 
-    /// Whether the current file still has its name.
-    fn current_is_in_place(&mut self) -> Result<bool> {
+    /// What the name of an open file stands for now.
+    fn name_of(&self, file: &OpenFile) -> Result<Name> {
+        if !self.listing.contains(file.number) {
+            return Ok(Name::Free);
+        }
+        let named = self.files.identity(file.number).map_err(|error| read_error(file, error))?;
+        Ok(match named {
+            Some(identity) if identity == file.identity => Name::Its,
+            Some(_) => Name::Anothers,
+            None => Name::Free,
+        })
+    }
+
+    /// Whether a file whose name stands for that is no part of the log any more. One that has lost its name and is not the
+    /// highest was deleted by the cleaner, and is read to its end. But a name is given twice only by a recovery: what has
+    /// it now is the log.
+    fn is_dropped_by(&self, name: Name, number: u32) -> bool {
+        let is_highest = self.listing.newest().is_none_or(|newest| newest <= number);
+        name == Name::Anothers || name == Name::Free && is_highest
+    }
+
+    /// The same for the current file; one system call where nothing was deleted.
+    fn is_dropped(&mut self) -> Result<bool> {
         let current = self.current.as_ref().expect("only asked of a current file");
-        if !self.listing.contains(current.number) {
+        if current.file.has_name().map_err(|error| read_error(current, error))? {
             return Ok(false);
         }
-        let named = self.files.identity(current.number).map_err(|error| read_error(current, error))?;
-        Ok(named == Some(current.identity))
+        self.refresh_listing()?;
+        let current = self.current.as_ref().expect("it was there a moment ago");
+        Ok(self.is_dropped_by(self.name_of(current)?, current.number))
     }
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now.
@@ -561,11 +649,11 @@ impl Tail {
             return Ok(Verdict::Retry);
         }
         self.refresh_listing()?;
-        let in_place = self.current_is_in_place()?;
         let current = self.current.as_ref().expect("only called with a current file");
+        let name = self.name_of(current)?;
         let at = lsn_of(current.number, current.cursor);
         let newest = self.listing.newest();
-        if !in_place && newest.is_none_or(|newest| newest <= current.number) {
+        if self.is_dropped_by(name, current.number) {
             return self.judge_vanished(ask);
         }
         let len = current.file.len().map_err(|error| read_error(current, error))?;
@@ -642,25 +730,15 @@ impl Tail {
         }
     }
 
-    /// The current file lost its name, and no higher file is there.
+    /// The current file lost its name, and is no part of the log.
     fn judge_vanished(&mut self, ask: &Ask<'_>) -> Result<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         if !current.was_read {
-            // Nothing was read from it, so nothing is lost. After a crash the writer goes on in the file before, and
-            // makes this one anew.
-            let newest = self.listing.newest();
-            let is_newest = |passed: &Passed| passed.until.is_none() && Some(passed.file.number) == newest;
-            if let Some(left) = self.passed.iter().rposition(is_newest) {
-                self.current = Some(self.passed.remove(left).file);
-                self.successor = None;
-                self.still = None;
-                return Ok(Verdict::Retry);
-            }
+            // Nothing was read from it, so nothing is lost. It may have been born again already.
             self.start = Lsn::new(current.number, low32(current.cursor));
             self.current = None;
             self.successor = None;
             self.listing.distrust();
-            // It may have been born again already.
             return Ok(Verdict::Retry);
         }
         Err(Error::LogFileGone { file: current.number, expected_vlsn: ask.expected_vlsn, found_vlsn: None })
@@ -672,17 +750,18 @@ impl Tail {
         let Some(next) = self.listing.above(current_number) else {
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
         };
-        let knew_entry = self.successor.as_ref().is_some_and(|s| s.number == next && s.has_entry);
-        if !knew_entry {
-            if !self.look_at_successor(next)? {
-                return Ok(Verdict::Wait(self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask).0));
-            }
-            let successor = self.successor.as_ref().expect("it was just looked at");
-            if successor.has_entry {
-                // What was written here before that entry may have come after the look: read to the end once more.
-                return Ok(Verdict::Retry);
-            }
+        let known = self.successor.take().filter(|known| known.number == next && known.has_entry);
+        // Looked at anew: a recovery may have cut it meanwhile, or put another in its place.
+        if !self.look_at_successor(next)? {
+            return Ok(Verdict::Wait(self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask).0));
+        }
+        let successor = self.successor.as_ref().expect("it was just looked at");
+        if !successor.has_entry {
             return self.judge_empty_successor(at, len, ask);
+        }
+        if known.is_none_or(|known| known.identity != successor.identity) {
+            // What was written here before that entry may have come after the look: read to the end once more.
+            return Ok(Verdict::Retry);
         }
         self.leave(at, len, 0, ask)
     }
@@ -771,7 +850,8 @@ impl Tail {
             }
             None => false,
         };
-        self.successor = Some(Successor { number, file, header, header_fault, has_entry });
+        let identity = file.identity().map_err(|error| open_error(number, error))?;
+        self.successor = Some(Successor { number, file, identity, header, header_fault, has_entry });
         Ok(true)
     }
 

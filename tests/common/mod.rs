@@ -93,6 +93,13 @@ impl LogDir {
         self.append_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn))
     }
 
+    /// Appends to a file that is not the one being written, as an entry that knows none before it.
+    pub fn append_to(&self, number: u32, vlsn: i64) {
+        let mut bytes = Vec::new();
+        encode_entry(&mut bytes, RECORD, 0, 0, Some(vlsn), &LogDir::payload(vlsn));
+        OpenOptions::new().append(true).open(self.file_path(number)).unwrap().write_all(&bytes).unwrap();
+    }
+
     pub fn append_untagged(&mut self, payload: &[u8]) -> Lsn {
         self.append_entry(TRACE, 0, None, payload)
     }
@@ -309,6 +316,10 @@ impl LogFile for CountingFile {
 
     fn identity(&self) -> io::Result<FileIdentity> {
         self.inner.identity()
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        self.inner.has_name()
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Inode {
     pub(crate) bytes: Vec<u8>,
     /// The number in its name, for as long as it has one.
     pub(crate) name: Option<u32>,
+    /// The number that it had before it was deleted.
+    pub(crate) was_named: Option<u32>,
     /// When its length last changed.
     pub(crate) changed: Duration,
     pub(crate) records: Vec<RecordId>,
@@ -223,7 +225,7 @@ impl State {
             }
             Op::Unlink { file } => {
                 let inode = self.names.remove(&file).expect("only what is there");
-                self.inodes[inode].name = None;
+                self.inodes[inode].was_named = self.inodes[inode].name.take();
                 self.directory_changed = self.now;
             }
             Op::Hide { record } => {
@@ -325,5 +327,9 @@ impl LogFile for Handle {
 
     fn identity(&self) -> io::Result<FileIdentity> {
         self.disk.called(Fault::Open).map(|_| identity(self.inode))
+    }
+
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(self.disk.called(Fault::Open)?.inodes[self.inode].name.is_some())
     }
 }

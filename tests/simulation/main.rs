@@ -5,6 +5,7 @@
 //! cargo test --test simulation                             # some thousands of seeds
 //! NXF_SIM_SEED=123 cargo test --test simulation            # this one
 //! NXF_SIM_SEEDS=1000000 cargo test --test simulation       # seeds 0 to 999 999
+//! NXF_SIM_FROM=1000000 NXF_SIM_SEEDS=1000 cargo test ...  # 1 000 000 to 1 000 999
 //! NXF_SIM_TRACE=500 NXF_SIM_SEED=123 cargo test ...       # with more of what happened before
 //! NXF_SIM_ALL=1 cargo test --test simulation               # does not stop at the first failure, and lists them
 //! ```
@@ -62,9 +63,10 @@ fn every_seed_comes_out_as_it_must() {
         }
         return;
     }
+    let from = number("NXF_SIM_FROM").unwrap_or(0);
     let seeds = number("NXF_SIM_SEEDS").unwrap_or(SEEDS);
     let goes_on = number("NXF_SIM_ALL").is_some();
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(from);
     let failed: Mutex<BTreeMap<u64, String>> = Mutex::default();
     let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
     std::thread::scope(|scope| {
@@ -73,7 +75,7 @@ fn every_seed_comes_out_as_it_must() {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let is_over = || failed.lock().is_ok_and(|failed| !failed.is_empty());
-                    if seed >= seeds || !goes_on && is_over() {
+                    if seed >= from + seeds || !goes_on && is_over() {
                         break;
                     }
                     if let Err(text) = outcome_of(seed) {

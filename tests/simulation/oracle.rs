@@ -546,10 +546,12 @@ impl<'a> Walk<'a> {
     /// before it.
     fn is_at_or_behind(&self, mut at: usize, mut offset: u64) -> bool {
         let is_proof = |vlsn: Option<u64>| self.expected.is_none_or(|expected| vlsn == Some(expected));
+        let mut has_entries = false;
         loop {
             let bytes = self.files[at].1;
             if offset >= bytes.len() as u64 {
                 at += 1;
+                has_entries = false;
                 match self.files.get(at).map(|&(number, b)| header(b, number)) {
                     Some(Header::Good { first, .. }) => offset = first,
                     _ => return false,
@@ -558,9 +560,13 @@ impl<'a> Walk<'a> {
             }
             match see(bytes, offset) {
                 Seen::Entry { vlsn, .. } if is_proof(vlsn) => return true,
-                Seen::Entry { len, .. } => offset += len,
-                Seen::Zero => match behind_zeros(bytes, offset) {
+                Seen::Entry { len, .. } => (offset, has_entries) = (offset + len, true),
+                Seen::Zero | Seen::Torn => match behind_zeros(bytes, offset) {
                     Some(next) => offset = next,
+                    // A file of zeros alone is not passed over.
+                    None if has_entries && bytes[offset as usize..].iter().all(|&byte| byte == 0) => {
+                        offset = bytes.len() as u64;
+                    }
                     None => return false,
                 },
                 _ => return false,
