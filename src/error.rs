@@ -212,8 +212,8 @@ pub enum Error {
         /// What it returned.
         status: i32,
     },
-    /// A log file that is still needed is gone.
-    #[error("log file {} is gone{}", FileName(*file), expecting(*expected_vlsn))]
+    /// A log file that is still needed is gone, or another has its name.
+    #[error("log file {} is gone or was replaced{}", FileName(*file), expecting(*expected_vlsn))]
     LogFileGone {
         /// Number of the file.
         file: u32,
