@@ -133,6 +133,8 @@ pub struct Scanner {
     missing: Option<(u64, Instant)>,
     /// When what is missing was last looked for everywhere.
     looked_everywhere: Option<Instant>,
+    /// How often reading went on elsewhere since there was nothing last.
+    detours: u32,
     failed: Option<Failure>,
     counts: ScannerCounts,
     logger: Logger,
@@ -172,6 +174,7 @@ impl Scanner {
             began: None,
             behind: None,
             looked_everywhere: None,
+            detours: 0,
             obscured: None,
             again: None,
             missing: None,
@@ -281,8 +284,6 @@ impl Scanner {
     #[inline]
     fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
-        // How often it was looked elsewhere, with nothing found.
-        let mut detours = 0;
         loop {
             if let Some(held) = self.order.as_ref().and_then(Order::ready) {
                 if held.lsn >= send_limit {
@@ -300,35 +301,58 @@ impl Scanner {
             let recalls = self.held() > 0;
             let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
                 Ok(step) => step,
-                // What stands before the damage, or before the place where reading began, is good, and comes first. The
-                // error comes again.
-                Err(_) if self.begin_with_what_is_there() => continue,
-                Err(error) if detours == DETOURS_MAX => return Err(error),
-                Err(error) => match self.look_everywhere(send_limit) {
-                    Ok(true) => {
-                        detours += 1;
-                        continue;
-                    }
-                    Ok(false) if self.begins_before_what_hides() => continue,
-                    // What failed first says what is wrong, also when looking there fails for the same reason.
-                    Ok(false) | Err(_) => return Err(error),
-                },
+                Err(error) => {
+                    self.after_error(error, send_limit)?;
+                    continue;
+                }
             };
             match step {
                 Step::Found(found) => {
-                    detours = 0;
                     if let Some(place) = self.place(found, send_limit, now)? {
                         self.tail.note_next_was_found();
                         return Ok(Ok(place));
                     }
                 }
-                Step::Wait(wait) => match self.pause(wait, send_limit, now)? {
-                    Some(pause) => return Ok(Err(pause)),
-                    None if detours == DETOURS_MAX => return Ok(Err(Pause::of(wait))),
-                    None => detours += 1,
-                },
+                Step::Wait(wait) => {
+                    if let Some(pause) = self.after_wait(wait, send_limit, now)? {
+                        return Ok(Err(pause));
+                    }
+                }
             }
         }
+    }
+
+    /// Gives the error back, or goes on elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn after_error(&mut self, error: Error, send_limit: Lsn) -> Result<()> {
+        // What stands before the damage, or before the place where reading began, is good, and comes first. The error
+        // comes again.
+        if self.begin_with_what_is_there() {
+            return Ok(());
+        }
+        match self.look_everywhere(send_limit) {
+            Ok(true) if self.detours < DETOURS_MAX => {
+                self.detours += 1;
+                Ok(())
+            }
+            Ok(false) if self.begins_before_what_hides() => Ok(()),
+            // What failed first says what is wrong, also when looking there fails for the same reason.
+            Ok(_) | Err(_) => Err(error),
+        }
+    }
+
+    /// Why there is nothing for now; after too many detours in any case. `None`: reading goes on elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn after_wait(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Result<Option<Pause>> {
+        let pause = self.pause(wait, send_limit, now)?;
+        if pause.is_none() && self.detours < DETOURS_MAX {
+            self.detours += 1;
+            return Ok(None);
+        }
+        self.detours = 0;
+        Ok(Some(pause.unwrap_or(Pause::of(wait))))
     }
 
     #[inline]
@@ -578,7 +602,6 @@ impl Scanner {
     }
 
     /// What it means that the log has no more for now. `None`: look again at once.
-    #[cold]
     fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Result<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         if let Some(again) = &mut self.again {
