@@ -231,9 +231,7 @@ fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_be
     let mut log = LogDir::with(1..=3);
     log.begin_file(1);
     // Something without a VLSN, behind a backup's hole: the file is entered, and nothing in it says what is missing.
-    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
-    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
-    log.write_at(behind, &other);
+    log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
     assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
@@ -451,9 +449,7 @@ fn after_a_recovery_the_file_that_is_written_on_is_read_on() {
     log.append(4);
     log.begin_file(2);
     assert_eq!(reader.read(0).unwrap(), [4]);
-    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
-    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
-    log.write_at(behind, &other);
+    log.append_untagged_behind_a_hole();
     assert_eq!(reader.pause().wait.reason, WaitReason::Hole, "nothing of file 2 was read");
     log.delete(1);
     log.delete(2);
@@ -467,9 +463,7 @@ fn after_a_recovery_the_file_that_is_written_on_is_read_on() {
 fn a_log_made_anew_below_a_file_that_vanished_unread_is_an_error() {
     let mut log = LogDir::with(1..=3);
     log.begin_file(1);
-    let _ = log.next_entry(common::TRACE, 0, None, &[1; 100]);
-    let (behind, other) = log.next_entry(common::TRACE, 0, None, &[2; 100]);
-    log.write_at(behind, &other);
+    log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
     assert_eq!(reader.pause().wait.reason, WaitReason::Hole);

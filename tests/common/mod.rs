@@ -104,6 +104,13 @@ impl LogDir {
         self.append_entry(TRACE, 0, None, payload)
     }
 
+    /// Leaves a hole, and appends something without a VLSN behind it.
+    pub fn append_untagged_behind_a_hole(&mut self) {
+        let _ = self.next_entry(TRACE, 0, None, &[1; 100]);
+        let (behind, bytes) = self.next_entry(TRACE, 0, None, &[2; 100]);
+        self.write_at(behind, &bytes);
+    }
+
     pub fn append_entry(&mut self, entry_type: u8, flags: u8, vlsn: Option<i64>, payload: &[u8]) -> Lsn {
         let (lsn, bytes) = self.next_entry(entry_type, flags, vlsn, payload);
         self.append_bytes(&bytes);
