@@ -1,16 +1,48 @@
-//! Places where a test can have the library panic, to see what becomes of it. There is no other way: what is known to
-//! panic is repaired.
+//! Places where a test can have the library panic, to see what becomes of it, or have code of its own run, to see what
+//! becomes of what another thread does just then. There is no other way: what is known to panic is repaired, and what
+//! happens between two instructions happens once in a million times.
 //!
-//! Only with the feature `failpoints`, which is for `c-tests/tests/panic.c`: no build of the package has it, and so
-//! neither the places nor the export.
+//! The panics are only there with the feature `failpoints`, which is for `c-tests/tests/panic.c`: no build of the package
+//! has it, and so neither the places nor the export. Code of their own is for this crate's unit tests.
 
-#[cfg(feature = "failpoints")]
-pub(crate) use armed::failpoint;
-
-/// Does nothing: the feature is off.
-#[cfg(not(feature = "failpoints"))]
+/// A place with a name. Nothing happens there, unless a test has asked for it.
 #[inline(always)]
-pub(crate) fn failpoint(_: &str) {}
+pub(crate) fn failpoint(name: &str) {
+    #[cfg(test)]
+    hooks::reach(name);
+    #[cfg(feature = "failpoints")]
+    armed::reach(name);
+    #[cfg(not(any(test, feature = "failpoints")))]
+    let _ = name;
+}
+
+#[cfg(test)]
+pub(crate) mod hooks {
+    use std::cell::RefCell;
+
+    type Hook = (&'static str, Box<dyn FnOnce()>);
+
+    thread_local! {
+        static NEXT: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    /// Has `hook` run when this thread comes to the failpoint of this name, once.
+    pub(crate) fn run_at(name: &'static str, hook: impl FnOnce() + 'static) {
+        NEXT.set(Some((name, Box::new(hook))));
+    }
+
+    /// Whether what was to run at a failpoint is still to come.
+    pub(crate) fn is_to_come() -> bool {
+        NEXT.with_borrow(Option::is_some)
+    }
+
+    pub(super) fn reach(name: &str) {
+        let hook = NEXT.with_borrow_mut(|next| next.take_if(|(at, _)| *at == name));
+        if let Some((_, hook)) = hook {
+            hook();
+        }
+    }
+}
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -21,7 +53,7 @@ mod armed {
     static NEXT: Mutex<Option<String>> = Mutex::new(None);
 
     /// Panics if a test has asked for it, once.
-    pub(crate) fn failpoint(name: &str) {
+    pub(super) fn reach(name: &str) {
         let asked = NEXT.lock().take_if(|next| next == name).is_some();
         assert!(!asked, "forced at the failpoint {name}");
     }

@@ -106,6 +106,20 @@ impl Setup {
     }
 }
 
+/// Fails unless these runs, which have nothing to do, stay asleep. What does not happen can only be watched for a while:
+/// a loop that never sleeps comes round thousands of times in it, and one that does a few times at most.
+fn expect_rest(runs: &[&Setup]) {
+    let before: Vec<u64> = runs.iter().map(|run| run.wait_asleep()).collect();
+    let until = Instant::now() + Duration::from_millis(50);
+    while Instant::now() < until {
+        for (run, before) in runs.iter().zip(&before) {
+            let now = run.runner.snapshot();
+            assert!(now.sleeps - before <= 5, "{} sleeps: {now:?}", now.sleeps - before);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// What a callback was told, in order.
 fn record_acks(runner: &Runner) -> Receiver<(String, u64)> {
     let (told, heard): (Sender<_>, _) = channel();
@@ -388,6 +402,41 @@ fn an_idle_run_sleeps_until_something_happens() {
     }
     let sleeps = setup.runner.snapshot().sleeps - before;
     assert!(sleeps <= 22, "{sleeps} sleeps");
+}
+
+#[test]
+fn after_an_append_and_after_a_notification_a_run_sleeps_again() {
+    let mut log = LogDir::with(1..=3);
+    let mut setup = set_up(1, &[("runner.safety_look_ms", "86400000")]);
+    setup.start(&log);
+    setup.replica.expect(1..=3);
+    for vlsn in 4..10 {
+        expect_rest(&[&setup]);
+        log.append(vlsn);
+        setup.replica.expect([u64::try_from(vlsn).unwrap()]);
+        expect_rest(&[&setup]);
+        setup.runner.notify();
+    }
+}
+
+/// Whichever of them takes the notification tells the other, again and again at every moment of its way to sleep.
+#[test]
+fn runs_that_share_a_log_sleep_again_and_their_host_says_nothing() {
+    let mut log = LogDir::with(1..=3);
+    let never = [("runner.safety_look_ms", "86400000")];
+    let (mut one, mut two) = (set_up(1, &never), set_up(1, &never));
+    let shared = one.start(&log);
+    two.runner.start(Box::new(LogSource::new(shared, Lsn::NULL))).map_err(|(_, error)| error).unwrap();
+    one.replica.expect(1..=3);
+    two.replica.expect(1..=3);
+    for vlsn in 4..400 {
+        log.append(vlsn);
+        one.replica.expect([u64::try_from(vlsn).unwrap()]);
+        two.replica.expect([u64::try_from(vlsn).unwrap()]);
+        if vlsn % 50 == 0 {
+            expect_rest(&[&one, &two]);
+        }
+    }
 }
 
 #[test]

@@ -111,44 +111,54 @@ impl Reactor {
             link.acks.finish();
         }
         while !self.sessions.is_empty() {
-            let now = Instant::now();
-            if self.watching != Watching::Quiet {
-                self.sessions.iter_mut().for_each(Session::look_again);
-            }
-            let (progress, wake_at) = self.turn_all(now);
-            if self.sessions.is_empty() {
-                break;
-            }
-            if progress {
-                self.busy_turns += 1;
-                if self.watching == Watching::Armed || self.busy_turns == BUSY_TURNS_MAX {
-                    self.has_events |= self.watching == Watching::Armed;
-                    self.bell.wake_up();
-                    self.watching = Watching::Unknown;
-                    self.busy_turns = 0;
-                }
-                continue;
-            }
-            self.busy_turns = 0;
-            match self.watching {
-                Watching::Unknown if self.sessions.iter().any(Session::is_dry) => self.arm(),
-                // All wait for their replicas, none for the log: its writer must not pay for notifications.
-                Watching::Unknown => {
-                    if self.bell.fall_asleep() {
-                        self.next_look = None;
-                        self.sleep(wake_at, false);
-                    }
-                    self.bell.wake_up();
-                }
-                Watching::Armed => {
-                    self.watching = Watching::Quiet;
-                    let patience =
-                        if self.is_notified { self.options.safety_look } else { self.options.unnotified_look };
-                    self.next_look = Some(now + patience);
-                }
-                Watching::Quiet => self.sleep(wake_at, true),
-            }
+            self.step();
         }
+    }
+
+    /// Gives every session a turn, and goes one step towards a sleep if none has moved.
+    fn step(&mut self) {
+        let now = Instant::now();
+        if self.watching != Watching::Quiet {
+            self.sessions.iter_mut().for_each(Session::look_again);
+        }
+        let (progress, wake_at) = self.turn_all(now);
+        if self.sessions.is_empty() {
+            return;
+        }
+        if progress {
+            self.busy_turns += 1;
+            if self.watching == Watching::Armed || self.busy_turns == BUSY_TURNS_MAX {
+                self.has_events |= self.watching == Watching::Armed;
+                self.wake_up(false);
+                self.busy_turns = 0;
+            }
+            return;
+        }
+        self.busy_turns = 0;
+        match self.watching {
+            Watching::Unknown if self.sessions.iter().any(Session::is_dry) => self.arm(),
+            // All wait for their replicas, none for the log: its writer must not pay for notifications.
+            Watching::Unknown => {
+                if self.bell.fall_asleep() {
+                    self.next_look = None;
+                    self.sleep(wake_at, false);
+                } else {
+                    self.wake_up(false);
+                }
+            }
+            Watching::Armed => {
+                self.watching = Watching::Quiet;
+                let patience = if self.is_notified { self.options.safety_look } else { self.options.unnotified_look };
+                self.next_look = Some(now + patience);
+            }
+            Watching::Quiet => self.sleep(wake_at, true),
+        }
+    }
+
+    /// From now on the loop looks at everything there is; `is_rung`: the bell's descriptor was found readable.
+    fn wake_up(&mut self, is_rung: bool) {
+        self.bell.wake_up(is_rung);
+        self.watching = Watching::Unknown;
     }
 
     /// Gives every session a turn; says whether any moved, and when time alone will let one go on.
@@ -189,7 +199,7 @@ impl Reactor {
         if self.bell.fall_asleep() {
             self.watching = Watching::Armed;
         } else {
-            self.bell.wake_up();
+            self.wake_up(false);
         }
     }
 
@@ -208,19 +218,16 @@ impl Reactor {
             self.fail_all(&Error::os("wait for", "the replica and the log", error));
             return;
         }
-        let mut may_have_more = self.poll.is_ready(bell) && self.bell.wake_up();
-        if self.watches.iter().any(|&watch| self.poll.is_ready(watch)) {
-            self.has_events = true;
-            may_have_more = true;
-        }
+        let is_rung = self.poll.is_ready(bell);
+        let has_changed = self.watches.iter().any(|&watch| self.poll.is_ready(watch));
+        self.has_events |= has_changed;
         // All sessions were blocked, so each was polled for, in their order.
         for (at, session) in self.sessions.iter_mut().enumerate() {
             session.was_polled(self.poll.is_ready(at));
         }
-        let now = Instant::now();
-        if may_have_more || deadline.is_some_and(|deadline| now >= deadline) {
-            self.bell.wake_up();
-            self.watching = Watching::Unknown;
+        let is_time = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_rung || has_changed || is_time || !watched {
+            self.wake_up(is_rung);
         }
     }
 
@@ -251,4 +258,200 @@ fn tell(link: &Link, callbacks: &dyn Callbacks, end: &End) {
     }
     link.acks.end(end.clone());
     callbacks.ended(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fs::{File, OpenOptions};
+    use std::io::{Read, Write};
+    use std::os::fd::{OwnedFd, RawFd};
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::chunk::frame::Frame;
+    use crate::failpoint::hooks;
+    use crate::log::format::{FileHeader, FileName, encode_entry};
+    use crate::log::{LogSource, Lsn};
+    use crate::options::Options;
+    use crate::stream::Stream;
+    use crate::sys::poll::wait_for;
+    use crate::transport::{Channel, SocketChannel};
+
+    /// So many steps, and the loop does not sleep: it never will.
+    const STEPS_MAX: usize = 100;
+
+    /// A log in a directory of its own, to which entries of no particular content are appended.
+    struct LogDir {
+        dir: tempfile::TempDir,
+        last: i64,
+    }
+
+    impl LogDir {
+        fn with(entries: i64) -> LogDir {
+            let mut log = LogDir { dir: tempfile::tempdir().unwrap(), last: 0 };
+            let header = FileHeader { version: 3, file_number: 0, last_entry_in_previous: 0 }.encode();
+            File::create(log.file()).unwrap().write_all(&header).unwrap();
+            (0..entries).for_each(|_| log.append());
+            log
+        }
+
+        fn file(&self) -> std::path::PathBuf {
+            self.dir.path().join(FileName(0).to_string())
+        }
+
+        fn append(&mut self) {
+            self.last += 1;
+            let mut entry = Vec::new();
+            encode_entry(&mut entry, 13, 0, 0, Some(self.last), b"anything");
+            OpenOptions::new().append(true).open(self.file()).unwrap().write_all(&entry).unwrap();
+        }
+
+        fn open(&self) -> Arc<Log> {
+            Log::open(self.dir.path(), Options::default().scanner(), None).unwrap()
+        }
+    }
+
+    struct Nobody;
+
+    impl Callbacks for Nobody {
+        fn takes_acks(&self) -> bool {
+            false
+        }
+
+        fn acked(&self, _: u64) {}
+
+        fn ended(&self, _: &End) {}
+    }
+
+    /// A loop that the test takes step by step, with one session.
+    struct Stepped {
+        reactor: Reactor,
+        link: Arc<Link>,
+        replica: UnixStream,
+    }
+
+    impl Stepped {
+        fn over(log: &Arc<Log>, safety_look: Duration) -> Stepped {
+            Stepped::over_source(Box::new(LogSource::new(Arc::clone(log), Lsn::NULL)), safety_look)
+        }
+
+        fn over_source(source: Box<dyn crate::log::Source>, safety_look: Duration) -> Stepped {
+            let options = Options::default();
+            let (ours, replica) = UnixStream::pair().unwrap();
+            replica.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let channel = Box::new(SocketChannel::new(OwnedFd::from(ours), options.socket()));
+            let (transport, arrived) = channel.into_transport(0).unwrap();
+            let bell = Arc::new(Bell::new().unwrap());
+            let link = Arc::new(Link::new(Arc::clone(&bell), 1000, 1, None));
+            let stream = Stream::new(1, options.stream());
+            let (callbacks, now) = (Arc::new(Nobody), Instant::now());
+            let session = Session::new(stream, transport, source, Arc::clone(&link), callbacks, options.session(), now);
+            let mut reactor = Reactor::new(bell, ReactorOptions { safety_look, ..options.reactor() });
+            reactor.add(session, arrived);
+            Stepped { reactor, link, replica }
+        }
+
+        /// Whether the next step would sleep: nothing is left to do, and no descriptor ends the sleep before it begins.
+        fn would_sleep(&self) -> bool {
+            let Reactor { bell, sessions, logs, watching, .. } = &self.reactor;
+            let read = Interest { read: true, write: false };
+            let is_readable = |fd: RawFd| wait_for(fd, read, Some(Instant::now())).unwrap();
+            *watching == Watching::Quiet
+                && !is_readable(bell.fd().as_raw_fd())
+                && !sessions.iter().any(|session| is_readable(session.wait_on(read).0))
+                && !logs.iter().filter_map(|log| log.watch_fd()).any(is_readable)
+        }
+
+        /// Goes on until it would sleep; says how many sleeps ended at once before that.
+        fn go_to_sleep(&mut self) -> u64 {
+            let before = self.link.snapshot().sleeps;
+            for _ in 0..STEPS_MAX {
+                if self.would_sleep() {
+                    return self.link.snapshot().sleeps - before;
+                }
+                self.reactor.step();
+            }
+            panic!("no sleep in {STEPS_MAX} steps: {:?}", self.link.snapshot());
+        }
+
+        /// Receives the frames of these VLSNs.
+        fn expect(&mut self, vlsns: impl IntoIterator<Item = u64>) {
+            for vlsn in vlsns {
+                let mut len = [0; 4];
+                self.replica.read_exact(&mut len).unwrap();
+                let mut message = vec![0; u32::from_le_bytes(len) as usize];
+                self.replica.read_exact(&mut message).unwrap();
+                assert_eq!(Frame::decode(&message).unwrap().vlsn, vlsn);
+            }
+        }
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn an_append_a_ring_and_an_ack_end_one_sleep_each() {
+        let mut log = LogDir::with(3);
+        let mut run = Stepped::over(&log.open(), DAY);
+        assert_eq!(run.go_to_sleep(), 0);
+        run.expect(1..=3);
+        for vlsn in 4..10 {
+            log.append();
+            assert_eq!(run.go_to_sleep(), 1, "an append");
+            run.expect([vlsn]);
+            run.reactor.bell.ring();
+            assert_eq!(run.go_to_sleep(), 1, "a ring");
+            run.replica.write_all(&[&8u32.to_le_bytes()[..], &vlsn.to_le_bytes()].concat()).unwrap();
+            assert!(run.go_to_sleep() <= 1, "an ack");
+            assert_eq!(run.link.acks.known_vlsn(), vlsn);
+        }
+    }
+
+    /// Who rings has changed the bell's state and not yet raised its descriptor, when the loop wakes for an append.
+    #[test]
+    fn a_ring_while_the_loop_wakes_for_something_else_ends_one_sleep_more_and_not_every_one() {
+        let log = Rc::new(RefCell::new(LogDir::with(1)));
+        let run = Rc::new(RefCell::new(Stepped::over(&log.borrow().open(), DAY)));
+        run.borrow_mut().go_to_sleep();
+        let bell = Arc::clone(&run.borrow().reactor.bell);
+        let (written, woken) = (Rc::clone(&log), Rc::clone(&run));
+        hooks::run_at("ring", move || {
+            written.borrow_mut().append();
+            assert_eq!(woken.borrow_mut().go_to_sleep(), 1);
+            woken.borrow_mut().expect(1..=2);
+        });
+        bell.ring();
+        assert!(!hooks::is_to_come());
+        assert!(!run.borrow().would_sleep(), "the ring is not forgotten");
+        assert_eq!(run.borrow_mut().go_to_sleep(), 1);
+    }
+
+    /// The same between two loops on one log, of which one takes the notification and rings the other, who wakes for its
+    /// safety look just then. No host says anything.
+    #[test]
+    fn two_loops_on_one_log_wake_each_other_once() {
+        let mut log = LogDir::with(1);
+        let shared = log.open();
+        let mut one = Stepped::over(&shared, DAY);
+        let two = Rc::new(RefCell::new(Stepped::over(&shared, Duration::from_millis(1))));
+        one.go_to_sleep();
+        two.borrow_mut().go_to_sleep();
+        log.append();
+        let woken = Rc::clone(&two);
+        hooks::run_at("ring", move || {
+            let mut two = woken.borrow_mut();
+            // It sleeps until its safety look.
+            while two.reactor.watching == Watching::Quiet {
+                two.reactor.step();
+            }
+            two.go_to_sleep();
+            two.expect(1..=2);
+        });
+        assert_eq!(one.go_to_sleep(), 1);
+        one.expect(1..=2);
+        assert!(!hooks::is_to_come(), "one has rung two");
+        assert_eq!(two.borrow_mut().go_to_sleep(), 1);
+        assert_eq!(one.go_to_sleep(), 0, "and has heard nothing of it itself");
+    }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_fd::SignalFd;
+use crate::failpoint::failpoint;
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -28,6 +29,7 @@ impl Bell {
         // SeqCst, so that what was written before the ring is seen by a loop that found the bell silent, and the
         // other way round: the loop announces its sleep before it looks a last time.
         if self.state.swap(RUNG, Ordering::SeqCst) == ASLEEP {
+            failpoint("ring");
             self.signal.raise();
         }
     }
@@ -37,9 +39,12 @@ impl Bell {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Announces that the loop is awake and will look at everything there is. True if it was rung.
-    pub fn wake_up(&self) -> bool {
-        let rung = self.state.swap(AWAKE, Ordering::SeqCst) == RUNG;
+    /// Announces that the loop is awake and will look at everything there is; `is_readable`: the descriptor was found so.
+    /// True if it was rung.
+    pub fn wake_up(&self, is_readable: bool) -> bool {
+        // Readable is rung, whatever the state says: who rings changes the state first, and the loop may have woken for
+        // another reason between that and the raise. What is not lowered here would end every sleep from now on.
+        let rung = self.state.swap(AWAKE, Ordering::SeqCst) == RUNG || is_readable;
         if rung {
             self.signal.lower();
         }
@@ -54,5 +59,99 @@ impl Bell {
     /// Takes the descriptors out, for a process that must close them without touching anything else.
     pub fn into_fds(self) -> (OwnedFd, Option<OwnedFd>) {
         self.signal.into_fds()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::failpoint::hooks;
+    use crate::sys::poll::{Interest, wait_for};
+
+    fn is_readable(bell: &Bell) -> bool {
+        let read = Interest { read: true, write: false };
+        wait_for(bell.fd().as_raw_fd(), read, Some(Instant::now())).unwrap()
+    }
+
+    #[test]
+    fn a_ring_keeps_a_loop_that_is_awake_from_sleeping_and_costs_no_system_call() {
+        let bell = Bell::new().unwrap();
+        bell.ring();
+        bell.ring();
+        assert!(!is_readable(&bell));
+        assert!(!bell.fall_asleep(), "it has to look first");
+        assert!(bell.wake_up(false));
+        assert!(bell.fall_asleep());
+        assert!(!bell.wake_up(false), "nobody has rung since");
+    }
+
+    #[test]
+    fn a_ring_wakes_a_loop_that_sleeps_once() {
+        let bell = Bell::new().unwrap();
+        for _ in 0..3 {
+            assert!(bell.fall_asleep());
+            assert!(!is_readable(&bell));
+            bell.ring();
+            bell.ring();
+            assert!(is_readable(&bell));
+            assert!(bell.wake_up(true));
+            assert!(!is_readable(&bell), "what was heard rings no more");
+        }
+    }
+
+    /// The loop wakes for another reason while somebody is about to raise the descriptor.
+    #[test]
+    fn a_descriptor_that_is_raised_late_is_a_ring_and_is_lowered() {
+        let bell = Arc::new(Bell::new().unwrap());
+        assert!(bell.fall_asleep());
+        let looping = Arc::clone(&bell);
+        hooks::run_at("ring", move || {
+            assert!(looping.wake_up(false), "the state says so already");
+            assert!(looping.fall_asleep());
+        });
+        bell.ring();
+        assert!(!hooks::is_to_come());
+        assert!(is_readable(&bell));
+        assert!(bell.wake_up(true));
+        assert!(!is_readable(&bell));
+        assert!(bell.fall_asleep());
+        bell.ring();
+        assert!(is_readable(&bell), "the next ring is heard like any other");
+    }
+
+    /// Each ring stands for something that was written before it: after it, the loop must look once more.
+    #[test]
+    fn no_ring_is_slept_through() {
+        const RINGS: u32 = 20_000;
+        let bell = Arc::new(Bell::new().unwrap());
+        let written = Arc::new(AtomicU32::new(0));
+        let ringing = {
+            let (bell, written) = (Arc::clone(&bell), Arc::clone(&written));
+            std::thread::spawn(move || {
+                for _ in 0..RINGS {
+                    written.fetch_add(1, Ordering::Relaxed);
+                    bell.ring();
+                }
+            })
+        };
+        let read = Interest { read: true, write: false };
+        let mut seen = 0;
+        while seen < RINGS {
+            if bell.fall_asleep() {
+                seen = written.load(Ordering::Relaxed);
+                if seen < RINGS {
+                    let patience = Some(Instant::now() + Duration::from_secs(60));
+                    assert!(wait_for(bell.fd().as_raw_fd(), read, patience).unwrap(), "asleep at {seen} of {RINGS}");
+                    bell.wake_up(true);
+                }
+            } else {
+                bell.wake_up(false);
+            }
+        }
+        ringing.join().unwrap();
     }
 }
