@@ -7,7 +7,7 @@
 #
 #   rust    cargo, and a compiler that is new enough
 #   build   a C compiler, CMake, make: to build, install and use the package
-#   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind, doxygen
+#   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind, doxygen, ip
 #   demo    what scripts/demo.sh needs besides `rust build`
 #   sanitizers   a nightly Rust with its sources and Miri, beside yours; all of it optional
 #
@@ -86,6 +86,8 @@ packages_for() { # MANAGER TOOL
         apt-get:cmocka) echo libcmocka-dev ;;
         apt-get:doctest) echo doctest-dev ;;
         apt-get:valgrind) echo valgrind libc6-dbg ;;
+        apt-get:ip | pacman:ip) echo iproute2 ;;
+        dnf:ip) echo iproute ;;
         dnf:cc) echo gcc ;;
         dnf:c++) echo gcc-c++ ;;
         dnf:pkg-config) echo pkgconf-pkg-config ;;
@@ -95,7 +97,8 @@ packages_for() { # MANAGER TOOL
         pacman:pkg-config) echo pkgconf ;;
         brew:pkg-config) echo pkgconf ;;
         # The compilers and make come with Xcode's command line tools; valgrind is not made for current systems.
-        brew:cc | brew:c++ | brew:make | brew:valgrind) ;;
+        # Network namespaces are Linux's.
+        brew:cc | brew:c++ | brew:make | brew:valgrind | brew:ip) ;;
         *) echo "$2" ;;
     esac
 }
@@ -112,6 +115,7 @@ consequence() {
         doctest) echo "doctest: the C++ tests are written with it" ;;
         valgrind) echo "valgrind: the C tests run, but not under valgrind as well" ;;
         doxygen) echo "doxygen: that the headers are wholly documented is not checked" ;;
+        ip) echo "ip (iproute2): what happens when a replica's machine vanishes is not tested" ;;
         *) echo "$1" ;;
     esac
 }
@@ -285,7 +289,7 @@ setup() {
             tests)
                 setup_rust_component fmt rustfmt
                 setup_rust_component clippy clippy
-                require cc c++ pkg-config cmocka doctest valgrind\? doxygen\?
+                require cc c++ pkg-config cmocka doctest valgrind\? doxygen\? ip\?
                 ;;
             sanitizers)
                 require c++\? pkg-config\? cmocka\? doctest\?

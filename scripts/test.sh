@@ -60,6 +60,8 @@ count_cargo() { # adds up what `cargo test` has said in $log
     passed=${counts% *} ignored=${counts#* }
     cargo_passed=$((cargo_passed + passed))
     note "" "$passed tests passed, $ignored ignored"
+    # What a test says of itself where it cannot be run.
+    while IFS= read -r line; do note "" "$line"; done < <(grep '^LEFT OUT:' "$log" || true)
 }
 
 count_ctest() { # takes over the closing line of ctest in $log: "100% tests passed, 0 tests failed out of 25"

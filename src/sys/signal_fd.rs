@@ -77,3 +77,41 @@ impl AsFd for SignalFd {
         self.read.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::sys::poll::{Interest, wait_for};
+
+    fn is_readable(signal: &SignalFd) -> bool {
+        wait_for(signal.as_fd().as_raw_fd(), Interest { read: true, write: false }, Some(Instant::now())).unwrap()
+    }
+
+    #[test]
+    fn the_descriptor_is_readable_from_the_first_raise_to_the_next_lower() {
+        let signal = SignalFd::new().unwrap();
+        assert!(!is_readable(&signal));
+        signal.lower();
+        assert!(!is_readable(&signal), "to lower what is down neither blocks nor does anything");
+        // More than a pipe's and a read's worth.
+        for raises in [1, 2, 64, 65, 20_000] {
+            (0..raises).for_each(|_| signal.raise());
+            assert!(is_readable(&signal), "{raises}");
+            signal.lower();
+            assert!(!is_readable(&signal), "one lower takes back {raises} raises");
+        }
+    }
+
+    #[test]
+    fn the_descriptors_are_for_this_process_alone() {
+        let (read, write) = SignalFd::new().unwrap().into_fds();
+        for fd in [Some(read), write].into_iter().flatten() {
+            // SAFETY: no pointers; the descriptor is open.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC);
+            assert!(fd.as_raw_fd() > libc::STDERR_FILENO);
+        }
+    }
+}

@@ -149,16 +149,22 @@ pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()
         return Ok(());
     };
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    // Three quarters of the time for silence, the rest for three probes.
+    // Three quarters of the time for silence, the rest for three probes; no system takes more than this for the silence.
+    const IDLE_MAX_S: libc::c_int = 32_767;
     let total_s = libc::c_int::try_from(keepalive.as_secs().clamp(4, 86_400)).unwrap_or(86_400);
-    let probe_s = (total_s / 12).max(1);
+    let probe_s = (total_s / 12).max((total_s - IDLE_MAX_S + 2) / 3).max(1);
     let idle_s = (total_s - 3 * probe_s).max(1);
     #[cfg(target_vendor = "apple")]
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPALIVE, idle_s)?;
     #[cfg(not(target_vendor = "apple"))]
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, idle_s)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, probe_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)?;
+    // Probes go out on an idle connection only: while something is unacknowledged it is sent again and again instead, for
+    // a quarter of an hour.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, total_s * 1000)?;
+    Ok(())
 }
 
 /// Sets the kernel's send buffer; 0 leaves it to the kernel, which adapts it.
@@ -203,4 +209,117 @@ pub fn shutdown_write(fd: BorrowedFd<'_>) {
 pub fn shutdown_both(fd: BorrowedFd<'_>) {
     // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure means nothing.
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    fn tcp_pair() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ours = connect(&listener.local_addr().unwrap(), deadline).unwrap();
+        (ours, listener.accept().unwrap().0)
+    }
+
+    fn tcp_option(socket: &OwnedFd, name: libc::c_int) -> libc::c_int {
+        option(socket.as_fd(), libc::IPPROTO_TCP, name).unwrap()
+    }
+
+    #[test]
+    fn a_socket_is_prepared_for_small_frames_and_for_a_peer_that_vanishes() {
+        let (socket, _peer) = tcp_pair();
+        // SAFETY: no pointers; the descriptor is open.
+        let flags = |command| unsafe { libc::fcntl(socket.as_raw_fd(), command) };
+        prepare(socket.as_fd(), Some(Duration::from_secs(60))).unwrap();
+        assert_ne!(flags(libc::F_GETFL) & libc::O_NONBLOCK, 0);
+        assert_ne!(flags(libc::F_GETFD) & libc::FD_CLOEXEC, 0);
+        assert_ne!(tcp_option(&socket, libc::TCP_NODELAY), 0);
+        assert_ne!(option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE).unwrap(), 0);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let [idle, interval, count] =
+                [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT].map(|name| tcp_option(&socket, name));
+            assert_eq!(idle + interval * count, 60);
+            assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 60_000);
+            for (asked, seconds) in [(Duration::from_millis(1), 4), (Duration::MAX, 86_400)] {
+                prepare(socket.as_fd(), Some(asked)).unwrap();
+                assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), seconds * 1000);
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn without_a_keepalive_the_systems_own_patience_stays() {
+        let (socket, _peer) = tcp_pair();
+        prepare(socket.as_fd(), None).unwrap();
+        assert_eq!(option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE).unwrap(), 0);
+        assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 0);
+    }
+
+    #[test]
+    fn a_unix_socket_can_be_prepared_and_blocks_nobody() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        prepare(ours.as_fd(), Some(Duration::from_secs(60))).unwrap();
+        assert!(is_connected_stream(ours.as_fd()).unwrap());
+        let mut into = [0; 8];
+        let nothing = receive(ours.as_fd(), &mut into).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(send(theirs.as_fd(), &[IoSlice::new(b"ab"), IoSlice::new(b"c")]).unwrap(), 3);
+        assert_eq!(receive(ours.as_fd(), &mut into).unwrap(), 3);
+        assert_eq!(&into[..3], b"abc");
+        let piece = vec![0; 1 << 20];
+        let full = loop {
+            if let Err(error) = send(ours.as_fd(), &[IoSlice::new(&piece)]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_shut_down_is_an_end_for_the_peer_and_a_send_after_it_raises_no_signal() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        shutdown_write(ours.as_fd());
+        let mut into = [0; 8];
+        assert_eq!(receive(theirs.as_fd(), &mut into).unwrap(), 0);
+        assert_eq!(send(ours.as_fd(), &[IoSlice::new(b"a")]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(send(theirs.as_fd(), &[IoSlice::new(b"a")]).unwrap(), 1, "the other direction is open");
+        shutdown_both(ours.as_fd());
+        assert_eq!(send(theirs.as_fd(), &[IoSlice::new(b"a")]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn only_a_connected_stream_is_one() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        assert!(!is_connected_stream(listener.as_fd()).unwrap());
+        let datagrams = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        assert!(!is_connected_stream(datagrams.as_fd()).unwrap());
+        assert!(is_connected_stream(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_says_so() {
+        let address = {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            listener.local_addr().unwrap()
+        };
+        let error = connect(&address, Instant::now() + Duration::from_secs(60)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn the_send_buffer_is_set_if_a_size_is_given() {
+        let (socket, _peer) = tcp_pair();
+        let size = || option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF).unwrap();
+        let before = size();
+        set_send_buffer(socket.as_fd(), 0).unwrap();
+        assert_eq!(size(), before);
+        set_send_buffer(socket.as_fd(), 32 * 1024).unwrap();
+        // Linux counts its own overhead, too.
+        assert!((32 * 1024..=64 * 1024).contains(&size()), "{}", size());
+    }
 }
