@@ -9,7 +9,9 @@ use std::sync::Arc;
 use common::{CountingDisk, LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
 use noxu_feeder::error::{EntryFault, Error};
 use noxu_feeder::log::Lsn;
+use noxu_feeder::log::files::Directory;
 use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE, encode_entry};
+use noxu_feeder::log::order::WindowLimits;
 use noxu_feeder::log::tail::WaitReason;
 
 /// Reads all there is, then lets the settle time pass; the VLSNs and the error.
@@ -239,6 +241,103 @@ fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_be
     assert_eq!(reader.pause().wait.reason, WaitReason::End);
     log.append_to(0, 4);
     assert_eq!(reader.read(0).unwrap(), [4]);
+}
+
+/// A reader whose window is full after some entries.
+fn reader_with_a_small_window(log: &LogDir, entries_max: usize, bytes_max: u64) -> Reader {
+    let mut options = common::options();
+    options.window = WindowLimits { entries_max, bytes_max };
+    Reader::over(Arc::new(Directory::open(log.path()).unwrap()), Lsn::NULL, options)
+}
+
+#[test]
+fn what_was_written_late_in_a_file_that_was_left_is_taken_although_the_window_is_full() {
+    for is_full_at_once in [true, false] {
+        let mut log = LogDir::with(1..=3);
+        log.begin_file(1);
+        log.append_all([7, 8]);
+        let mut reader = reader_with_a_small_window(&log, 1000, if is_full_at_once { 300 } else { 400 });
+        assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+        // The first of them are early themselves.
+        for vlsn in [6, 5, 4] {
+            log.append_to(0, vlsn);
+        }
+        log.append_all(9..=20);
+        let expected: Vec<u64> = (4..=20).collect();
+        assert_eq!(reader.read(0).unwrap(), expected, "full at once: {is_full_at_once}");
+    }
+}
+
+#[test]
+fn what_was_written_late_in_a_hole_that_was_crossed_is_taken_although_the_window_is_full() {
+    let mut log = LogDir::with(1..=3);
+    let (in_hole, six) = log.next_entry(RECORD, 0, Some(6), &LogDir::payload(6));
+    let (_, five) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    let (behind, four) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.write_at(behind, &four);
+    let mut reader = reader_with_a_small_window(&log, 1000, 300);
+    assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
+    log.write_at(in_hole, &[six, five].concat());
+    log.append_all(7..=20);
+    let expected: Vec<u64> = (5..=20).collect();
+    assert_eq!(reader.read(0).unwrap(), expected);
+}
+
+#[test]
+fn what_is_too_far_ahead_at_a_passed_place_is_found_there_again_when_it_is_needed() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    log.append_all([6, 7]);
+    let mut reader = reader_with_a_small_window(&log, 8, 1_000_000);
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    for vlsn in [13, 5, 12, 4] {
+        log.append_to(0, vlsn);
+    }
+    assert_eq!(reader.read(0).unwrap(), [4, 5, 6, 7]);
+    log.append_all((8..=11).chain(14..=19));
+    let expected: Vec<u64> = (8..=19).collect();
+    assert_eq!(reader.read(0).unwrap(), expected);
+}
+
+#[test]
+fn what_is_too_far_ahead_at_a_passed_place_is_not_read_again_and_again() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    log.append_all([6, 7]);
+    let disk = CountingDisk::over(log.path());
+    let counts = Arc::clone(&disk.counts);
+    let mut options = common::options();
+    options.window.entries_max = 8;
+    let mut reader = Reader::over(Arc::new(disk), Lsn::NULL, options);
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.append_to(0, 13);
+    counts.take();
+    assert_eq!(reader.pause().missing_vlsn, Some(4));
+    let (.., reads, _) = counts.take();
+    assert!(reads < 20, "{reads}");
+    let gap = Error::LogGap { expected: 4, found: 6, at: Lsn::new(1, 36) };
+    assert_eq!(reader.wait(PATIENCE).unwrap_err(), gap);
+}
+
+/// Reading began behind the damage, and is full with what comes early there. Before the damage something early stands,
+/// too: what is held already.
+#[test]
+fn damage_that_hides_what_is_missing_is_named_although_the_window_is_full() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let (begin, mut bytes, mut damaged) = (log.end(), Vec::new(), Lsn::NULL);
+    for vlsn in (1..=500).chain([15_001]).chain(501..=2000).chain([15_000]).chain(2001..15_000).chain(15_002..=20_000) {
+        let (lsn, entry) = log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn));
+        bytes.extend(entry);
+        if vlsn == 1000 {
+            damaged = lsn;
+        }
+    }
+    log.write_at(begin, &bytes);
+    log.write_at(Lsn::new(0, damaged.offset() + 30), b"damaged");
+    let mut reader = reader_with_a_small_window(&log, 1 << 18, 10_000);
+    let error = reader.wait_from(15_000, 2 * PATIENCE).unwrap_err();
+    assert!(matches!(error, Error::LogDamaged { at, .. } if at == damaged), "{error}");
 }
 
 #[test]

@@ -148,16 +148,23 @@ impl Order {
         }
     }
 
-    /// Notes where `vlsn` stands, if it is still to be returned and near enough. What is found out by looking for a
-    /// missing VLSN is taken however much is held already: it is what lets that go.
-    pub fn note_held(&mut self, vlsn: u64, found: Held, send_limit: Lsn) {
-        if let Some(ahead) = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64) {
+    /// Notes where `vlsn` stands, if it is still to be returned and near enough; false: it is not. What is found out by
+    /// looking for a missing VLSN where reading has been is taken however much is held already: it is what lets that go.
+    pub fn note_held(&mut self, vlsn: u64, found: Held, send_limit: Lsn) -> bool {
+        let ahead = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64);
+        if let Some(ahead) = ahead {
             // What is held already stands further on in the log, and counts; unless it must not be sent, and this may.
             let known = self.held.get(ahead as usize).filter(|known| known.is_found());
             if known.is_none_or(|known| known.lsn >= send_limit && found.lsn < send_limit) {
                 self.hold_at(ahead as usize, found);
             }
         }
+        ahead.is_some()
+    }
+
+    /// The VLSN that has to be the next for `vlsn` not to be too far ahead.
+    pub fn near_enough_from(&self, vlsn: u64) -> u64 {
+        vlsn.saturating_sub(self.limits.entries_max as u64).saturating_add(1)
     }
 
     fn hold(&mut self, vlsn: u64, found: Held) -> Placement {

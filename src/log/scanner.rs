@@ -128,6 +128,8 @@ pub struct Scanner {
     behind: Option<Begun>,
     /// The beginning of a file that reading began in the middle of, where something that is no entry stands between.
     obscured: Option<Begun>,
+    /// Where reading had got to when it began anew before that.
+    read_before: Lsn,
     again: Option<Again>,
     /// The missing VLSN, and since when it is missing.
     missing: Option<(u64, Instant)>,
@@ -176,6 +178,7 @@ impl Scanner {
             looked_everywhere: None,
             detours: 0,
             obscured: None,
+            read_before: Lsn(0),
             again: None,
             missing: None,
             failed: None,
@@ -404,7 +407,7 @@ impl Scanner {
         let far = self.options.window.entries_max as u64;
         let far = if is_missing { far } else { far.min(EARLY_MAX) };
         while let Some(behind) = self.behind {
-            let next = self.order.as_ref().map_or(0, Order::next);
+            let next = self.next_vlsn();
             if behind.first_vlsn.is_some_and(|first| first.saturating_add(far) <= next) {
                 if is_missing {
                     self.behind = None;
@@ -422,14 +425,16 @@ impl Scanner {
     /// takes: to be done before something is called an error. True: something was found, or what comes next.
     #[cold]
     fn look_everywhere(&mut self, send_limit: Lsn) -> Result<bool> {
-        Ok(self.look_behind_all(send_limit)? || self.tail.look_back(true)? || self.look_behind_again(send_limit)?)
+        Ok(self.look_behind_all(send_limit)?
+            || self.tail.look_back(true, self.next_vlsn())?
+            || self.look_behind_again(send_limit)?)
     }
 
     /// Looks once more at what was looked at behind the place where reading began: at the rest of that file, and at the
     /// file before, which the writer may have completed since.
     fn look_behind_again(&mut self, send_limit: Lsn) -> Result<bool> {
         let far = self.options.window.entries_max as u64;
-        let next = self.order.as_ref().map_or(0, Order::next);
+        let next = self.next_vlsn();
         self.began = self.began.filter(|began| began.first_vlsn.is_none_or(|first| first.saturating_add(far) > next));
         let Some(began) = self.began else { return Ok(false) };
         let (behind, obscured) = (self.behind.replace(began), self.obscured);
@@ -476,6 +481,7 @@ impl Scanner {
     /// True: it does.
     fn begins_before_what_hides(&mut self) -> bool {
         let Some(place) = self.obscured.take() else { return false };
+        self.read_before = self.tail.position();
         self.tail.begin_at(place.at);
         self.began = Some(place);
         self.behind = Some(place);
@@ -513,11 +519,7 @@ impl Scanner {
                 Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }))
             }
             Placement::Held => {
-                self.counts.early += 1;
-                let expected = order.next();
-                if self.missing.is_none_or(|(missing, _)| missing != expected) {
-                    self.missing = Some((expected, now.get()));
-                }
+                self.note_early(now);
                 Ok(None)
             }
             Placement::Below => {
@@ -532,14 +534,46 @@ impl Scanner {
                 Ok(None)
             }
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
-            Placement::Full => {
-                self.tail.put_back(lsn);
-                if self.look_everywhere(send_limit)? || self.begins_before_what_hides() {
-                    return Ok(None);
-                }
-                Err(self.gap(vlsn, lsn))
-            }
+            Placement::Full => self.place_where_all_is_full(vlsn, Held { lsn, len, digest }, send_limit, now),
         }
+    }
+
+    /// An entry that came early, and that the window has no room for.
+    #[cold]
+    #[inline(never)]
+    fn place_where_all_is_full(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Result<Option<Place>> {
+        let order = self.order.as_mut().expect("only called with an order");
+        let was_passed = self.tail.is_looking_back() || found.lsn < self.read_before;
+        if was_passed && order.note_held(vlsn, found, send_limit) {
+            self.note_early(now);
+            return Ok(None);
+        }
+        if self.tail.is_looking_back() {
+            // What is missing may stand behind it.
+            self.tail.leave_for_later(found.lsn, order.near_enough_from(vlsn));
+            return Ok(None);
+        }
+        self.tail.put_back(found.lsn);
+        if self.look_everywhere(send_limit)? || self.begins_before_what_hides() {
+            return Ok(None);
+        }
+        Err(self.gap(vlsn, found.lsn))
+    }
+
+    /// An entry was held back: what comes next is missing from now on.
+    #[inline]
+    fn note_early(&mut self, now: &Now) {
+        self.counts.early += 1;
+        let expected = self.next_vlsn();
+        if self.missing.is_none_or(|(missing, _)| missing != expected) {
+            self.missing = Some((expected, now.get()));
+        }
+    }
+
+    /// The next VLSN to return; 0 while it is not known with which to begin.
+    #[inline]
+    fn next_vlsn(&self) -> u64 {
+        self.order.as_ref().map_or(0, Order::next)
     }
 
     /// What comes next is held back and may not be sent. It is read anew when it may.
@@ -628,7 +662,7 @@ impl Scanner {
         let (held, expected) = (order.lowest_held(), order.next());
         // What was passed may have been completed since, and hold what comes next.
         let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || self.tail.is_next_due();
-        if is_wanting && self.tail.look_back(false)? {
+        if is_wanting && self.tail.look_back(false, self.next_vlsn())? {
             return Ok(None);
         }
         let Some((found, at)) = held else {
@@ -673,7 +707,7 @@ impl Scanner {
     }
 
     fn gap(&self, found: u64, at: Lsn) -> Error {
-        let expected = self.order.as_ref().map_or(0, Order::next);
+        let expected = self.next_vlsn();
         match self.tail.missing_file() {
             Some(file) => Error::LogFileGone { file, expected_vlsn: Some(expected), found_vlsn: Some(found) },
             None => Error::LogGap { expected, found, at },

@@ -181,6 +181,8 @@ struct Passed {
     file: OpenFile,
     /// Where what was not read ends; `None` for all that the file may still get.
     until: Option<u64>,
+    /// What stands there is of no use before this VLSN is the next.
+    useful_from: u64,
 }
 
 /// How many passed places are remembered. Those forgotten are the oldest, and long settled.
@@ -218,6 +220,8 @@ pub struct Tail {
     passed: Vec<Passed>,
     /// The place being read again, its end, and where to go on afterwards.
     looking_back: Option<(Option<u64>, OpenFile)>,
+    /// What was found there and could not be used yet.
+    for_later: Option<Passed>,
     /// Whether something was passed since what comes next was found last.
     is_next_due: bool,
     /// Files that should stand between the one left and the current one, and do not.
@@ -273,6 +277,7 @@ impl Tail {
             successor: None,
             passed: Vec::new(),
             looking_back: None,
+            for_later: None,
             is_next_due: false,
             missing_files: None,
             has_waited: false,
@@ -292,6 +297,7 @@ impl Tail {
         self.successor = None;
         self.passed.clear();
         self.looking_back = None;
+        self.for_later = None;
         self.is_next_due = false;
         self.missing_files = None;
         self.still = None;
@@ -454,14 +460,18 @@ impl Tail {
     }
 
     /// Looks again at what was passed: where it begins, or with `all` over all its zeros, which may take long. True if
-    /// an entry stands now where there was none, and it comes next; the tail returns to where it was by itself.
-    pub fn look_back(&mut self, all: bool) -> Result<bool> {
+    /// an entry stands now where there was none, and it comes next there; the tail returns to where it was by itself.
+    /// `next_vlsn` is what is looked for; 0 for all that there is.
+    pub fn look_back(&mut self, all: bool, next_vlsn: u64) -> Result<bool> {
         if self.looking_back.is_some() || self.current.is_none() {
             return Ok(false);
         }
         let probe = self.probe.get_or_insert_default();
         for at in 0..self.passed.len() {
-            let Passed { file, until } = &self.passed[at];
+            let Passed { file, until, useful_from } = &self.passed[at];
+            if next_vlsn != 0 && *useful_from > next_vlsn {
+                continue;
+            }
             let found = if all { probe.entry_behind_zeros(&*file.file, file.cursor) } else { Ok(Some(file.cursor)) };
             let found = found.map_err(|error| read_error(file, error))?;
             let Some(found) = found.filter(|&found| until.is_none_or(|until| found < until)) else { continue };
@@ -471,7 +481,7 @@ impl Tail {
             if !entry.is_some_and(|entry| last.precedes(&entry)) {
                 continue;
             }
-            let Passed { mut file, until } = self.passed.remove(at);
+            let Passed { mut file, until, .. } = self.passed.remove(at);
             if found > file.cursor {
                 self.remember_passed(file.clone(), Some(found));
                 file.cursor = found;
@@ -484,6 +494,27 @@ impl Tail {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Whether it reads what was passed before.
+    #[inline]
+    pub fn is_looking_back(&self) -> bool {
+        self.looking_back.is_some()
+    }
+
+    /// The entry found last, which stands at `lsn`, was found looking back and cannot be used yet: it is looked at again
+    /// when `next_vlsn` is the next.
+    pub fn leave_for_later(&mut self, lsn: Lsn, next_vlsn: u64) {
+        let current = self.current.as_ref().expect("an entry was found in a file");
+        debug_assert_eq!(current.number, lsn.file());
+        let until = Some(current.cursor);
+        if let Some(place) = &mut self.for_later {
+            place.until = until;
+            place.useful_from = place.useful_from.min(next_vlsn);
+        } else {
+            let file = OpenFile { cursor: u64::from(lsn.offset()), last: LastEntry::Unknown, ..current.clone() };
+            self.for_later = Some(Passed { file, until, useful_from: next_vlsn });
+        }
     }
 
     /// Takes back the entry found last, which stands at `lsn`: it comes again.
@@ -502,11 +533,15 @@ impl Tail {
     }
 
     fn remember_passed(&mut self, file: OpenFile, until: Option<u64>) {
+        self.remember(Passed { file, until, useful_from: 0 });
+        self.is_next_due = true;
+    }
+
+    fn remember(&mut self, place: Passed) {
         if self.passed.len() == PASSED_MAX {
             self.passed.remove(0);
         }
-        self.passed.push(Passed { file, until });
-        self.is_next_due = true;
+        self.passed.push(place);
     }
 
     /// The place looked back at has been read to its end again.
@@ -515,6 +550,9 @@ impl Tail {
             return;
         };
         let file = self.current.replace(resume).expect("a file is read while looking back");
+        if let Some(place) = self.for_later.take() {
+            self.remember(place);
+        }
         if until.is_none_or(|until| file.cursor < until) {
             self.remember_passed(file, until);
         }
@@ -578,7 +616,7 @@ impl Tail {
     /// is, or has made that one anew, too: what its name stands for now is judged with that file.
     fn return_to_file_before(&mut self) -> Result<bool> {
         for at in (0..self.passed.len()).rev() {
-            let Passed { file, until } = &self.passed[at];
+            let Passed { file, until, .. } = &self.passed[at];
             if until.is_none() && self.name_of(file)? != Name::Free {
                 self.current = Some(self.passed.remove(at).file);
                 self.still = None;
