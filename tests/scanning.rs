@@ -42,6 +42,30 @@ fn an_empty_directory_is_followed_from_the_file_that_will_be_its_first() {
 }
 
 #[test]
+fn a_directory_without_the_file_to_begin_in_is_stalled_until_it_comes() {
+    let mut empty = LogDir::empty();
+    let mut other = LogDir::with(1..=3);
+    let starts =
+        [(empty.reader(), 0), (empty.reader_from(Lsn::new(2, 36)), 2), (other.reader_from(Lsn::new(2, 36)), 2)];
+    for (case, (mut reader, wanted)) in starts.into_iter().enumerate() {
+        let log = if case == 2 { &mut other } else { &mut empty };
+        let opened = reader.now;
+        let pause = reader.pause();
+        assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::NoFile, Lsn::new(wanted, 0), false));
+        assert_eq!(pause.look_again, Some(opened + SETTLE), "case {case}: somebody has to be told by then");
+        reader.now += SETTLE;
+        let pause = reader.pause();
+        assert_eq!((pause.wait.reason, pause.stalled, pause.look_again), (WaitReason::NoFile, true, None));
+        log.begin_file(2);
+        let pause = reader.pause();
+        assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::End, false), "case {case}");
+        log.append(1);
+        assert_eq!(reader.read(1).unwrap(), [1], "case {case}");
+        log.delete(2);
+    }
+}
+
+#[test]
 fn anything_else_in_the_directory_is_no_log_file() {
     let log = LogDir::with(1..=3);
     for name in ["noxu.lck", "vlsn.idx", "00000001.tmp", "1.ndb"] {

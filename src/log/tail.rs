@@ -568,15 +568,13 @@ impl Tail {
         }
         let wanted = if self.start == Lsn::NULL { 0 } else { self.start.file() };
         let Some(number) = self.listing.at_or_above(wanted) else {
-            return Ok(Some(Wait::until_changed(WaitReason::NoFile, Lsn::new(wanted, 0))));
+            return Ok(Some(self.wait_for_a_file(wanted, ask)));
         };
         let is_newest = self.listing.newest() == Some(number);
         let (file, parsed) = match self.open_file(number)? {
             Some(opened) => opened,
             // Listed, and gone before it could be opened: the next look lists again.
-            None => {
-                return Ok(Some(self.wait_settling(WaitReason::NoFile, Lsn::new(number, 0), 0, 0, ask).0));
-            }
+            None => return Ok(Some(self.wait_for_a_file(number, ask))),
         };
         let header = match parsed {
             ParsedFileHeader::Header(header) => header,
@@ -991,6 +989,12 @@ impl Tail {
             number = next;
         }
         Ok(false)
+    }
+
+    /// A wait for file `number`, or a higher one. That none comes may mean that this is not the log's directory.
+    fn wait_for_a_file(&mut self, number: u32, ask: &Ask<'_>) -> Wait {
+        let (wait, settled) = self.wait_settling(WaitReason::NoFile, Lsn::new(number, 0), 0, 0, ask);
+        Wait { stalled: settled, ..wait }
     }
 
     /// A wait for `reason`, and whether all has stood still for the settle time.

@@ -347,7 +347,7 @@ impl<'a> Walk<'a> {
     fn walk(&mut self) -> Verdict {
         let wanted = self.question.position.unwrap_or(0) >> 32;
         let Some(mut at) = self.files.iter().position(|&(number, _)| u64::from(number) >= wanted) else {
-            return Verdict::Quiet;
+            return Verdict::Stalled;
         };
         let first = match header(self.files[at].1, self.files[at].0) {
             Header::Good { first, .. } => first,
