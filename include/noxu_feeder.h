@@ -82,7 +82,9 @@ typedef int32_t nxf_status;
 
 /**
  * Releases the context of a callback. Called exactly once, after the callback's last call, when the library has no
- * more use for it; on any thread. It must not call back in. NULL where there is nothing to release.
+ * more use for it; on any thread, with no lock held. It may call back in, but with nothing that is being released: what
+ * would wait for the runner that lets go of it is refused with NXF_E_INSIDE_CALLBACK. NULL where there is nothing to
+ * release.
  */
 typedef void (*nxf_drop_callback)(void *context);
 
@@ -234,7 +236,8 @@ typedef struct nxf_options nxf_options;
 
 /**
  * Receives what the library has to say to people. On the thread that does the library's work, and on several at once
- * when several runners have it: it must not block for long, nor throw, nor call back in. level: NXF_LEVEL_...;
+ * when several runners have it; with no lock held: it must not block for long, nor throw. It may call back in, as an ack
+ * callback may; a scanner that speaks is in use, which is NXF_E_WRONG_STATE. level: NXF_LEVEL_...;
  * target: the part of the library that speaks, as "noxu_feeder::log". Both strings are valid during the call.
  */
 typedef void (*nxf_log_callback)(void *context, uint32_t level, const char *target, const char *message);
@@ -370,8 +373,9 @@ void nxf_scanner_free(nxf_scanner *scanner);
 
 /**
  * A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
- * that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. To be zeroed before it is
- * filled, as members may be added at its end.
+ * that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. They may call back in, but not
+ * free the scanner: what would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and the scanner
+ * is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its end.
  */
 typedef struct nxf_source_vtable {
     /** sizeof(nxf_source_vtable). */
@@ -477,7 +481,10 @@ void nxf_channel_free(nxf_channel *channel);
 /**
  * A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
  * called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
- * their limits. None may throw. To be zeroed before it is filled, as members may be added at its end.
+ * their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
+ * would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and while nxf_runner_new() asks is_open
+ * the channel is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its
+ * end.
  */
 typedef struct nxf_channel_vtable {
     /** sizeof(nxf_channel_vtable). */

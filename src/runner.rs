@@ -101,15 +101,14 @@ impl Runner {
     /// Has every ack handed to `function` instead of queued. Before the start only.
     pub fn set_ack_function(&self, function: AckFunction) -> Result<()> {
         let before = self.set_up("set_ack_callback", |functions| functions.ack.replace(function))?;
-        // With no lock held: what goes with it may be the host's.
-        drop(before);
+        self.calling_the_host(|| drop(before));
         Ok(())
     }
 
     /// Has `function` called when the run has ended. Before the start only.
     pub fn set_end_function(&self, function: EndFunction) -> Result<()> {
         let before = self.set_up("set_end_callback", |functions| functions.end.replace(function))?;
-        drop(before);
+        self.calling_the_host(|| drop(before));
         Ok(())
     }
 
@@ -142,8 +141,9 @@ impl Runner {
             Ok(thread) => thread,
             Err(error) => return Err((source, Error::os("start", "a thread", error))),
         };
-        let prepared = self.prepare(&mut state, source);
-        *state = State::Started { thread: Some(thread) };
+        let setup = begin(&mut state, Some(thread));
+        drop(state);
+        let prepared = self.prepare(setup, source);
         work.send(prepared).expect("the thread waits for its work");
         Ok(())
     }
@@ -153,8 +153,9 @@ impl Runner {
     pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
         let mut state = self.state.lock();
         let source = self.check_can_begin(&state, "run", source)?;
-        let (reactor, callbacks) = self.prepare(&mut state, source);
+        let setup = begin(&mut state, None);
         drop(state);
+        let (reactor, callbacks) = self.prepare(setup, source);
         let link = Arc::clone(&self.link);
         drive(reactor, &callbacks, &link);
         Ok(link.acks.ended().unwrap_or(End::Stopped))
@@ -174,13 +175,20 @@ impl Runner {
         Err((source, Error::WrongState { call, reason }))
     }
 
-    /// A loop with this runner's session in it, and what it tells the host.
-    fn prepare(&self, state: &mut State, source: Box<dyn Source>) -> (Reactor, Weak<dyn Callbacks>) {
-        let begun = State::Started { thread: None };
-        let State::New(Setup { channel, functions }) = std::mem::replace(state, begun) else {
-            unreachable!("checked before")
-        };
+    /// A loop with this runner's session in it, and what it tells the host. Calls the host: its channel is asked whether
+    /// it is open, and what comes to nothing is closed and dropped.
+    fn prepare(&self, setup: Setup, source: Box<dyn Source>) -> (Reactor, Weak<dyn Callbacks>) {
         let unprepared = Unprepared(&self.link);
+        let prepared = self.calling_the_host(|| self.put_together(setup, source));
+        std::mem::forget(unprepared);
+        prepared
+    }
+
+    fn put_together(
+        &self,
+        Setup { channel, functions }: Setup,
+        source: Box<dyn Source>,
+    ) -> (Reactor, Weak<dyn Callbacks>) {
         failpoint("prepare");
         let functions: Arc<dyn Callbacks> = Arc::new(functions);
         let told = Arc::downgrade(&functions);
@@ -198,8 +206,13 @@ impl Runner {
                 reactor.add_ended(Arc::clone(&self.link), functions, end);
             }
         }
-        std::mem::forget(unprepared);
         (reactor, told)
+    }
+
+    /// Does what may call a function of the host on this runner's behalf: with no lock held, so that it can ask for
+    /// everything, and from inside the run, so that it cannot wait for what waits for it.
+    fn calling_the_host<T>(&self, body: impl FnOnce() -> T) -> T {
+        while_inside(Arc::as_ptr(&self.link).addr(), body)
     }
 
     fn session(
@@ -299,11 +312,23 @@ impl Runner {
         self.refuse_inside("free")?;
         self.stop(Deadline::Never)?;
         let state = std::mem::replace(&mut *self.state.lock(), State::Started { thread: None });
-        if let State::Started { thread: Some(thread) } = state {
-            // Its body catches every panic.
-            let _ = thread.join();
+        match state {
+            State::New(setup) => self.calling_the_host(|| drop(setup)),
+            State::Started { thread: Some(thread) } => {
+                // Its body catches every panic.
+                let _ = thread.join();
+            }
+            State::Started { thread: None } => {}
         }
         Ok(())
+    }
+}
+
+/// From now on the run has begun, on `thread` if that is its own.
+fn begin(state: &mut State, thread: Option<JoinHandle<()>>) -> Setup {
+    match std::mem::replace(state, State::Started { thread }) {
+        State::New(setup) => setup,
+        State::Started { .. } => unreachable!("checked before"),
     }
 }
 

@@ -28,9 +28,10 @@ impl nxf_channel {
     }
 }
 
-const BUSY: Error = Error::WrongState { call: "channel", reason: "another thread is using it" };
+const BUSY: Error = Error::WrongState { call: "channel", reason: "it is in use" };
 
-/// Lends a channel to `body`, which gives it back on failure. On success the handle is freed.
+/// Lends a channel to `body`, which gives it back on failure. On success the handle is freed. No lock is held meanwhile:
+/// a channel of the host's own is asked whether it is open, and there it may use the handle, and find it lent.
 ///
 /// # Safety
 /// `channel` is NULL or a live handle that nobody else uses.
@@ -40,17 +41,16 @@ pub(crate) unsafe fn hand_over<T>(
 ) -> Result<T> {
     // SAFETY: promised by the caller.
     let handle = unsafe { channel.as_ref() }.ok_or(null("channel"))?.handle();
-    let mut cell = handle.check()?.try_write().ok_or(BUSY)?;
-    let inner = cell.take().ok_or(BUSY)?;
+    let cell = handle.check()?;
+    let inner = cell.try_write().ok_or(BUSY)?.take().ok_or(BUSY)?;
     match handle.watch(|| body(inner)).unwrap_or_else(|panic| resume_unwind(panic)) {
         Ok(done) => {
-            drop(cell);
             // SAFETY: the caller's handle, which is the library's from now on.
             drop(unsafe { super::border::take(channel) });
             Ok(done)
         }
         Err((inner, error)) => {
-            *cell = Some(inner);
+            *cell.write() = Some(inner);
             Err(error)
         }
     }
@@ -123,6 +123,8 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
     }
 }
 
+/// Uses a channel. That it is read here keeps it from being handed over meanwhile, and nobody waits: who wants to hand it
+/// over only tries, and holds the lock for no call.
 fn lent<T>(cell: &RwLock<Option<Box<dyn Channel>>>, body: impl FnOnce(&dyn Channel) -> Result<T>) -> Result<T> {
     body(&**cell.read().as_ref().ok_or(BUSY)?)
 }

@@ -17,7 +17,10 @@ use crate::transport::{Channel, Received, Transport, check_message_len};
 
 /// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
 /// called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
-/// their limits. None may throw. To be zeroed before it is filled, as members may be added at its end.
+/// their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
+/// would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and while nxf_runner_new() asks is_open
+/// the channel is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its
+/// end.
 #[repr(C)]
 pub struct nxf_channel_vtable {
     /// sizeof(nxf_channel_vtable).

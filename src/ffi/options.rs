@@ -71,7 +71,8 @@ pub const NXF_LEVEL_INFO: u32 = 3;
 pub const NXF_LEVEL_DEBUG: u32 = 4;
 
 /// Receives what the library has to say to people. On the thread that does the library's work, and on several at once
-/// when several runners have it: it must not block for long, nor throw, nor call back in. level: NXF_LEVEL_...;
+/// when several runners have it; with no lock held: it must not block for long, nor throw. It may call back in, as an ack
+/// callback may; a scanner that speaks is in use, which is NXF_E_WRONG_STATE. level: NXF_LEVEL_...;
 /// target: the part of the library that speaks, as "noxu_feeder::log". Both strings are valid during the call.
 pub type nxf_log_callback =
     Option<unsafe extern "C" fn(context: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;

@@ -55,15 +55,15 @@ pub(crate) unsafe fn hand_over<T>(
     // SAFETY: promised by the caller.
     let status = unsafe {
         with(scanner, std::ptr::null_mut(), |cell| {
-            let mut cell = cell.try_lock().ok_or_else(busy)?;
-            let source = cell.take().ok_or_else(busy)?;
+            // Not held during the call: a channel of the host's own is asked there whether it is open.
+            let source = cell.try_lock().ok_or_else(busy)?.take().ok_or_else(busy)?;
             result = match body(source) {
                 Ok(done) => {
                     handed_over = true;
                     Ok(done)
                 }
                 Err((source, error)) => {
-                    *cell = Some(source);
+                    *cell.lock() = Some(source);
                     Err(error)
                 }
             };
@@ -86,7 +86,7 @@ pub(crate) unsafe fn hand_over<T>(
 
 // A function and no constant: an error that is made is dropped, too, also by the many calls that do not fail.
 fn busy() -> Error {
-    Error::WrongState { call: "scanner", reason: "another thread is using it" }
+    Error::WrongState { call: "scanner", reason: "it is in use" }
 }
 
 /// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
@@ -153,6 +153,7 @@ pub unsafe extern "C" fn nxf_scanner_next(
     unsafe {
         with(scanner, err, |cell| {
             let place = out(entry, "entry")?;
+            // Held while a source of the host's own is asked, and nobody waits for it: all only try.
             let mut cell = cell.try_lock().ok_or_else(busy)?;
             let source = cell.as_mut().ok_or_else(busy)?;
             match source.next(from_vlsn, &Now::default())? {

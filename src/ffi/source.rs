@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::log::supplied::{Supplied, SuppliedSource, Supply};
 
 /// A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
-/// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. To be zeroed before it is
-/// filled, as members may be added at its end.
+/// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. They may call back in, but not
+/// free the scanner: what would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and the scanner
+/// is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its end.
 #[repr(C)]
 pub struct nxf_source_vtable {
     /// sizeof(nxf_source_vtable).

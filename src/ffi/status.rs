@@ -63,7 +63,9 @@ pub const NXF_E_WRITE_TIMEOUT: nxf_status = -43;
 pub const NXF_E_CONNECTION: nxf_status = -44;
 
 /// Releases the context of a callback. Called exactly once, after the callback's last call, when the library has no
-/// more use for it; on any thread. It must not call back in. NULL where there is nothing to release.
+/// more use for it; on any thread, with no lock held. It may call back in, but with nothing that is being released: what
+/// would wait for the runner that lets go of it is refused with NXF_E_INSIDE_CALLBACK. NULL where there is nothing to
+/// release.
 pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// The name of a status: "NXF_OK", "NXF_E_LOG_GAP" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;

@@ -1,7 +1,7 @@
 //! Threads of the library: no signals of the host's are delivered to them, and their panics print nothing.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Once;
 use std::thread::JoinHandle;
@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 thread_local! {
     /// How many calls of the library are on this thread's stack.
     static QUIET: Cell<u32> = const { Cell::new(0) };
-    /// The loop that runs on this thread, as the address of what it shares with the host; 0 for none.
-    static INSIDE: Cell<usize> = const { Cell::new(0) };
+    /// The loops that this thread is inside of, each as the address of what it shares with the host. More than one where
+    /// the host runs one from a function that another has called.
+    static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Starts a thread with all signals blocked, so that the host's handlers run on the host's own threads.
@@ -58,30 +59,32 @@ pub fn without_output<T>(body: impl FnOnce() -> T) -> T {
             }
         }));
     });
-    let _guard = Restore { cell: &QUIET, before: QUIET.replace(QUIET.get() + 1) };
+    QUIET.set(QUIET.get() + 1);
+    let _guard = Finally(|| QUIET.set(QUIET.get() - 1));
     body()
 }
 
-/// Runs a loop's `body`, with calls from inside it recognisable as such.
+/// Runs `body`, which is part of a loop or calls the host for it, with calls from inside it recognisable as such.
 pub fn while_inside<T>(link: usize, body: impl FnOnce() -> T) -> T {
-    let _guard = Restore { cell: &INSIDE, before: INSIDE.replace(link) };
+    // Where the host calls while its thread ends, what the thread had is gone already.
+    let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(link));
+    let _guard = Finally(|| {
+        let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
+    });
     body()
 }
 
 /// Whether this is called from inside that loop.
 pub fn is_inside(link: usize) -> bool {
-    INSIDE.get() == link
+    INSIDE.try_with(|inside| inside.borrow().contains(&link)).unwrap_or(false)
 }
 
-/// Sets a thread's cell back, also when a panic passes.
-struct Restore<T: Copy + 'static> {
-    cell: &'static std::thread::LocalKey<Cell<T>>,
-    before: T,
-}
+/// Does something at the end, also when a panic passes.
+struct Finally<F: FnMut()>(F);
 
-impl<T: Copy + 'static> Drop for Restore<T> {
+impl<F: FnMut()> Drop for Finally<F> {
     fn drop(&mut self) {
-        self.cell.set(self.before);
+        (self.0)();
     }
 }
 
@@ -93,5 +96,22 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
         text.clone()
     } else {
         "a panic without a message".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_inside_every_loop_that_is_on_its_stack() {
+        assert!(!is_inside(1));
+        while_inside(1, || {
+            while_inside(2, || assert!(is_inside(1) && is_inside(2)));
+            assert!(is_inside(1) && !is_inside(2));
+            std::thread::scope(|scope| scope.spawn(|| assert!(!is_inside(1))).join().unwrap());
+        });
+        let panicked = std::panic::catch_unwind(|| while_inside(3, || without_output(|| panic!("inside"))));
+        assert!(panicked.is_err() && !is_inside(3) && !is_inside(1));
     }
 }
