@@ -187,6 +187,12 @@ nxf_status nxf_error_status(const nxf_error *err);
  */
 const char *nxf_error_message(const nxf_error *err);
 
+/**
+ * The name of the replica concerned: of the runner or tracker that the failed function was called with, or was to
+ * make. Valid until the error is freed. "" if there is none, and for NULL.
+ */
+const char *nxf_error_replica(const nxf_error *err);
+
 /** The operating system's error number (an errno); 0 if it gave none, and for NULL. */
 int32_t nxf_error_errno(const nxf_error *err);
 
@@ -574,6 +580,23 @@ typedef void (*nxf_ack_callback)(void *context, const char *replica_name, uint64
  * Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on. why
  * is NULL unless how is an error, and valid during the call only, as is replica_name. On the runner's thread; what an
  * ack callback must not do it must not do either.
+ *
+ * NXF_OK is three ends in one: nxf_runner_state() says which, and has its last answer already. To be asked, the runner
+ * has to be the context, or in it:
+ *
+ * @code{.c}
+ * static void on_end(void *context, const char *replica_name, nxf_status how, const nxf_error *why)
+ * {
+ *     const nxf_runner *runner = context;
+ *     uint32_t state = nxf_runner_state(runner);
+ *     if (why)
+ *         log_line("%s", nxf_error_message(why));
+ *     else
+ *         log_line("replica '%s': %s", replica_name, nxf_run_state_name(state));
+ *     if (state == NXF_RUN_CLOSED_BY_REPLICA || state == NXF_RUN_RESET_BY_REPLICA || nxf_error_is_retriable(why))
+ *         reconnect_later(nxf_runner_user_pointer(runner), nxf_runner_known_replica_vlsn(runner) + 1);
+ * }
+ * @endcode
  */
 typedef void (*nxf_end_callback)(void *context, const char *replica_name, nxf_status how, const nxf_error *why);
 
@@ -648,6 +671,15 @@ typedef struct nxf_runner_stats_t {
     /** The longest time that the host took for one delivery of acknowledgements, in nanoseconds. */
     uint64_t callback_longest_ns;
 } nxf_runner_stats_t;
+
+/**
+ * The name of an NXF_RUN_...: "NXF_RUN_STOPPED" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
+ * valid for as long as the library is loaded. Any thread.
+ */
+const char *nxf_run_state_name(uint32_t run_state);
+
+/** The name of an NXF_LOG_...: "NXF_LOG_AT_END" ... As nxf_run_state_name(). */
+const char *nxf_log_state_name(uint32_t log_state);
 
 /**
  * Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
@@ -730,6 +762,26 @@ nxf_status nxf_runner_notify(const nxf_runner *runner);
 
 /** The highest VLSN that the replica has acknowledged; 0 before the first, and for NULL. Never falls. Any thread. */
 uint64_t nxf_runner_known_replica_vlsn(const nxf_runner *runner);
+
+/**
+ * What the run is doing, or how it ended: an NXF_RUN_...; NXF_RUN_NEW for NULL. What has ended stays as it is: inside
+ * the end callback this is the last answer already. Any thread. Never waits.
+ */
+uint32_t nxf_runner_state(const nxf_runner *runner);
+
+/**
+ * The replica's name, as it was given to nxf_runner_new(). Valid until the runner is freed. "" for NULL. Any thread.
+ */
+const char *nxf_runner_replica_name(const nxf_runner *runner);
+
+/**
+ * Keeps a pointer for the host: to what it has for this replica, say. Nothing is done with it but to give it back.
+ * NULL at first. Any thread, at any time, also inside a callback. Fails for NULL and after a fork only.
+ */
+nxf_status nxf_runner_set_user_pointer(const nxf_runner *runner, void *user);
+
+/** The pointer that was kept last; NULL at first, and for NULL. Any thread. */
+void *nxf_runner_user_pointer(const nxf_runner *runner);
 
 /**
  * Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to

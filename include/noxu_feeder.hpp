@@ -91,6 +91,7 @@ public:
     /** What an error object of C says; it stays the caller's. cause: see cause(). */
     explicit error(const nxf_error &from, std::exception_ptr cause = nullptr)
         : std::runtime_error(nxf_error_message(&from)), status_(nxf_error_status(&from)),
+          replica_(*nxf_error_replica(&from) ? std::make_shared<const std::string>(nxf_error_replica(&from)) : nullptr),
           os_errno_(nxf_error_errno(&from)), is_retriable_(nxf_error_is_retriable(&from)),
           needs_restore_(nxf_error_needs_restore(&from)), cause_(std::move(cause))
     {
@@ -104,6 +105,8 @@ public:
 
     /** NXF_E_...; or NXF_CLOSED, of a constructor that found its channel closed. */
     nxf_status status() const noexcept { return status_; }
+    /** The name of the replica concerned; empty if there is none. Valid as long as this error or a copy of it. */
+    std::string_view replica() const noexcept { return replica_ ? std::string_view(*replica_) : std::string_view(); }
     /** The operating system's error number; 0 if it gave none. (errno is a macro.) */
     int os_errno() const noexcept { return os_errno_; }
     /** The number of the log file concerned. */
@@ -121,6 +124,7 @@ public:
 
 private:
     nxf_status status_;
+    std::shared_ptr<const std::string> replica_; // shared, because copies of an exception must not throw
     int os_errno_ = 0;
     std::optional<std::uint32_t> file_;
     std::optional<std::uint64_t> offset_;
@@ -941,6 +945,18 @@ enum class log_state : std::uint32_t {
     send_limit = NXF_LOG_SEND_LIMIT                  /**< NXF_LOG_SEND_LIMIT */
 };
 
+/** nxf_run_state_name(): "NXF_RUN_STOPPED" ... */
+inline std::string_view run_state_name(run_state state) noexcept
+{
+    return nxf_run_state_name(static_cast<std::uint32_t>(state));
+}
+
+/** nxf_log_state_name(): "NXF_LOG_AT_END" ... */
+inline std::string_view log_state_name(log_state state) noexcept
+{
+    return nxf_log_state_name(static_cast<std::uint32_t>(state));
+}
+
 /** nxf_runner_stats_t, with its numbers that mean something else as what they mean. */
 struct runner_stats : nxf_runner_stats_t {
     /** All zeros. */
@@ -1010,17 +1026,20 @@ public:
         return *this;
     }
     /**
-     * nxf_runner_set_end_callback(): has function(std::string_view replica_name, const nxf::error *why) called when
-     * the run has ended, as the last callback, on the runner's thread. why: null if it ended in order; valid during
-     * the call. Before the start only. An exception that leaves it is std::terminate(). Returns this runner.
+     * nxf_runner_set_end_callback(): has function(std::string_view replica_name, nxf::run_state how, const nxf::error
+     * *why), or one without how, called when the run has ended, as the last callback, on the runner's thread. how: by
+     * whom. why: null if it ended in order; valid during the call. Before the start only. An exception that leaves it
+     * is std::terminate(). Returns this runner.
      */
     template <class Function>
     runner &on_end(Function function)
     {
-        static_assert(std::is_invocable_v<Function &, std::string_view, const error *>,
-                      "an end callback takes (std::string_view replica_name, const nxf::error *why)");
+        static_assert(std::is_invocable_v<Function &, std::string_view, run_state, const error *> ||
+                          std::is_invocable_v<Function &, std::string_view, const error *>,
+                      "an end callback takes (std::string_view replica_name, nxf::run_state how, "
+                      "const nxf::error *why), or the same without how");
         using context = end_context<Function>;
-        std::unique_ptr<context> owned(new context{std::move(function), causes_});
+        std::unique_ptr<context> owned(new context{std::move(function), causes_, get()});
         detail::call(nxf_runner_set_end_callback, get(), &runner::ended<Function>, static_cast<void *>(owned.get()),
                      &detail::drop<context>);
         static_cast<void>(owned.release());
@@ -1091,6 +1110,17 @@ public:
     void notify() const { detail::check("nxf_runner_notify", nxf_runner_notify(get())); }
     /** nxf_runner_known_replica_vlsn(): the highest VLSN acknowledged; 0 before the first. */
     std::uint64_t known_replica_vlsn() const noexcept { return nxf_runner_known_replica_vlsn(get()); }
+    /** nxf_runner_state(): what the run is doing, or how it ended. */
+    run_state state() const noexcept { return static_cast<run_state>(nxf_runner_state(get())); }
+    /** nxf_runner_replica_name(). Valid as long as the runner. */
+    std::string_view replica_name() const noexcept { return nxf_runner_replica_name(get()); }
+    /** nxf_runner_set_user_pointer(): keeps a pointer for the host, and does nothing with it. */
+    void set_user_pointer(void *user) const
+    {
+        detail::check("nxf_runner_set_user_pointer", nxf_runner_set_user_pointer(get(), user));
+    }
+    /** nxf_runner_user_pointer(): the one kept last; null at first. */
+    void *user_pointer() const noexcept { return nxf_runner_user_pointer(get()); }
     /** nxf_runner_stats(). */
     runner_stats stats() const
     {
@@ -1123,6 +1153,15 @@ private:
     struct end_context {
         Function function;
         std::shared_ptr<detail::causes> causes;
+        const nxf_runner *runner;
+
+        void call(const char *replica_name, const error *why)
+        {
+            if constexpr (std::is_invocable_v<Function &, std::string_view, run_state, const error *>)
+                function(std::string_view(replica_name), static_cast<run_state>(nxf_runner_state(runner)), why);
+            else
+                function(std::string_view(replica_name), why);
+        }
     };
 
     /** Notes whose exceptions may be the cause of the run's end, before it begins; for good only if it does begin. */
@@ -1166,11 +1205,11 @@ private:
     {
         auto &self = *static_cast<end_context<Function> *>(at);
         if (!why) {
-            self.function(std::string_view(replica_name), static_cast<const error *>(nullptr));
+            self.call(replica_name, nullptr);
             return;
         }
         const error told(*why, detail::cause_of(how, self.causes.get()));
-        self.function(std::string_view(replica_name), &told);
+        self.call(replica_name, &told);
     }
 
     std::shared_ptr<detail::causes> causes_;

@@ -9,6 +9,7 @@ pub mod log;
 pub mod options;
 pub mod reactor;
 pub mod runner;
+pub mod states;
 pub mod stream;
 pub mod sys;
 pub mod transport;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::acks::{Acks, Deadline, End, Waited};
-use crate::diagnostics::{Level, say};
+use crate::diagnostics::Level;
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
 use crate::log::{Log, Source};
@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::reactor::Reactor;
 use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
+use crate::states;
 use crate::stream::Stream;
 use crate::sys::bell::Bell;
 use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
@@ -92,7 +93,8 @@ impl Runner {
         if !channel.is_open() {
             return Err((channel, Error::ChannelClosed));
         }
-        let link = Arc::new(Link::new(bell, options.ack_queue_max(), start_vlsn, options.logger.clone()));
+        let (name, logger) = (replica_name.clone(), options.logger.clone());
+        let link = Arc::new(Link::new(bell, name, options.ack_queue_max(), start_vlsn, logger));
         let functions = Functions { replica_name, ack: None, end: None };
         let state = Mutex::new(State::New(Setup { channel, functions }));
         Ok(Runner { start_vlsn, options, link, state, log: OnceLock::new() })
@@ -256,6 +258,20 @@ impl Runner {
         }
     }
 
+    /// The replica's name.
+    pub fn replica_name(&self) -> &CStr {
+        self.link.replica_name()
+    }
+
+    /// What the run is doing.
+    pub fn state(&self) -> states::State {
+        match self.link.acks.ended() {
+            Some(end) => end.state(),
+            None if self.is_started() => states::run::RUNNING,
+            None => states::run::NEW,
+        }
+    }
+
     /// The figures.
     pub fn snapshot(&self) -> Snapshot {
         self.link.snapshot()
@@ -351,9 +367,7 @@ fn drive(mut reactor: Reactor, callbacks: &Weak<dyn Callbacks>, link: &Arc<Link>
     let error = Error::Panicked(panic_text(&*panic));
     let end = End::Failed(error.clone());
     // What the loop held may be half-changed: the host is told, and then it is only dropped.
-    let say_it = || {
-        say(&link.logger, Level::Error, "noxu_feeder::runner", format_args!("the run failed: {error}"));
-    };
+    let say_it = || link.say(Level::Error, format_args!("the run failed: {error}"));
     let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, say_it)));
     link.acks.end(end.clone());
     let tell = || while_inside(inside, || callbacks.upgrade().inspect(|callbacks| callbacks.ended(&end)));

@@ -233,6 +233,8 @@ fn texts_that_the_library_owns_are_lent_for_good() {
         assert_eq!(nxf_abi_version(), 1);
         assert_eq!(text(nxf_status_name(NXF_E_LOG_GAP)), "NXF_E_LOG_GAP");
         assert_eq!(text(nxf_status_name(4711)), "NXF_UNKNOWN");
+        assert_eq!(text(nxf_run_state_name(NXF_RUN_STOPPED)), "NXF_RUN_STOPPED");
+        assert_eq!(text(nxf_log_state_name(NXF_LOG_TORN)), "NXF_LOG_TORN");
     }
 }
 
@@ -241,7 +243,9 @@ fn null_is_an_error_or_nothing_and_never_followed() {
     // SAFETY: NULL is allowed everywhere here, by the header or by being an error.
     unsafe {
         assert_eq!((nxf_error_status(null()), nxf_error_errno(null())), (NXF_OK, 0));
-        assert_eq!(text(nxf_error_message(null())), "");
+        assert_eq!((text(nxf_error_message(null())), text(nxf_error_replica(null()))), (String::new(), String::new()));
+        assert_eq!((nxf_runner_state(null()), text(nxf_runner_replica_name(null()))), (NXF_RUN_NEW, String::new()));
+        assert!(nxf_runner_user_pointer(null()).is_null());
         assert!(!nxf_error_file(null(), null_mut()) && !nxf_error_offset(null(), null_mut()));
         assert!(!nxf_error_vlsn(null(), null_mut()));
         assert!(!nxf_error_is_retriable(null()) && !nxf_error_needs_restore(null()));
@@ -259,10 +263,11 @@ fn null_is_an_error_or_nothing_and_never_followed() {
             nxf_log_notify(null()),
             nxf_log_set_send_limit(null(), 1),
             nxf_runner_notify(null()),
+            nxf_runner_set_user_pointer(null(), null_mut()),
             nxf_feeder_record_ack(null(), 1),
             nxf_feeder_touch(null()),
         ];
-        assert_eq!(statuses, [NXF_E_INVALID_ARGUMENT; 5]);
+        assert_eq!(statuses, [NXF_E_INVALID_ARGUMENT; 6]);
 
         let (mut number, mut len, mut fd) = (0u64, 0usize, 0);
         let refused = [
@@ -654,6 +659,14 @@ fn a_runner_takes_its_channel_over_or_leaves_it() {
         let name: Box<[u8]> = Box::from(&b"replica\0"[..]);
         let runner = made(|place, err| nxf_runner_new(a, name.as_ptr().cast(), 5, null(), place, err));
         drop(name);
+        assert_eq!(text(nxf_runner_replica_name(runner)), "replica");
+        assert_eq!(nxf_runner_set_user_pointer(runner, one.context()), NXF_OK);
+        assert_eq!((nxf_runner_user_pointer(runner), nxf_runner_state(runner)), (one.context(), NXF_RUN_NEW));
+        let mut err = nowhere();
+        assert_eq!(nxf_runner_wait_acked(runner, 0, 0, err.as_mut_ptr()), NXF_E_INVALID_ARGUMENT);
+        let err = *err.assume_init();
+        assert_eq!(text(nxf_error_replica(err)), "replica");
+        nxf_error_free(err);
 
         // Callbacks whose contexts go with the runner, or with the next that is set.
         let set = |host: &Host, err| {

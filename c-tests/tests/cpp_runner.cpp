@@ -51,6 +51,49 @@ TEST_CASE("acks come with what the function has captured, and it is dropped once
     CHECK(record.count("end function dropped") == 1);
 }
 
+TEST_CASE("an end function may ask by whom, and an error whom it is about")
+{
+    record record;
+    {
+        feed feed(2);
+        feed.runner.on_end([&record](std::string_view name, nxf::run_state how, const nxf::error *why) {
+            record.add(std::string(name) + " " + std::string(nxf::run_state_name(how)) + (why ? " failed" : ""));
+        });
+        CHECK(feed.runner.state() == nxf::run_state::not_started);
+        feed.runner.start(feed.scanner());
+        CHECK(feed.runner.wait_acked(2) == nxf::waited::acked);
+        must(nxft_replica_close(feed.replica.get()));
+        CHECK(record.wait("r1 NXF_RUN_CLOSED_BY_REPLICA"));
+        CHECK(feed.runner.state() == nxf::run_state::closed_by_replica);
+    }
+    {
+        feed feed(2);
+        feed.runner.on_end([&record](std::string_view, nxf::run_state how, const nxf::error *why) {
+            record.add(std::string(nxf::run_state_name(how)) + ": " + why->what() + "; " + std::string(why->replica()));
+        });
+        feed.runner.start(feed.scanner());
+        CHECK(feed.runner.wait_acked(2) == nxf::waited::acked);
+        must(nxft_replica_send_ack(feed.replica.get(), 3));
+        CHECK(record.wait("NXF_RUN_FAILED: replica 'r1': the replica acknowledged VLSN 3, but the highest sent is 2; r1"));
+        const nxf::error thrown = error_of([&] { static_cast<void>(feed.runner.result()); });
+        const nxf::error copy = thrown;
+        CHECK(copy.replica() == "r1");
+    }
+    CHECK(error_of([] { nxf::log log("no-such-directory"); }).replica().empty());
+    CHECK(nxf::log_state_name(nxf::log_state::torn) == "NXF_LOG_TORN");
+}
+
+TEST_CASE("a runner knows its replica's name, and keeps a pointer")
+{
+    feed feed(0);
+    int own = 0;
+    CHECK(feed.runner.replica_name() == "r1");
+    CHECK(feed.runner.user_pointer() == nullptr);
+    feed.runner.set_user_pointer(&own);
+    CHECK(feed.runner.user_pointer() == &own);
+    CHECK(error_of([] { nxf::runner(nullptr).set_user_pointer(nullptr); }).status() == NXF_E_INVALID_ARGUMENT);
+}
+
 TEST_CASE("an ack function may take the VLSN alone")
 {
     record record;

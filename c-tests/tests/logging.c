@@ -41,7 +41,8 @@ static void a_failed_run_is_an_error_to_people(void **state)
     run_into_a_gap(feed);
     free_options(feed);
     assert_record(feed->record,
-                  "1 the run failed: VLSN 2 is not in the log: after it comes 3, at 00000000.ndb offset 59\ndropped\n");
+                  "1 replica 'r1': the run failed: VLSN 2 is not in the log: after it comes 3, at 00000000.ndb "
+                  "offset 59\ndropped\n");
 }
 
 static void an_ended_run_is_news_to_those_who_want_it(void **state)
@@ -51,7 +52,46 @@ static void an_ended_run_is_news_to_those_who_want_it(void **state)
     feed_up(feed, 0);
     feed_free_runner(feed);
     free_options(feed);
-    assert_record(feed->record, "3 the run ended: Stopped\ndropped\n");
+    assert_record(feed->record, "3 replica 'r1': the run ended: stopped by the host (NXF_RUN_STOPPED)\ndropped\n");
+}
+
+static void who_ended_a_run_is_said_in_words(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_INFO);
+    feed_up(feed, 0);
+    replica_close(feed->replica);
+    assert_int_equal(feed_wait_ended(feed, NULL), NXF_OK);
+    feed_free_runner(feed);
+    free_options(feed);
+    assert_record(feed->record, "3 replica 'r1': the run ended: closed by the replica (NXF_RUN_CLOSED_BY_REPLICA)\ndropped\n");
+}
+
+static void a_stalled_log_is_said_in_words_and_so_is_that_it_goes_on(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_INFO);
+    log_add(feed->log, 1);
+    log_add_torn(feed->log, 2, 23);
+    feed_up(feed, REPLICA_ACKS);
+    record_wait(feed->record, "2 replica 'r1': the log is stalled at 00000000.ndb offset 59: an entry whose end is not there "
+                              "yet (NXF_LOG_TORN)");
+    log_complete(feed->log);
+    assert_int_equal(nxf_runner_notify(feed->runner), NXF_OK);
+    record_wait(feed->record, "3 replica 'r1': the log goes on at 00000000.ndb offset 83");
+}
+
+/* A line is a line, whatever the host has called the replica. */
+static void a_name_breaks_no_line(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_INFO);
+    feed_connect(feed, 0);
+    assert_ok(nxf_runner_new, feed->channel, "r\n2", 1, feed->options, &feed->runner);
+    feed->channel = NULL;
+    feed_start(feed);
+    feed_free_runner(feed);
+    record_wait(feed->record, "3 replica 'r\xef\xbf\xbd" "2': the run ended: stopped by the host (NXF_RUN_STOPPED)");
 }
 
 static void what_is_less_urgent_is_not_said(void **state)
@@ -75,6 +115,18 @@ static void a_scanner_warns_of_what_is_strange_in_the_log(void **state)
     while (nxf_scanner_next(feed->scanner, 1, &entry, NULL) == NXF_OK)
         ;
     record_wait(feed->record, "2 VLSN 1 stands in the log again, at 00000000.ndb offset 83; repeats are not sent");
+}
+
+/* What it says belongs to the run then. */
+static void a_scanner_that_feeds_a_replica_names_it(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_WARN);
+    log_add_range(feed->log, 1, 2);
+    log_add_range(feed->log, 1, 2);
+    feed_up(feed, REPLICA_ACKS);
+    record_wait(feed->record,
+                "2 replica 'r1': VLSN 1 stands in the log again, at 00000000.ndb offset 83; repeats are not sent");
 }
 
 static void the_context_lives_as_long_as_what_was_made_with_it(void **state)
@@ -118,8 +170,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         feed_test(a_failed_run_is_an_error_to_people),
         feed_test(an_ended_run_is_news_to_those_who_want_it),
+        feed_test(who_ended_a_run_is_said_in_words),
+        feed_test(a_stalled_log_is_said_in_words_and_so_is_that_it_goes_on),
+        feed_test(a_name_breaks_no_line),
         feed_test(what_is_less_urgent_is_not_said),
         feed_test(a_scanner_warns_of_what_is_strange_in_the_log),
+        feed_test(a_scanner_that_feeds_a_replica_names_it),
         feed_test(the_context_lives_as_long_as_what_was_made_with_it),
         feed_test(a_callback_can_be_replaced_and_taken_away),
         feed_test(nonsense_is_refused_and_the_context_stays_the_callers),

@@ -28,6 +28,8 @@ static void numbers_that_are_no_status_have_a_name(void **state)
     (void)state;
     for (size_t at = 0; at < sizeof nonsense / sizeof nonsense[0]; at++)
         assert_string_equal(nxf_status_name(nonsense[at]), "NXF_UNKNOWN");
+    assert_string_equal(nxf_run_state_name(UINT32_MAX), "NXF_UNKNOWN");
+    assert_string_equal(nxf_log_state_name(UINT32_MAX), "NXF_UNKNOWN");
     assert_non_null(nxf_version());
     assert_int_equal(nxf_abi_version(), 1);
 }
@@ -39,6 +41,7 @@ static void no_error_has_no_facts(void **state)
     (void)state;
     assert_int_equal(nxf_error_status(NULL), NXF_OK);
     assert_string_equal(nxf_error_message(NULL), "");
+    assert_string_equal(nxf_error_replica(NULL), "");
     assert_int_equal(nxf_error_errno(NULL), 0);
     assert_false(nxf_error_file(NULL, &file));
     assert_false(nxf_error_offset(NULL, &number));
@@ -371,6 +374,10 @@ static void runners_refuse_nonsense(void **state)
     refuses("runner", nxf_runner_result, NULL);
     assert_int_equal(nxf_runner_notify(NULL), NXF_E_INVALID_ARGUMENT);
     assert_int_equal(nxf_runner_known_replica_vlsn(NULL), 0);
+    assert_int_equal(nxf_runner_state(NULL), NXF_RUN_NEW);
+    assert_string_equal(nxf_runner_replica_name(NULL), "");
+    assert_int_equal(nxf_runner_set_user_pointer(NULL, feed), NXF_E_INVALID_ARGUMENT);
+    assert_null(nxf_runner_user_pointer(NULL));
     assert_int_equal(nxf_runner_free(NULL), NXF_OK);
     assert_true(count == 7 && fd == 7);
     assert_int_equal(feed_stats(feed).run_state, NXF_RUN_NEW);

@@ -1,6 +1,6 @@
 //! What every export goes through: checks of handles and arguments, and the guard that no panic passes.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,17 +65,24 @@ pub(crate) trait Opaque {
     /// Its name as a parameter.
     const NAME: &'static str;
     fn handle(&self) -> &Handle<Self::Value>;
+    /// The name of the replica that it is about, for errors.
+    fn replica_name(_: &Self::Value) -> Option<CString> {
+        None
+    }
 }
 
 /// Makes a struct that wraps a handle an opaque type.
 macro_rules! opaque {
-    ($type:ident, $name:literal, $value:ty) => {
+    ($type:ident, $name:literal, $value:ty $(, $replica_name:expr)?) => {
         impl $crate::ffi::border::Opaque for $type {
             type Value = $value;
             const NAME: &'static str = $name;
             fn handle(&self) -> &$crate::ffi::border::Handle<$value> {
                 &self.0
             }
+            $(fn replica_name(value: &$value) -> Option<std::ffi::CString> {
+                $replica_name(value)
+            })?
         }
     };
 }
@@ -86,6 +93,19 @@ pub(crate) use opaque;
 /// # Safety
 /// `err` is NULL or valid for writing.
 pub(crate) unsafe fn guard(err: *mut *mut nxf_error, body: impl FnOnce() -> Result<nxf_status>) -> nxf_status {
+    // SAFETY: promised by the caller.
+    unsafe { guard_about(|| None, err, body) }
+}
+
+/// The same for an export that concerns a replica: its errors name it.
+///
+/// # Safety
+/// As for [`guard`].
+pub(crate) unsafe fn guard_about(
+    replica_name: impl FnOnce() -> Option<CString>,
+    err: *mut *mut nxf_error,
+    body: impl FnOnce() -> Result<nxf_status>,
+) -> nxf_status {
     let result = without_output(|| {
         catch_unwind(AssertUnwindSafe(|| {
             failpoint("call");
@@ -94,7 +114,7 @@ pub(crate) unsafe fn guard(err: *mut *mut nxf_error, body: impl FnOnce() -> Resu
     });
     let result = result.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic))));
     // SAFETY: promised by the caller.
-    unsafe { report(err, result) }
+    unsafe { report(err, result, replica_name) }
 }
 
 /// Runs the body of an export on a handle. A panic makes the handle unusable.
@@ -109,7 +129,7 @@ pub(crate) unsafe fn with<T: Opaque>(
     // SAFETY: promised by the caller.
     let Some(opaque) = (unsafe { pointer.as_ref() }) else {
         // SAFETY: promised by the caller.
-        return unsafe { report(err, Err(null(T::NAME))) };
+        return unsafe { report(err, Err(null(T::NAME)), || None) };
     };
     let handle = opaque.handle();
     let result = match handle.check() {
@@ -122,21 +142,28 @@ pub(crate) unsafe fn with<T: Opaque>(
         .unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))),
         Err(error) => Err(error),
     };
-    // SAFETY: promised by the caller. The handle is not looked at any more: the body may have freed it.
-    unsafe { report(err, result) }
+    // SAFETY: promised by the caller. The handle is looked at again only where an error goes to the caller: a body that
+    // frees it has none to give.
+    unsafe { report(err, result, || T::replica_name(handle.value())) }
 }
 
 /// # Safety
 /// `err` is NULL or valid for writing.
-unsafe fn report(err: *mut *mut nxf_error, result: Result<nxf_status>) -> nxf_status {
+unsafe fn report(
+    err: *mut *mut nxf_error,
+    result: Result<nxf_status>,
+    replica_name: impl FnOnce() -> Option<CString>,
+) -> nxf_status {
     match result {
         Ok(status) => status,
         Err(error) => {
             let code = error.status();
             // A positive status is no error: there is nothing to describe.
             if code < status::OK && !err.is_null() {
+                // In a forked child the lock of what has the name may be held for ever.
+                let replica_name = if error == Error::Forked { None } else { replica_name() };
                 // SAFETY: not NULL, and so valid for writing.
-                unsafe { err.write(nxf_error::boxed(error)) };
+                unsafe { err.write(nxf_error::boxed(error, replica_name)) };
             }
             code
         }
@@ -180,6 +207,16 @@ pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str)
     // SAFETY: promised by the caller.
     let text = unsafe { c_string(pointer, parameter)? };
     text.to_str().map_err(|_| Error::invalid(parameter, "is not UTF-8"))
+}
+
+/// The name of a replica that is to be made something for, if it is one.
+///
+/// # Safety
+/// As for [`string`].
+pub(crate) unsafe fn name_of(replica_name: *const c_char) -> Option<CString> {
+    // SAFETY: promised by the caller.
+    let name = unsafe { string(replica_name, "replica_name") };
+    name.ok().and_then(|name| CString::new(name).ok())
 }
 
 /// A string argument that need not be UTF-8.

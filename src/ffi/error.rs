@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char};
 
 use super::border::give;
 use super::status::nxf_status;
+use crate::diagnostics::Replica;
 use crate::error::{Error, status};
 
 /// What went wrong. Made by the function that failed, never changed afterwards: any number of threads may read it.
@@ -12,17 +13,23 @@ use crate::error::{Error, status};
 pub struct nxf_error {
     error: Error,
     message: CString,
+    replica: CString,
 }
 
 impl nxf_error {
-    pub(crate) fn new(error: Error) -> nxf_error {
+    /// Of a call that concerns this replica, if it concerns one.
+    pub(crate) fn new(error: Error, replica: Option<CString>) -> nxf_error {
+        let text = match &replica {
+            Some(name) => format!("{}: {error}", Replica(&name.to_string_lossy())),
+            None => error.to_string(),
+        };
         // A NUL can only come from a name that a caller gave.
-        let message = error.to_string().replace('\0', " ");
-        nxf_error { error, message: CString::new(message).unwrap_or_default() }
+        let message = CString::new(text.replace('\0', " ")).unwrap_or_default();
+        nxf_error { error, message, replica: replica.unwrap_or_default() }
     }
 
-    pub(crate) fn boxed(error: Error) -> *mut nxf_error {
-        give(nxf_error::new(error))
+    pub(crate) fn boxed(error: Error, replica: Option<CString>) -> *mut nxf_error {
+        give(nxf_error::new(error, replica))
     }
 }
 
@@ -39,6 +46,14 @@ pub unsafe extern "C" fn nxf_error_status(err: *const nxf_error) -> nxf_status {
 pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_char {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.message.as_ptr())
+}
+
+/// The name of the replica concerned: of the runner or tracker that the failed function was called with, or was to
+/// make. Valid until the error is freed. "" if there is none, and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_error_replica(err: *const nxf_error) -> *const c_char {
+    // SAFETY: NULL, or an error object of this library.
+    unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.replica.as_ptr())
 }
 
 /// The operating system's error number (an errno); 0 if it gave none, and for NULL.

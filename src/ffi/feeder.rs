@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, buffer, bytes, free, give, guard, null, opaque, out, string, with};
+use super::border::{Handle, buffer, bytes, free, give, guard_about, name_of, null, opaque, out, string, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_OK, nxf_status};
@@ -24,7 +24,9 @@ pub const NXF_FEEDER_SHUTDOWN: u32 = 3;
 /// What a master remembers of one replica, for hosts that move the bytes themselves: plain arithmetic, which believes
 /// what it is told. A runner needs none. Any thread.
 pub struct nxf_feeder(Handle<Mutex<Tracker>>);
-opaque!(nxf_feeder, "feeder", Mutex<Tracker>);
+opaque!(nxf_feeder, "feeder", Mutex<Tracker>, |tracker: &Mutex<Tracker>| {
+    std::ffi::CString::new(tracker.lock().replica_name()).ok()
+});
 
 /// Called with each message taken out of a tracker's queue; the message is valid during the call. It must not throw.
 pub type nxf_message_callback = Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize)>;
@@ -40,13 +42,17 @@ pub unsafe extern "C" fn nxf_feeder_new(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        guard(err, || {
-            let place = out(feeder, "feeder")?;
-            let (name, options) = (string(replica_name, "replica_name")?, copied(options)?);
-            let tracker = Tracker::new(name, options.feeder_queue_bytes_max(), Instant::now());
-            place.write(give(nxf_feeder(Handle::new(Mutex::new(tracker)))));
-            Ok(NXF_OK)
-        })
+        guard_about(
+            || name_of(replica_name),
+            err,
+            || {
+                let place = out(feeder, "feeder")?;
+                let (name, options) = (string(replica_name, "replica_name")?, copied(options)?);
+                let tracker = Tracker::new(name, options.feeder_queue_bytes_max(), Instant::now());
+                place.write(give(nxf_feeder(Handle::new(Mutex::new(tracker)))));
+                Ok(NXF_OK)
+            },
+        )
     }
 }
 

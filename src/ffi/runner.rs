@@ -2,18 +2,20 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::border::{Context, Handle, Opaque, buffer, give, guard, null, opaque, out, string, take, with};
+use super::border::{
+    Context, Handle, Opaque, buffer, give, guard, guard_about, name_of, null, opaque, out, string, take, with,
+};
 use super::channel::{hand_over as hand_over_channel, nxf_channel};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::scanner::{hand_over as hand_over_scanner, nxf_scanner};
 use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, NXF_TIMEOUT, nxf_drop_callback, nxf_status};
-use crate::acks::{Ack, Deadline, End, Polled, Waited};
+use crate::acks::{Ack, Deadline, Polled, Waited};
 use crate::error::Error;
-use crate::log::tail::WaitReason;
 use crate::runner::Runner;
-use crate::transport::Closing;
+use crate::states::{self, State};
 
 /// An acknowledgement, or several merged into one because nobody took them in time. This struct is final: it never
 /// grows.
@@ -34,6 +36,23 @@ pub type nxf_ack_callback = Option<unsafe extern "C" fn(context: *mut c_void, re
 /// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on. why
 /// is NULL unless how is an error, and valid during the call only, as is replica_name. On the runner's thread; what an
 /// ack callback must not do it must not do either.
+///
+/// NXF_OK is three ends in one: nxf_runner_state() says which, and has its last answer already. To be asked, the runner
+/// has to be the context, or in it:
+///
+/// @code{.c}
+/// static void on_end(void *context, const char *replica_name, nxf_status how, const nxf_error *why)
+/// {
+///     const nxf_runner *runner = context;
+///     uint32_t state = nxf_runner_state(runner);
+///     if (why)
+///         log_line("%s", nxf_error_message(why));
+///     else
+///         log_line("replica '%s': %s", replica_name, nxf_run_state_name(state));
+///     if (state == NXF_RUN_CLOSED_BY_REPLICA || state == NXF_RUN_RESET_BY_REPLICA || nxf_error_is_retriable(why))
+///         reconnect_later(nxf_runner_user_pointer(runner), nxf_runner_known_replica_vlsn(runner) + 1);
+/// }
+/// @endcode
 pub type nxf_end_callback = Option<
     unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, how: nxf_status, why: *const nxf_error),
 >;
@@ -50,6 +69,17 @@ pub const NXF_RUN_CLOSED_BY_REPLICA: u32 = 3;
 pub const NXF_RUN_RESET_BY_REPLICA: u32 = 4;
 /// It failed: nxf_runner_result() says why.
 pub const NXF_RUN_FAILED: u32 = 5;
+
+/// The name of an NXF_RUN_...: "NXF_RUN_STOPPED" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
+/// valid for as long as the library is loaded. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn nxf_run_state_name(run_state: u32) -> *const c_char {
+    name_among(states::run::ALL, run_state)
+}
+
+fn name_among(states: &[State], code: u32) -> *const c_char {
+    states.iter().find(|state| state.code == code).map_or(c"NXF_UNKNOWN", |state| state.name).as_ptr()
+}
 
 /// There is more to read in the log, or the run has ended.
 pub const NXF_LOG_READING: u32 = 0;
@@ -71,6 +101,12 @@ pub const NXF_LOG_NEXT_FILE_EMPTY: u32 = 7;
 pub const NXF_LOG_LAST_ENTRY_MISSING: u32 = 8;
 /// The send limit is reached.
 pub const NXF_LOG_SEND_LIMIT: u32 = 9;
+
+/// The name of an NXF_LOG_...: "NXF_LOG_AT_END" ... As nxf_run_state_name().
+#[unsafe(no_mangle)]
+pub extern "C" fn nxf_log_state_name(log_state: u32) -> *const c_char {
+    name_among(states::log::ALL, log_state)
+}
 
 /// What a runner is doing, for people and for monitoring. Consistent in itself, a moment old. Members may be added at
 /// its end.
@@ -134,8 +170,8 @@ pub struct nxf_runner_stats_t {
 
 /// Feeds one replica: a run, which begins once, and ends when it is stopped, when the replica closes, or with an
 /// error.
-pub struct nxf_runner(Handle<Arc<Runner>>);
-opaque!(nxf_runner, "runner", Arc<Runner>);
+pub struct nxf_runner(Handle<Arc<Runner>>, AtomicPtr<c_void>);
+opaque!(nxf_runner, "runner", Arc<Runner>, |runner: &Arc<Runner>| Some(runner.replica_name().to_owned()));
 
 /// Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
 /// that the source holds without a hole. Nothing below start_vlsn is ever sent. replica_name is for callbacks and
@@ -155,14 +191,18 @@ pub unsafe extern "C" fn nxf_runner_new(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        guard(err, || {
-            let place = out(runner, "runner")?;
-            let name = CString::new(string(replica_name, "replica_name")?).unwrap_or_default();
-            let options = copied(options)?;
-            let made = hand_over_channel(channel, |channel| Runner::new(channel, name, start_vlsn, options))?;
-            place.write(give(nxf_runner(Handle::new(Arc::new(made)))));
-            Ok(NXF_OK)
-        })
+        guard_about(
+            || name_of(replica_name),
+            err,
+            || {
+                let place = out(runner, "runner")?;
+                let name = CString::new(string(replica_name, "replica_name")?).unwrap_or_default();
+                let options = copied(options)?;
+                let made = hand_over_channel(channel, |channel| Runner::new(channel, name, start_vlsn, options))?;
+                place.write(give(nxf_runner(Handle::new(Arc::new(made)), AtomicPtr::default())));
+                Ok(NXF_OK)
+            },
+        )
     }
 }
 
@@ -213,7 +253,7 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
             let context = Context::new(context, drop);
             runner.set_end_function(Box::new(move |name, end| {
                 let context = &context;
-                let why = end.result().err().map(nxf_error::new);
+                let why = end.result().err().map(|error| nxf_error::new(error, Some(name.to_owned())));
                 let how = why.as_ref().map_or(NXF_OK, nxf_error_status_of);
                 let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
                 // The host gave function and context for each other; name and error live during the call.
@@ -267,11 +307,15 @@ pub unsafe extern "C" fn nxf_runner_run(
         });
         // Kept alive by this call, and the handle let go of: another thread may free it as soon as the run has ended.
         let Some(runner) = kept else { return status };
-        guard(err, || {
-            let end = hand_over_scanner(scanner, |source| runner.run(source))?;
-            end.result()?;
-            Ok(NXF_OK)
-        })
+        guard_about(
+            || Some(runner.replica_name().to_owned()),
+            err,
+            || {
+                let end = hand_over_scanner(scanner, |source| runner.run(source))?;
+                end.result()?;
+                Ok(NXF_OK)
+            },
+        )
     }
 }
 
@@ -390,6 +434,62 @@ pub unsafe extern "C" fn nxf_runner_known_replica_vlsn(runner: *const nxf_runner
     vlsn
 }
 
+/// What the run is doing, or how it ended: an NXF_RUN_...; NXF_RUN_NEW for NULL. What has ended stays as it is: inside
+/// the end callback this is the last answer already. Any thread. Never waits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_state(runner: *const nxf_runner) -> u32 {
+    let mut state = NXF_RUN_NEW;
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |runner| {
+            state = runner.state().code;
+            Ok(NXF_OK)
+        });
+    }
+    state
+}
+
+/// The replica's name, as it was given to nxf_runner_new(). Valid until the runner is freed. "" for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_replica_name(runner: *const nxf_runner) -> *const c_char {
+    let mut name = c"".as_ptr();
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |runner| {
+            name = runner.replica_name().as_ptr();
+            Ok(NXF_OK)
+        });
+    }
+    name
+}
+
+/// Keeps a pointer for the host: to what it has for this replica, say. Nothing is done with it but to give it back.
+/// NULL at first. Any thread, at any time, also inside a callback. Fails for NULL and after a fork only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_set_user_pointer(runner: *const nxf_runner, user: *mut c_void) -> nxf_status {
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |_| {
+            (*runner).1.store(user, Ordering::Release);
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The pointer that was kept last; NULL at first, and for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_user_pointer(runner: *const nxf_runner) -> *mut c_void {
+    let mut user = std::ptr::null_mut();
+    // SAFETY: NULL or a live handle, as the header says.
+    unsafe {
+        with(runner, std::ptr::null_mut(), |_| {
+            user = (*runner).1.load(Ordering::Acquire);
+            Ok(NXF_OK)
+        });
+    }
+    user
+}
+
 /// Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to
 /// sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Never waits.
 #[unsafe(no_mangle)]
@@ -431,30 +531,13 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     // Before the snapshot: what was acknowledged by now had been sent by then, and a run that has ended has put its last
     // figures down. The other way round they would contradict each other now and then.
     let acked_vlsn = runner.acks().known_vlsn();
-    let run_state = match runner.acks().ended() {
-        None if runner.is_started() => NXF_RUN_RUNNING,
-        None => NXF_RUN_NEW,
-        Some(End::Stopped) => NXF_RUN_STOPPED,
-        Some(End::ClosedByPeer(Closing::Finished)) => NXF_RUN_CLOSED_BY_REPLICA,
-        Some(End::ClosedByPeer(Closing::Reset)) => NXF_RUN_RESET_BY_REPLICA,
-        Some(End::Failed(_)) => NXF_RUN_FAILED,
-    };
+    let run_state = runner.state();
     let now = runner.snapshot();
-    let log_state = now.pause.map_or(NXF_LOG_READING, |pause| match pause.wait.reason {
-        WaitReason::End => NXF_LOG_AT_END,
-        WaitReason::NoFile => NXF_LOG_NO_FILE,
-        WaitReason::UnfinishedHeader => NXF_LOG_UNFINISHED_HEADER,
-        WaitReason::Hole => NXF_LOG_HOLE,
-        WaitReason::Torn => NXF_LOG_TORN,
-        WaitReason::Unreadable => NXF_LOG_UNREADABLE,
-        WaitReason::NextFileEmpty => NXF_LOG_NEXT_FILE_EMPTY,
-        WaitReason::LastEntryMissing => NXF_LOG_LAST_ENTRY_MISSING,
-        WaitReason::SendLimit => NXF_LOG_SEND_LIMIT,
-    });
+    let log_state = now.pause.map_or(states::log::READING, |pause| pause.wait.reason.state());
     nxf_runner_stats_t {
         struct_size,
-        run_state,
-        log_state,
+        run_state: run_state.code,
+        log_state: log_state.code,
         log_state_lsn: now.pause.map_or(0, |pause| pause.wait.at.0),
         is_stalled: now.pause.is_some_and(|pause| pause.stalled),
         is_notified: now.is_notified,

@@ -14,7 +14,7 @@ use super::order::{self, Beginning, Held, Order, Placement, WindowLimits};
 use super::seek::{Place as Begun, Seek};
 use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
-use crate::diagnostics::{Level, Logger, say};
+use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::error::{Error, Result};
 
 /// An entry to send, borrowed from the scanner until its next call.
@@ -140,6 +140,8 @@ pub struct Scanner {
     failed: Option<Failure>,
     counts: ScannerCounts,
     logger: Logger,
+    /// Of the replica that is fed, if it is for one.
+    replica_name: Option<String>,
 }
 
 /// An error, and the file to look at for whether what caused it is gone.
@@ -184,12 +186,18 @@ impl Scanner {
             failed: None,
             counts: ScannerCounts::default(),
             logger: None,
+            replica_name: None,
         }
     }
 
     /// Sends warnings to `logger` from now on.
     pub fn set_logger(&mut self, logger: Logger) {
         self.logger = logger;
+    }
+
+    /// Names this replica in warnings from now on.
+    pub fn set_replica_name(&mut self, name: &str) {
+        self.replica_name = Some(name.to_owned());
     }
 
     /// Has reading begin with the lowest VLSN among what was read so far, without looking further ahead. True if
@@ -715,7 +723,11 @@ impl Scanner {
     }
 
     fn warn(&self, text: std::fmt::Arguments<'_>) {
-        say(&self.logger, Level::Warn, "noxu_feeder::log", text);
+        let target = "noxu_feeder::log";
+        match &self.replica_name {
+            Some(name) => say(&self.logger, Level::Warn, target, format_args!("{}: {text}", Replica(name))),
+            None => say(&self.logger, Level::Warn, target, text),
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub trait Source: Send {
         true
     }
 
+    /// From now on it feeds the replica of this name, which what it says to people names.
+    fn feeds(&mut self, _replica_name: &str) {}
+
     /// The log that tells when there is more, if it is one.
     fn log(&self) -> Option<&Arc<Log>>;
 
@@ -66,6 +69,10 @@ impl Source for LogSource {
     #[inline]
     fn has_more_at_hand(&self) -> bool {
         self.scanner.has_more_at_hand()
+    }
+
+    fn feeds(&mut self, replica_name: &str) {
+        self.scanner.set_replica_name(replica_name);
     }
 
     fn log(&self) -> Option<&Arc<Log>> {

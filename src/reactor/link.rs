@@ -1,5 +1,7 @@
 //! What a session shares with the host's threads: the request to stop, the acks, the statistics, the callbacks.
 
+use std::ffi::{CStr, CString};
+use std::fmt::Arguments;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -8,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::acks::{Acks, End};
-use crate::diagnostics::Logger;
+use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::log::{Pause, SourceProgress};
 use crate::stream::StreamCounts;
 use crate::sys::bell::Bell;
@@ -50,8 +52,9 @@ pub struct Link {
     pub bell: Arc<Bell>,
     /// Acks and the end, on their way to the host.
     pub acks: Acks,
+    replica_name: CString,
     /// Whom to tell what people may want to know.
-    pub logger: Logger,
+    logger: Logger,
     stop: AtomicBool,
     /// The connection's descriptor while the session lives, for a forked child to close; -1 for none.
     inherited_fd: AtomicI32,
@@ -62,12 +65,13 @@ pub struct Link {
 
 impl Link {
     /// A link to a loop that sleeps on `bell`.
-    pub fn new(bell: Arc<Bell>, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
+    pub fn new(bell: Arc<Bell>, replica_name: CString, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
         let before = start_vlsn.saturating_sub(1);
         let snapshot = Snapshot { read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
         Link {
             bell,
             acks: Acks::new(ack_queue_max),
+            replica_name,
             logger,
             stop: AtomicBool::new(false),
             inherited_fd: AtomicI32::new(-1),
@@ -75,6 +79,17 @@ impl Link {
             sleeps: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
         }
+    }
+
+    /// The replica's name, as the host gave it.
+    pub fn replica_name(&self) -> &CStr {
+        &self.replica_name
+    }
+
+    /// Says something about this run to people, with the replica's name.
+    pub fn say(&self, level: Level, text: Arguments<'_>) {
+        let name = self.replica_name.to_string_lossy();
+        say(&self.logger, level, "noxu_feeder::runner", format_args!("{}: {text}", Replica(&name)));
     }
 
     /// Notes the connection's descriptor, or that it is gone.

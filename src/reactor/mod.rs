@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::acks::End;
-use crate::diagnostics::{Level, say};
+use crate::diagnostics::Level;
 use crate::error::Error;
 use crate::log::Log;
 use crate::sys::bell::Bell;
@@ -251,10 +251,8 @@ fn finish(session: Session, end: End) {
 
 fn tell(link: &Link, callbacks: &dyn Callbacks, end: &End) {
     match end {
-        End::Failed(error) => {
-            say(&link.logger, Level::Error, "noxu_feeder::runner", format_args!("the run failed: {error}"))
-        }
-        end => say(&link.logger, Level::Info, "noxu_feeder::runner", format_args!("the run ended: {end:?}")),
+        End::Failed(error) => link.say(Level::Error, format_args!("the run failed: {error}")),
+        end => link.say(Level::Info, format_args!("the run ended: {}", end.state())),
     }
     link.acks.end(end.clone());
     callbacks.ended(end);
@@ -344,7 +342,7 @@ mod tests {
             let channel = Box::new(SocketChannel::new(OwnedFd::from(ours), options.socket()));
             let (transport, arrived) = channel.into_transport(0).unwrap();
             let bell = Arc::new(Bell::new().unwrap());
-            let link = Arc::new(Link::new(Arc::clone(&bell), 1000, 1, None));
+            let link = Arc::new(Link::new(Arc::clone(&bell), c"r".to_owned(), 1000, 1, None));
             let stream = Stream::new(1, options.stream());
             let (callbacks, now) = (Arc::new(Nobody), Instant::now());
             let session = Session::new(stream, transport, source, Arc::clone(&link), callbacks, options.session(), now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::{Callbacks, Link, Snapshot};
 use crate::acks::End;
 use crate::chunk::fill::{Filled, fill};
-use crate::diagnostics::{Level, say};
+use crate::diagnostics::Level;
 use crate::error::Error;
 use crate::log::tail::Wait;
 use crate::log::{Log, Pause, Source};
@@ -88,9 +88,6 @@ pub struct Session {
     has_nothing: bool,
 }
 
-/// Under which name it speaks to people.
-const TARGET: &str = "noxu_feeder::runner";
-
 /// How many times a turn receives before it lets the sending go on.
 const RECEIVES_PER_TURN: usize = 4;
 
@@ -102,12 +99,13 @@ impl Session {
     pub fn new(
         stream: Stream,
         transport: Box<dyn Transport>,
-        source: Box<dyn Source>,
+        mut source: Box<dyn Source>,
         link: Arc<Link>,
         callbacks: Arc<dyn Callbacks>,
         options: SessionOptions,
         now: Instant,
     ) -> Session {
+        source.feeds(&link.replica_name().to_string_lossy());
         link.set_inherited_fd(transport.inherited_fd());
         Session {
             stream,
@@ -349,18 +347,19 @@ impl Session {
         }
         self.is_stalled = pause.stalled;
         let Wait { reason, at, .. } = pause.wait;
-        let logger = &self.link.logger;
+        let link = &self.link;
+        if !pause.stalled {
+            link.say(Level::Info, format_args!("the log goes on at {at}"));
+            return;
+        }
+        let state = reason.state();
         match pause.missing_vlsn {
-            _ if !pause.stalled => say(logger, Level::Info, TARGET, format_args!("the log goes on at {at}")),
             Some(vlsn) => {
-                say(
-                    logger,
-                    Level::Warn,
-                    TARGET,
-                    format_args!("stalled at {at}: VLSN {vlsn} is missing, later ones are there"),
-                );
+                let text =
+                    format_args!("the log is stalled at {at}: VLSN {vlsn} is missing, later ones are there; {state}");
+                link.say(Level::Warn, text);
             }
-            None => say(logger, Level::Warn, TARGET, format_args!("stalled at {at}: {reason:?}")),
+            None => link.say(Level::Warn, format_args!("the log is stalled at {at}: {state}")),
         }
     }
 
@@ -469,7 +468,7 @@ mod tests {
     #[test]
     fn a_replica_that_has_caught_up_is_given_small_chunks_again() {
         let (sends, last) = (Arc::default(), Arc::new(AtomicU64::new(0)));
-        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), 1000, 1, None));
+        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
         let stream = Stream::new(1, StreamOptions { chunk, queue_bytes_max: 1, ..StreamOptions::default() });
