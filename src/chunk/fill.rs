@@ -13,9 +13,15 @@ pub enum Filled {
     Full,
     /// The source has nothing more for now.
     Dry(Pause),
+    /// The source has to look through more than a turn allows: it is to be asked again at once.
+    Busy,
     /// The source has failed. What is in the chunk came before that, and is good.
     Failed(Error),
 }
+
+/// How much a source may read while it has nothing to send. What waits for the end of that, acks and a stop among it,
+/// waits for a millisecond or two, or for a slow disk some tens.
+const READ_MAX: u64 = 4 * 1024 * 1024;
 
 /// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. A source whose VLSNs are dense
 /// is held to it: what it left out, because somebody had read from it before, say, is never passed over.
@@ -27,6 +33,7 @@ pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: 
 
 fn fill_on(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
     let now = Now::from(now);
+    source.allow(READ_MAX);
     let is_dense = source.is_dense();
     let mut from_vlsn = from_vlsn;
     while !chunk.is_full(limits) {
@@ -44,6 +51,7 @@ fn fill_on(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &
                 }
             }
             Ok(Next::Nothing(pause)) => return Filled::Dry(pause),
+            Ok(Next::Busy) => return Filled::Busy,
             Err(error) => return Filled::Failed(error),
         }
     }

@@ -157,7 +157,8 @@ pub unsafe extern "C" fn nxf_scanner_next(
             let mut cell = cell.try_lock().ok_or_else(busy)?;
             let source = cell.as_mut().ok_or_else(busy)?;
             match source.next(from_vlsn, &Now::default())? {
-                Next::Nothing(_) => Ok(NXF_AGAIN),
+                // Busy is only who was allowed so much and no more.
+                Next::Nothing(_) | Next::Busy => Ok(NXF_AGAIN),
                 Next::Entry(found) => {
                     place.write(nxf_entry {
                         vlsn: found.vlsn,

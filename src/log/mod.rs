@@ -6,12 +6,14 @@
 //! one directory share.
 
 pub mod block;
+pub mod budget;
 pub mod checksum;
 pub mod files;
 pub mod format;
 pub mod now;
 pub mod order;
 pub mod probe;
+pub mod range;
 pub mod scanner;
 pub mod seek;
 pub mod shared;

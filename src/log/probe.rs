@@ -1,9 +1,11 @@
 //! Looks elsewhere than at the cursor: behind a hole, into the next file, at a place that was passed.
 //!
-//! A probe keeps no opinion between two looks: each begins with bytes read just then.
+//! A probe keeps no opinion between two looks: each begins with bytes read just then. What can take long says how far it
+//! has got when the [budget](super::budget) is spent, and goes on from there.
 
 use std::io;
 
+use super::budget::{Budget, Searched};
 use super::files::LogFile;
 use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
 use super::window::{Look, Sighted, Window};
@@ -15,26 +17,34 @@ const PROBE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Probe {
     window: Window,
+    budget: Budget,
 }
 
-impl Default for Probe {
-    fn default() -> Probe {
-        Probe { window: Window::new(PROBE_BYTES) }
-    }
-}
-
-/// What a search for the expected VLSN behind a hole found.
+/// What stands behind zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Proof {
-    /// It stands there: the hole does not hide it.
-    Found,
-    /// It does not, up to the file's end.
-    NotInFile,
-    /// It was not found as far as the search went.
-    NotFound,
+pub enum Behind {
+    /// A whole entry, at this offset.
+    Entry(u64),
+    /// Something that is no entry.
+    NoEntry,
+    /// The end of the file.
+    End,
 }
+
+/// How many zeros a search reads at least, however little of the budget is left: each turn is to get on.
+const ZEROS_AT_LEAST: u64 = 1024 * 1024;
 
 impl Probe {
+    /// A probe that reads out of `budget`.
+    pub fn new(budget: Budget) -> Probe {
+        Probe { window: Window::new(PROBE_BYTES, budget.clone()), budget }
+    }
+
+    /// What it reads out of.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// What stands at `offset` now.
     pub fn look(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Look> {
         self.window.forget();
@@ -106,74 +116,43 @@ impl Probe {
         Ok(None)
     }
 
-    /// The first offset at or behind `from` where a whole entry stands with nothing but zeros before it.
-    pub fn entry_behind_zeros(&mut self, file: &dyn LogFile, from: u64) -> io::Result<Option<u64>> {
-        let mut offset = from;
+    /// What stands at `from` behind zeros, or behind none. `from` goes on to where an entry can begin at the earliest, also
+    /// when the budget is spent.
+    pub fn behind_zeros(&mut self, file: &dyn LogFile, from: &mut u64) -> Searched<Behind, io::Error> {
+        let began = *from;
         loop {
-            self.window.read(file, offset, ENTRY_HEADER_LEN_VLSN)?;
-            let bytes = self.window.from(offset);
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            let Some(zeros) = bytes.iter().position(|&byte| byte != 0) else {
-                offset += bytes.len() as u64;
+            self.window.read(file, *from, ENTRY_HEADER_LEN_VLSN)?;
+            let bytes = self.window.from(*from);
+            let Some(zeros) = first_non_zero(bytes) else {
+                // An entry begins with its checksum, any byte of which may be zero; its type, behind it, is not.
+                if bytes.len() <= CHECKSUM_LEN {
+                    return Ok(Behind::End);
+                }
+                *from += (bytes.len() - CHECKSUM_LEN) as u64;
+                if *from - began >= ZEROS_AT_LEAST {
+                    self.budget.check()?;
+                }
                 continue;
             };
-            let non_zero = offset + zeros as u64;
-            // An entry begins with its checksum, any byte of which may be zero; its type, behind it, is not.
-            for candidate in (non_zero.saturating_sub(4).max(from))..=non_zero {
+            let last = *from + zeros as u64;
+            for candidate in (*from + zeros.saturating_sub(CHECKSUM_LEN) as u64)..=last {
                 if matches!(self.look_on(file, candidate)?, Look::Entry(_)) {
-                    return Ok(Some(candidate));
+                    *from = candidate;
+                    return Ok(Behind::Entry(candidate));
                 }
             }
-            return Ok(None);
+            return Ok(Behind::NoEntry);
         }
     }
+}
 
-    /// Looks for the expected VLSN from the entry at `from` on, over further holes, for at most `limit` bytes. Without
-    /// an expectation any entry is proof: nothing that was promised can be missing.
-    pub fn proof(
-        &mut self,
-        file: &dyn LogFile,
-        from: u64,
-        expected_vlsn: Option<u64>,
-        limit: u64,
-    ) -> io::Result<Proof> {
-        let Some(expected) = expected_vlsn else { return Ok(Proof::Found) };
-        let mut offset = from;
-        while offset - from < limit {
-            let mut found = false;
-            offset = self.walk(file, offset, |at, entry| {
-                let vlsn = entry.header.vlsn.filter(|_| !entry.header.is_invisible());
-                found = vlsn.is_some_and(|vlsn| u64::try_from(vlsn) == Ok(expected));
-                found || at - from >= limit
-            })?;
-            if found {
-                return Ok(Proof::Found);
-            }
-            match self.entry_behind_zeros(file, offset)? {
-                Some(behind) if behind > offset => offset = behind,
-                Some(_) => {}
-                None if self.is_zero_to_the_end(file, offset)? => return Ok(Proof::NotInFile),
-                None => return Ok(Proof::NotFound),
-            }
-        }
-        Ok(Proof::NotFound)
-    }
+/// How many bytes of an entry stand before its type.
+const CHECKSUM_LEN: usize = 4;
 
-    /// Whether nothing but zeros, or nothing at all, stands from `offset` on.
-    pub fn is_zero_to_the_end(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<bool> {
-        let mut offset = offset;
-        loop {
-            self.window.read(file, offset, ENTRY_HEADER_LEN)?;
-            let bytes = self.window.from(offset);
-            if bytes.is_empty() {
-                return Ok(true);
-            }
-            if bytes.iter().any(|&byte| byte != 0) {
-                return Ok(false);
-            }
-            offset += bytes.len() as u64;
-        }
-    }
+/// Where the first byte that is not zero stands. There may be much to look through.
+fn first_non_zero(bytes: &[u8]) -> Option<usize> {
+    const STRIDE: usize = 64;
+    let is_zero = |stride: &&[u8]| stride.iter().fold(0, |any, byte| any | byte) == 0;
+    let zero = bytes.chunks_exact(STRIDE).take_while(is_zero).count() * STRIDE;
+    bytes[zero..].iter().position(|&byte| byte != 0).map(|at| zero + at)
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::block::Block;
+use super::budget::{Budget, Halt, Searched};
 use super::files::{Files, LogFile};
 use super::format::{ENTRY_HEADER_LEN, Lsn};
 use super::now::Now;
 use super::order::{self, Beginning, Held, Order, Placement, WindowLimits};
-use super::seek::{Place as Begun, Seek};
+use super::seek::{Place as Begun, Seek, Stretch};
 use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted, Window};
 use crate::diagnostics::{Level, Logger, Replica, say};
@@ -41,6 +42,8 @@ pub enum Next<'a> {
     Entry(Entry<'a>),
     /// Nothing yet.
     Nothing(Pause),
+    /// Nothing so far, and more to look through: what might be read in this turn was read. To be asked again at once.
+    Busy,
 }
 
 /// Why there is nothing yet.
@@ -135,6 +138,12 @@ pub struct Scanner {
     missing: Option<(u64, Instant)>,
     /// When what is missing was last looked for everywhere.
     looked_everywhere: Option<Instant>,
+    /// A search for the place to begin at that was interrupted.
+    seek: Option<Seek>,
+    /// A look behind the place where reading began that was interrupted.
+    behind_look: Option<BehindLook>,
+    /// A look for what is missing everywhere that was interrupted.
+    everywhere: Option<Everywhere>,
     /// How often reading went on elsewhere since there was nothing last.
     detours: u32,
     failed: Option<Failure>,
@@ -149,6 +158,57 @@ struct Failure {
     error: Error,
     /// The cut back to this position would repair it.
     repaired_at: Option<Lsn>,
+}
+
+/// A look behind the place where reading began, and how far it has got.
+struct BehindLook {
+    /// It looks before this place.
+    before: Begun,
+    seek: Seek,
+    beginning: Begun,
+    stretch: Stretch,
+}
+
+/// What a look behind a place came to.
+struct LookedBehind {
+    /// Whether the next VLSN was found, and may be sent.
+    is_found: bool,
+    /// Where the next look begins; `None` when nothing stands before.
+    behind: Option<Begun>,
+    /// The beginning of the place's file, where something that is no entry stands between.
+    obscured: Option<Begun>,
+}
+
+/// A look for what is missing wherever it can be, and how far it has got.
+#[derive(Clone, Copy)]
+struct Everywhere {
+    cause: Cause,
+    /// The VLSN that was missing.
+    vlsn: u64,
+    stage: Stage,
+}
+
+/// Why what is missing is looked for. A look for one reason does not answer for another: it may have begun too early.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It is time to.
+    Due,
+    /// The patience is over.
+    Gap,
+    /// There is no room for what comes early.
+    Full,
+    /// Something is no entry, or cannot be read.
+    Error,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    /// What stands before the place where reading began, as far as it was not looked at.
+    Behind,
+    /// What was passed.
+    Back,
+    /// The last of what was looked at behind that place, once more: so many files, from there on.
+    BehindAgain(Option<Begun>, u32),
 }
 
 /// Reads held entries again.
@@ -178,6 +238,9 @@ impl Scanner {
             began: None,
             behind: None,
             looked_everywhere: None,
+            seek: None,
+            behind_look: None,
+            everywhere: None,
             detours: 0,
             obscured: None,
             read_before: Lsn(0),
@@ -208,6 +271,12 @@ impl Scanner {
             self.begin(true);
         }
         begins
+    }
+
+    /// From now on, [`next`](Self::next) reads about `bytes` before it says that it is busy. Otherwise it reads until it has
+    /// an answer.
+    pub fn allow(&mut self, bytes: u64) {
+        self.tail.budget().renew(bytes);
     }
 
     /// What it has done so far.
@@ -259,7 +328,8 @@ impl Scanner {
                 }))
             }
             Ok(Err(pause)) => Ok(Next::Nothing(pause)),
-            Err(error) => {
+            Err(Halt::Busy) => Ok(Next::Busy),
+            Err(Halt::Failed(error)) => {
                 let repaired_at = match &error {
                     Error::LogDamaged { at, .. } => Some(*at),
                     _ => None,
@@ -277,7 +347,7 @@ impl Scanner {
             return Ok(());
         };
         if let Some(at) = failure.repaired_at {
-            let again = self.again.get_or_insert_with(Again::new);
+            let again = self.again.get_or_insert_with(|| Again::new(self.tail.budget().clone()));
             again.forget();
             let is_repaired = match again.look(&*self.files, at, 0) {
                 Ok(Look::Entry(_)) => true,
@@ -293,7 +363,7 @@ impl Scanner {
     }
 
     #[inline]
-    fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Result<Place, Pause>> {
+    fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Searched<Result<Place, Pause>> {
         self.ask_from(from_vlsn)?;
         loop {
             if let Some(held) = self.order.as_ref().and_then(Order::ready) {
@@ -312,10 +382,11 @@ impl Scanner {
             let recalls = self.held() > 0;
             let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
                 Ok(step) => step,
-                Err(error) => {
+                Err(Halt::Failed(error)) => {
                     self.after_error(error, send_limit)?;
                     continue;
                 }
+                Err(Halt::Busy) => return Err(Halt::Busy),
             };
             match step {
                 Step::Found(found) => {
@@ -336,27 +407,28 @@ impl Scanner {
     /// Gives the error back, or goes on elsewhere.
     #[cold]
     #[inline(never)]
-    fn after_error(&mut self, error: Error, send_limit: Lsn) -> Result<()> {
+    fn after_error(&mut self, error: Error, send_limit: Lsn) -> Searched<()> {
         // What stands before the damage, or before the place where reading began, is good, and comes first. The error
         // comes again.
         if self.begin_with_what_is_there() {
             return Ok(());
         }
-        match self.look_everywhere(send_limit) {
+        match self.look_everywhere(Cause::Error, send_limit) {
+            Err(Halt::Busy) => Err(Halt::Busy),
             Ok(true) if self.detours < DETOURS_MAX => {
                 self.detours += 1;
                 Ok(())
             }
             Ok(false) if self.begins_before_what_hides() => Ok(()),
             // What failed first says what is wrong, also when looking there fails for the same reason.
-            Ok(_) | Err(_) => Err(error),
+            Ok(_) | Err(Halt::Failed(_)) => Err(error.into()),
         }
     }
 
     /// Why there is nothing for now; after too many detours in any case. `None`: reading goes on elsewhere.
     #[cold]
     #[inline(never)]
-    fn after_wait(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Result<Option<Pause>> {
+    fn after_wait(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Pause>> {
         let pause = self.pause(wait, send_limit, now)?;
         if pause.is_none() && self.detours < DETOURS_MAX {
             self.detours += 1;
@@ -367,7 +439,7 @@ impl Scanner {
     }
 
     #[inline]
-    fn ask_from(&mut self, from_vlsn: u64) -> Result<()> {
+    fn ask_from(&mut self, from_vlsn: u64) -> Searched<()> {
         match &mut self.order {
             Some(order) => order.skip_to(from_vlsn),
             None if from_vlsn > 0 => self.begin_at(from_vlsn)?,
@@ -378,9 +450,14 @@ impl Scanner {
 
     /// The first call with a VLSN.
     #[cold]
-    fn begin_at(&mut self, from_vlsn: u64) -> Result<()> {
+    fn begin_at(&mut self, from_vlsn: u64) -> Searched<()> {
         if self.seeks {
-            let Some(place) = self.seek()?.place_for(from_vlsn)? else {
+            let mut seek = match self.seek.take() {
+                Some(seek) => seek,
+                None => self.new_seek()?,
+            };
+            let place = seek.place_for(from_vlsn).inspect_err(|_| self.seek = Some(seek))?;
+            let Some(place) = place else {
                 // Nothing there: everything that comes will be behind the beginning.
                 self.order = Some(Order::new(from_vlsn, self.options.window));
                 return Ok(());
@@ -402,15 +479,15 @@ impl Scanner {
         Ok(())
     }
 
-    fn seek(&self) -> Result<Seek<'_>> {
-        Seek::new(&*self.files, self.options.tail.read_bytes)
+    fn new_seek(&self) -> Result<Seek> {
+        Seek::new(Arc::clone(&self.files), self.options.tail.read_bytes, self.tail.budget().clone())
     }
 
     /// Looks at all before the place where reading began that can matter. True: the next VLSN was found, and may be sent.
     ///
     /// That a later VLSN is there shows that the next one is missing. Otherwise it would have to stand further ahead of
     /// others than it can.
-    fn look_behind_all(&mut self, send_limit: Lsn) -> Result<bool> {
+    fn look_behind_all(&mut self, send_limit: Lsn) -> Searched<bool> {
         let is_missing = self.order.as_ref().is_some_and(|order| order.held() > 0 && order.ready().is_none());
         let far = self.options.window.entries_max as u64;
         let far = if is_missing { far } else { far.min(EARLY_MAX) };
@@ -422,7 +499,10 @@ impl Scanner {
                 }
                 break;
             }
-            if self.look_behind(behind, send_limit)? {
+            let looked = self.look_behind(behind, send_limit)?;
+            self.behind = looked.behind;
+            self.obscured = self.obscured.or(looked.obscured);
+            if looked.is_found {
                 return Ok(true);
             }
         }
@@ -432,57 +512,96 @@ impl Scanner {
     /// Looks for what is missing wherever it can have been written since that was passed, as often and as long as that
     /// takes: to be done before something is called an error. True: something was found, or what comes next.
     #[cold]
-    fn look_everywhere(&mut self, send_limit: Lsn) -> Result<bool> {
-        Ok(self.look_behind_all(send_limit)?
-            || self.tail.look_back(true, self.next_vlsn())?
-            || self.look_behind_again(send_limit)?)
+    fn look_everywhere(&mut self, cause: Cause, send_limit: Lsn) -> Searched<bool> {
+        let vlsn = self.next_vlsn();
+        let same = self.everywhere.take().filter(|interrupted| (interrupted.cause, interrupted.vlsn) == (cause, vlsn));
+        let mut look = same.unwrap_or_else(|| {
+            self.behind_look = None;
+            Everywhere { cause, vlsn, stage: Stage::Behind }
+        });
+        let found = self.look_on_everywhere(&mut look.stage, vlsn, send_limit);
+        if matches!(found, Err(Halt::Busy)) {
+            self.everywhere = Some(look);
+        }
+        found
     }
 
-    /// Looks once more at what was looked at behind the place where reading began: at the rest of that file, and at the
-    /// file before, which the writer may have completed since.
-    fn look_behind_again(&mut self, send_limit: Lsn) -> Result<bool> {
+    fn look_on_everywhere(&mut self, stage: &mut Stage, vlsn: u64, send_limit: Lsn) -> Searched<bool> {
+        loop {
+            *stage = match stage {
+                Stage::Behind if self.look_behind_all(send_limit)? => return Ok(true),
+                Stage::Behind => Stage::Back,
+                Stage::Back if self.tail.look_back(true, vlsn)? => return Ok(true),
+                Stage::Back => self.behind_again(),
+                Stage::BehindAgain(Some(place), files @ 1..) => {
+                    let (place, files) = (*place, *files);
+                    let looked = self.look_behind(place, send_limit)?;
+                    if looked.is_found {
+                        return Ok(true);
+                    }
+                    Stage::BehindAgain(looked.behind, files - 1)
+                }
+                Stage::BehindAgain(..) => return Ok(false),
+            };
+        }
+    }
+
+    /// What was looked at behind the place where reading began may have been completed since: the rest of that file, and
+    /// the file before.
+    fn behind_again(&mut self) -> Stage {
         let far = self.options.window.entries_max as u64;
         let next = self.next_vlsn();
         self.began = self.began.filter(|began| began.first_vlsn.is_none_or(|first| first.saturating_add(far) > next));
-        let Some(began) = self.began else { return Ok(false) };
-        let (behind, obscured) = (self.behind.replace(began), self.obscured);
-        let files = if began.at.offset() > 0 { 2 } else { 1 };
-        let mut result = Ok(false);
-        for _ in 0..files {
-            let Some(place) = self.behind else { break };
-            result = self.look_behind(place, send_limit);
-            if !matches!(result, Ok(false)) {
-                break;
-            }
-        }
-        (self.behind, self.obscured) = (behind, obscured);
-        result
+        let files = self.began.map_or(0, |began| if began.at.offset() > 0 { 2 } else { 1 });
+        Stage::BehindAgain(self.began, files)
     }
 
-    /// Looks at the beginning of the file that `behind` is in, or into the file before, for what stands there early. True:
-    /// the next VLSN was found.
+    /// Looks at the beginning of the file that `before` is in, or into the file before, for what stands there early.
     #[cold]
-    fn look_behind(&mut self, behind: Begun, send_limit: Lsn) -> Result<bool> {
-        let mut seek = Seek::new(&*self.files, self.options.tail.read_bytes)?;
-        let (number, until) = match behind.at.offset() {
-            0 => (seek.file_below(behind.at.file()), u64::MAX),
-            offset => (Some(behind.at.file()), u64::from(offset)),
+    fn look_behind(&mut self, before: Begun, send_limit: Lsn) -> Searched<LookedBehind> {
+        let nothing = |behind| LookedBehind { is_found: false, behind, obscured: None };
+        let mut look = match self.behind_look.take().filter(|interrupted| interrupted.before == before) {
+            Some(interrupted) => interrupted,
+            None => {
+                let mut seek = match self.seek.take() {
+                    Some(seek) => seek,
+                    None => self.new_seek()?,
+                };
+                let (number, until) = match before.at.offset() {
+                    0 => (seek.file_below(before.at.file()), u64::MAX),
+                    offset => (Some(before.at.file()), u64::from(offset)),
+                };
+                let Some(number) = number else { return Ok(nothing(None)) };
+                let beginning = match seek.beginning_of(number) {
+                    Ok(beginning) => beginning,
+                    Err(halt) => {
+                        self.seek = Some(seek);
+                        return Err(halt);
+                    }
+                };
+                let Some(stretch) = seek.stretch(number, until)? else { return Ok(nothing(Some(beginning))) };
+                BehindLook { before, seek, beginning, stretch }
+            }
         };
-        let Some(number) = number else {
-            self.behind = None;
-            return Ok(false);
-        };
-        let beginning = seek.beginning_of(number)?;
-        self.behind = Some(beginning);
         let order = self.order.as_mut().expect("only called with an order");
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
-        let is_whole = seek.each_entry(number, until, |lsn, entry| {
+        let BehindLook { seek, stretch, beginning, .. } = &mut look;
+        let beginning = *beginning;
+        let walked = seek.each_entry(stretch, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send() {
                 order.note_held(vlsn, held(lsn, entry), send_limit);
             }
-        })?;
-        self.obscured = self.obscured.or(Some(beginning).filter(|_| behind.at.offset() > 0 && !is_whole));
-        Ok(order.ready().is_some_and(|held| held.lsn < send_limit))
+        });
+        let is_whole = match walked {
+            Err(Halt::Busy) => {
+                self.behind_look = Some(look);
+                return Err(Halt::Busy);
+            }
+            walked => walked?,
+        };
+        let is_found = order.ready().is_some_and(|held| held.lsn < send_limit);
+        let obscured = Some(beginning).filter(|_| before.at.offset() > 0 && !is_whole);
+        Ok(LookedBehind { is_found, behind: Some(beginning), obscured })
     }
 
     /// Where what is missing may be hidden by what is no entry, that is for the tail to judge: reading begins before it.
@@ -498,7 +617,7 @@ impl Scanner {
 
     /// What to do with an entry found on disk; some: return it.
     #[inline]
-    fn place(&mut self, found: Found, send_limit: Lsn, now: &Now) -> Result<Option<Place>> {
+    fn place(&mut self, found: Found, send_limit: Lsn, now: &Now) -> Searched<Option<Place>> {
         let Found { lsn, entry } = found;
         let Some(vlsn) = entry.header.vlsn else {
             self.counts.untagged += 1;
@@ -541,7 +660,7 @@ impl Scanner {
                 }
                 Ok(None)
             }
-            Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }),
+            Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }.into()),
             Placement::Full => self.place_where_all_is_full(vlsn, Held { lsn, len, digest }, send_limit, now),
         }
     }
@@ -549,7 +668,13 @@ impl Scanner {
     /// An entry that came early, and that the window has no room for.
     #[cold]
     #[inline(never)]
-    fn place_where_all_is_full(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Result<Option<Place>> {
+    fn place_where_all_is_full(
+        &mut self,
+        vlsn: u64,
+        found: Held,
+        send_limit: Lsn,
+        now: &Now,
+    ) -> Searched<Option<Place>> {
         let order = self.order.as_mut().expect("only called with an order");
         let was_passed = self.tail.is_looking_back() || found.lsn < self.read_before;
         if was_passed && order.note_held(vlsn, found, send_limit) {
@@ -562,10 +687,10 @@ impl Scanner {
             return Ok(None);
         }
         self.tail.put_back(found.lsn);
-        if self.look_everywhere(send_limit)? || self.begins_before_what_hides() {
+        if self.look_everywhere(Cause::Full, send_limit)? || self.begins_before_what_hides() {
             return Ok(None);
         }
-        Err(self.gap(vlsn, found.lsn))
+        Err(self.gap(vlsn, found.lsn).into())
     }
 
     /// An entry was held back: what comes next is missing from now on.
@@ -595,7 +720,7 @@ impl Scanner {
 
     /// Whether the entry held back as `vlsn` still counts; forgets it if not.
     fn is_still_held(&mut self, vlsn: u64, at: Lsn) -> Result<bool> {
-        let again = self.again.get_or_insert_with(Again::new);
+        let again = self.again.get_or_insert_with(|| Again::new(self.tail.budget().clone()));
         again.forget();
         let counts = match again.look(&*self.files, at, vlsn)? {
             Look::Entry(entry) => entry.vlsn_to_send() == Some(vlsn),
@@ -627,7 +752,7 @@ impl Scanner {
             let source = if std::ptr::eq(block, self.tail.block()) { Source::Tail } else { Source::Before };
             return Ok(Some(Place { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, source }));
         }
-        let again = self.again.get_or_insert_with(Again::new);
+        let again = self.again.get_or_insert_with(|| Again::new(self.tail.budget().clone()));
         let Look::Entry(entry) = again.look(&*self.files, lsn, vlsn)? else {
             return Err(Error::LogRewritten { at: lsn });
         };
@@ -644,7 +769,7 @@ impl Scanner {
     }
 
     /// What it means that the log has no more for now. `None`: look again at once.
-    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Result<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         if let Some(again) = &mut self.again {
             again.forget();
@@ -693,10 +818,11 @@ impl Scanner {
         let is_over = is_at_end && now >= since + patience;
         // Not at every wake-up: the writer may be busy, and there may be much to read.
         let mut look_everywhere = self.looked_everywhere.map_or(since, |last| last.max(since)) + settle;
-        if is_over || now >= look_everywhere {
+        if is_over || now >= look_everywhere || self.everywhere.is_some() {
             self.looked_everywhere = Some(now);
             look_everywhere = now + settle;
-            if self.look_everywhere(send_limit)? {
+            let cause = if is_over { Cause::Gap } else { Cause::Due };
+            if self.look_everywhere(cause, send_limit)? {
                 return Ok(None);
             }
         }
@@ -705,7 +831,7 @@ impl Scanner {
             if !self.is_still_held(found, at)? || self.begins_before_what_hides() {
                 return Ok(None);
             }
-            return Err(self.gap(found, at));
+            return Err(self.gap(found, at).into());
         }
         // Elsewhere it is looked for when something changes.
         let missing_until = is_at_end.then_some(look_everywhere.min(since + patience));
@@ -739,8 +865,8 @@ fn held(lsn: Lsn, entry: &Sighted) -> Held {
 }
 
 impl Again {
-    fn new() -> Again {
-        Again { window: Window::new(AGAIN_BYTES), file: None }
+    fn new(budget: Budget) -> Again {
+        Again { window: Window::new(AGAIN_BYTES, budget), file: None }
     }
 
     /// Drops what was read, and the file, which may be another one by the next time.

@@ -8,12 +8,14 @@
 //! and the entry behind it is whole, too, and names it as the one before by its offset. What else could look so would
 //! have to be a copy of a log inside an entry, at the very offset that it was copied from.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::budget::{Budget, Searched};
 use super::files::{Files, LogFile};
 use super::format::{FILE_HEADER_LEN_V3, FileHeader, Lsn, ParsedFileHeader};
-use super::probe::Probe;
+use super::probe::{Behind, Probe};
 use super::window::Sighted;
 use crate::error::{Error, Result};
 
@@ -41,32 +43,52 @@ pub struct Place {
 /// How much of a file is read at most to find its first VLSN.
 const FIRST_VLSN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Looks into files for their first VLSNs.
-pub struct Seek<'a> {
-    files: &'a dyn Files,
+/// To open a file takes as long as to read so many bytes.
+const OPENING_COSTS: u64 = 16 * 1024;
+
+/// Looks into files for their first VLSNs. A search that the [budget](super::budget) interrupts is begun again with the
+/// same `Seek`: what was found out is known, and only the rest is read.
+pub struct Seek {
+    files: Arc<dyn Files>,
     numbers: Vec<u32>,
+    /// The first VLSNs of the files that were looked into.
+    first_vlsns: BTreeMap<u32, Option<u64>>,
     probe: Probe,
     sample_bytes: usize,
 }
 
-impl<'a> Seek<'a> {
-    /// A search in the files that are there now, for a reader that reads `read_bytes` at once.
-    pub fn new(files: &'a dyn Files, read_bytes: usize) -> Result<Seek<'a>> {
+/// The entries of a file up to an offset, and how far they have been looked at.
+pub struct Stretch {
+    number: u32,
+    file: Arc<dyn LogFile>,
+    next: u64,
+    until: u64,
+}
+
+impl Seek {
+    /// A search in the files that are there now, for a reader that reads `read_bytes` at once out of `budget`.
+    pub fn new(files: Arc<dyn Files>, read_bytes: usize, budget: Budget) -> Result<Seek> {
         let numbers = files.list().map_err(|error| Error::LogDirectory {
             path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })?;
-        Ok(Seek { files, numbers, probe: Probe::default(), sample_bytes: read_bytes.min(SAMPLE_BYTES_MAX) })
+        let sample_bytes = read_bytes.min(SAMPLE_BYTES_MAX);
+        Ok(Seek { files, numbers, first_vlsns: BTreeMap::new(), probe: Probe::new(budget), sample_bytes })
+    }
+
+    /// From now on, about `bytes` are read before a search is interrupted.
+    pub fn allow(&mut self, bytes: u64) {
+        self.probe.budget().renew(bytes);
     }
 
     /// The place to begin at for `vlsn`: well below it, or the log's beginning. `None` in an empty directory.
-    pub fn place_for(&mut self, vlsn: u64) -> Result<Option<Place>> {
+    pub fn place_for(&mut self, vlsn: u64) -> Searched<Option<Place>> {
         let Some(number) = self.file_for(vlsn)? else { return Ok(None) };
         self.place_in(number, vlsn).map(Some)
     }
 
     /// The file to begin in: the highest that begins well below `vlsn`, or the lowest there is.
-    fn file_for(&mut self, vlsn: u64) -> Result<Option<u32>> {
+    fn file_for(&mut self, vlsn: u64) -> Searched<Option<u32>> {
         // All files below `low` begin low enough, as far as is known; none from `high` on does.
         let (mut low, mut high) = (0, self.numbers.len());
         let mut best = 0;
@@ -89,7 +111,7 @@ impl<'a> Seek<'a> {
 
     /// The beginning of file `number`. Where that is a stretch of history that the log holds twice, its first VLSN tells
     /// nothing of what stands before.
-    pub fn beginning_of(&mut self, number: u32) -> Result<Place> {
+    pub fn beginning_of(&mut self, number: u32) -> Searched<Place> {
         let first_vlsn = self.first_vlsn(number)?;
         let before = match self.file_below(number) {
             Some(before) => self.first_vlsn(before)?,
@@ -99,7 +121,7 @@ impl<'a> Seek<'a> {
     }
 
     /// The highest place in file `number` that is well below `vlsn`, as far as samples tell.
-    fn place_in(&mut self, number: u32, vlsn: u64) -> Result<Place> {
+    fn place_in(&mut self, number: u32, vlsn: u64) -> Searched<Place> {
         let mut best = self.beginning_of(number)?;
         let (Some(first), Some((file, begin))) = (best.first_vlsn, self.open(number)?) else { return Ok(best) };
         let failed = |error| read_error(number, error);
@@ -119,7 +141,7 @@ impl<'a> Seek<'a> {
     }
 
     /// How much disorder to expect around the file with index `at`, which begins with VLSN `first`.
-    fn disorder_at(&mut self, at: usize, first: u64) -> Result<u64> {
+    fn disorder_at(&mut self, at: usize, first: u64) -> Searched<u64> {
         let before = match at.checked_sub(1) {
             Some(before) => self.first_vlsn(self.numbers[before])?,
             None => None,
@@ -133,17 +155,30 @@ impl<'a> Seek<'a> {
         self.numbers.iter().rev().copied().find(|&other| other < number)
     }
 
-    /// The highest file that is known to have a VLSN, and its first.
-    pub fn last_with_vlsn(&mut self) -> Result<Option<(u32, u64)>> {
-        let Some(last) = self.numbers.len().checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.first_vlsn_at_or_below(last, 0)?;
-        Ok(found.map(|(at, first)| (self.numbers[at], first)))
+    /// A VLSN that stands near the end of what is below `limit`; `None` if no file there is known to have any.
+    pub fn vlsn_near_end(&mut self, limit: Lsn) -> Searched<Option<u64>> {
+        let files = self.numbers.partition_point(|&number| Lsn::new(number, 0) < limit);
+        let Some(last) = files.checked_sub(1) else { return Ok(None) };
+        let Some((at, first)) = self.first_vlsn_at_or_below(last, 0)? else { return Ok(None) };
+        let number = self.numbers[at];
+        let Some((file, begin)) = self.open(number)? else { return Ok(Some(first)) };
+        let failed = |error| read_error(number, error);
+        let len = file.len().map_err(failed)?;
+        let end = if number == limit.file() { len.min(u64::from(limit.offset())) } else { len };
+        let sample = self.sample_bytes as u64;
+        let mut back = sample;
+        while back < end.saturating_sub(begin) {
+            let sampled = self.probe.sample(&*file, end - back, self.sample_bytes).map_err(failed)?;
+            if let Some((_, vlsn)) = sampled {
+                return Ok(Some(vlsn));
+            }
+            back *= 2;
+        }
+        Ok(Some(first))
     }
 
     /// The highest file from `at` down to `low` that has a VLSN, by its index, and the first it has.
-    fn first_vlsn_at_or_below(&mut self, at: usize, low: usize) -> Result<Option<(usize, u64)>> {
+    fn first_vlsn_at_or_below(&mut self, at: usize, low: usize) -> Searched<Option<(usize, u64)>> {
         for index in (low..=at).rev() {
             if let Some(first) = self.first_vlsn(self.numbers[index])? {
                 return Ok(Some((index, first)));
@@ -155,6 +190,7 @@ impl<'a> Seek<'a> {
     /// Opens file `number` and finds where its first entry begins; `None` if that cannot be told. What is wrong with a
     /// file is for the one to say who reads it.
     fn open(&self, number: u32) -> Result<Option<(Arc<dyn LogFile>, u64)>> {
+        self.probe.budget().spend(OPENING_COSTS);
         let file = match self.files.open(number) {
             Ok(file) => file,
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -169,38 +205,54 @@ impl<'a> Seek<'a> {
     }
 
     /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told.
-    pub fn first_vlsn(&mut self, number: u32) -> Result<Option<u64>> {
-        let Some((file, begin)) = self.open(number)? else { return Ok(None) };
+    pub fn first_vlsn(&mut self, number: u32) -> Searched<Option<u64>> {
+        if let Some(known) = self.first_vlsns.get(&number) {
+            return Ok(*known);
+        }
         let mut first = None;
-        let walk = self.probe.walk(&*file, begin, |offset, entry| {
-            first = entry.vlsn_to_send();
-            first.is_some() || offset - begin >= FIRST_VLSN_BYTES_MAX
-        });
-        walk.map_err(|error| read_error(number, error))?;
+        if let Some((file, begin)) = self.open(number)? {
+            let walk = self.probe.walk(&*file, begin, |offset, entry| {
+                first = entry.vlsn_to_send();
+                first.is_some() || offset - begin >= FIRST_VLSN_BYTES_MAX
+            });
+            walk.map_err(|error| read_error(number, error))?;
+        }
+        self.first_vlsns.insert(number, first);
+        self.probe.budget().check()?;
         Ok(first)
     }
 
-    /// Calls `each` with every whole entry of file `number` that begins below `until`, over holes, up to what is no entry;
-    /// says whether that is no sooner than at `until`.
-    pub fn each_entry(&mut self, number: u32, until: u64, mut each: impl FnMut(Lsn, &Sighted)) -> Result<bool> {
-        let Some((file, begin)) = self.open(number)? else { return Ok(false) };
-        let failed = |error| read_error(number, error);
-        let mut next = Some(begin);
-        while let Some(from) = next {
-            let at_entry = |offset: u64, entry: &Sighted| {
-                let is_below = offset < until;
-                if is_below {
-                    each(Lsn::new(number, offset as u32), entry);
-                }
-                !is_below
-            };
-            let end = self.probe.walk(&*file, from, at_entry).map_err(failed)?;
-            if end >= until {
-                return Ok(true);
+    /// The entries of file `number` that begin below `until`; `None` if it cannot be told where they begin.
+    pub fn stretch(&self, number: u32, until: u64) -> Result<Option<Stretch>> {
+        Ok(self.open(number)?.map(|(file, next)| Stretch { number, file, next, until }))
+    }
+
+    /// Calls `each` with every whole entry of `stretch`, over holes, up to what is no entry; says whether that is no
+    /// sooner than at the stretch's end.
+    pub fn each_entry(&mut self, stretch: &mut Stretch, mut each: impl FnMut(Lsn, &Sighted)) -> Searched<bool> {
+        let Stretch { number, file, next, until } = stretch;
+        let failed = |error| read_error(*number, error);
+        let probe = &mut self.probe;
+        let budget = probe.budget().clone();
+        while *next < *until {
+            let behind = probe.behind_zeros(&**file, next).map_err(|halt| halt.or_error(failed))?;
+            if !matches!(behind, Behind::Entry(at) if at < *until) {
+                // Zeros up to the stretch's end are none of its entries.
+                return Ok(matches!(behind, Behind::Entry(_)));
             }
-            next = self.probe.entry_behind_zeros(&*file, end).map_err(failed)?.filter(|&behind| behind > end);
+            let began = *next;
+            *next = probe
+                .walk(&**file, began, |offset, entry| {
+                    let goes_on = offset < *until && !(offset > began && budget.is_spent());
+                    if goes_on {
+                        each(Lsn::new(*number, offset as u32), entry);
+                    }
+                    !goes_on
+                })
+                .map_err(failed)?;
+            budget.check()?;
         }
-        Ok(false)
+        Ok(true)
     }
 }
 

@@ -4,15 +4,14 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
 
 use parking_lot::RwLock;
 
+use super::budget::Halt;
 use super::files::{Directory, Files};
 use super::format::Lsn;
-use super::scanner::{Next, Scanner, ScannerOptions};
-use super::seek::Seek;
-use super::tail::WaitReason;
+use super::range::Range;
+use super::scanner::{Scanner, ScannerOptions};
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
@@ -59,38 +58,14 @@ impl Log {
     /// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete;
     /// `None` while it has no replicated entry. Reads at the beginning and at the end of the log, not between.
     pub fn vlsn_range(&self) -> Result<Option<(u64, u64)>> {
-        let now = Instant::now();
-        let limit = self.send_limit();
-        let mut scanner = self.scanner(Lsn::NULL);
-        let first = loop {
-            match scanner.next(0, limit, &now.into())? {
-                Next::Entry(entry) => break entry.vlsn,
-                Next::Nothing(_) => {}
-            }
-            if !scanner.begin_with_what_is_there() {
-                return Ok(None);
-            }
-        };
-        let near_end = Seek::new(&*self.files, self.scanner_options.tail.read_bytes)?
-            .last_with_vlsn()?
-            .map_or(first, |(_, vlsn)| vlsn.max(first));
-        let mut scanner = self.scanner(Lsn::NULL);
-        let mut next = near_end;
-        // A hole that is proven harmless is crossed at once: nobody waits here for it to stand still.
-        let mut assumed = now;
+        let mut range = Range::new(Arc::clone(&self.files), self.scanner_options, self.send_limit());
         loop {
-            match scanner.next(next, limit, &assumed.into()) {
-                Ok(Next::Entry(entry)) => next = entry.vlsn + 1,
-                Ok(Next::Nothing(pause)) => match pause.look_again {
-                    Some(later) if pause.wait.reason == WaitReason::Hole && !pause.stalled => assumed = later,
-                    _ => break,
-                },
-                // Judged before its time: for a scanner that waits it may still become an entry.
-                Err(_) if assumed > now => break,
-                Err(error) => return Err(error),
+            match range.search(u64::MAX) {
+                Ok(found) => return Ok(found),
+                Err(Halt::Failed(error)) => return Err(error),
+                Err(Halt::Busy) => {}
             }
         }
-        Ok(Some((first, next - 1)))
     }
 
     /// Says that the log has more. Never blocks.

@@ -13,6 +13,10 @@ pub trait Source: Send {
     /// The next entry whose VLSN is at least `from_vlsn`, or why there is none yet. An error is final.
     fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>>;
 
+    /// From now on, [`next`](Self::next) says that it is busy when it has read about `bytes`. Without a call it reads on
+    /// until it has an answer.
+    fn allow(&mut self, _bytes: u64) {}
+
     /// Whether the next entry may be had without reading from the disk or asking the host.
     fn has_more_at_hand(&self) -> bool {
         true
@@ -64,6 +68,10 @@ impl Source for LogSource {
     #[inline]
     fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
         self.scanner.next(from_vlsn, self.log.send_limit(), now)
+    }
+
+    fn allow(&mut self, bytes: u64) {
+        self.scanner.allow(bytes);
     }
 
     #[inline]

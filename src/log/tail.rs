@@ -34,12 +34,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::block::Block;
+use super::budget::{Budget, Halt, Searched};
 use super::files::{FileIdentity, Files, Listing, LogFile};
 use super::format::{
     ENTRY_HEADER_LEN, EntryHeader, FILE_HEADER_LEN_V3, FileHeader, HeaderFault, Lsn, ParsedFileHeader,
 };
 use super::now::Now;
-use super::probe::{Probe, Proof};
+use super::probe::{Behind, Probe};
 use super::window::{Look, Passage, Sighted, Window};
 use crate::error::{EntryFault, Error, Result};
 
@@ -185,6 +186,13 @@ struct Passed {
     useful_from: u64,
 }
 
+impl Passed {
+    /// Where it begins.
+    fn begin(&self) -> Lsn {
+        lsn_of(self.file.number, self.file.cursor)
+    }
+}
+
 /// How many passed places are remembered. Those forgotten are the oldest, and long settled.
 const PASSED_MAX: usize = 32;
 
@@ -222,6 +230,8 @@ pub struct Tail {
     looking_back: Option<(Option<u64>, OpenFile)>,
     /// What was found there and could not be used yet.
     for_later: Option<Passed>,
+    /// The passed place in whose zeros a look back was interrupted, and where.
+    back_search: Option<(Lsn, u64)>,
     /// Whether something was passed since what comes next was found last.
     is_next_due: bool,
     /// Files that should stand between the one left and the current one, and do not.
@@ -231,9 +241,56 @@ pub struct Tail {
     still: Option<(Scene, Instant)>,
     /// Since when there have been zeros at this place.
     hole_since: Option<(Lsn, Instant)>,
-    /// Where no proof was found, for which VLSN, and when: it is not looked for again at every wake-up.
-    unproven: Option<(Lsn, Option<u64>, Instant)>,
+    proof: Proof,
+    /// How far the zeros at the beginning of the next file were looked through.
+    empty_beginning: Option<EmptyBeginning>,
+    /// Of all that is read here.
+    budget: Budget,
     holes_crossed: u64,
+}
+
+/// What is known of the proof that a hole is harmless. It is looked for from the hole on, over all that is whole, into the
+/// files behind, and not at every wake-up.
+enum Proof {
+    /// Nobody has looked.
+    Unknown,
+    /// It is being looked for.
+    Sought(ProofSearch),
+    /// It was not found.
+    NotFound { of: Hole, began: Instant, again_at: Instant },
+}
+
+/// A hole, and the VLSN that has to stand behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Hole {
+    at: Lsn,
+    expected_vlsn: Option<u64>,
+}
+
+/// How far the search for a proof has got.
+struct ProofSearch {
+    of: Hole,
+    began: Instant,
+    number: u32,
+    file: Arc<dyn LogFile>,
+    next: u64,
+    /// Where the hole ends, if that is in its file.
+    hole_end: Option<u64>,
+    /// Whether `file` is longer than its header and no entry was found in it. Nothing is passed over that is all zeros.
+    is_blank: bool,
+    /// How many bytes it has passed, and how many of them behind the hole.
+    passed: u64,
+    passed_behind: u64,
+}
+
+/// Zeros at the beginning of a file, as far as they were looked through.
+#[derive(Clone, Copy)]
+struct EmptyBeginning {
+    number: u32,
+    identity: FileIdentity,
+    next: u64,
+    /// When to look through them again; `None` while they are being looked through.
+    again_at: Option<Instant>,
 }
 
 /// What the name of an open file stands for.
@@ -255,6 +312,12 @@ enum Verdict {
     Wait(Wait),
 }
 
+/// Of so many zeros, and more, is remembered that they were looked through.
+const ZEROS_AT_EACH_LOOK: u64 = 4 * 1024 * 1024;
+
+/// How many zeros are looked through once more for each second that has passed.
+const ZEROS_PER_SECOND: u64 = 16 * 1024 * 1024;
+
 /// How much of what stands at the cursor is compared to see whether it has changed; of an unreadable entry the checksum
 /// covers the rest.
 const SCENE_BYTES: usize = 64 * 1024;
@@ -262,6 +325,7 @@ const SCENE_BYTES: usize = 64 * 1024;
 impl Tail {
     /// A tail over `files` from `start`: an entry's position, or [`Lsn::NULL`] for the first entry there is.
     pub fn new(files: Arc<dyn Files>, start: Lsn, options: TailOptions) -> Tail {
+        let budget = Budget::default();
         Tail {
             files,
             options,
@@ -269,7 +333,7 @@ impl Tail {
             sought: None,
             listing: Listing::default(),
             current: None,
-            window: Window::new(options.read_bytes),
+            window: Window::new(options.read_bytes, budget.clone()),
             shown: 0,
             read_next: usize::MAX,
             before: None,
@@ -278,14 +342,22 @@ impl Tail {
             passed: Vec::new(),
             looking_back: None,
             for_later: None,
+            back_search: None,
             is_next_due: false,
             missing_files: None,
             has_waited: false,
             still: None,
             hole_since: None,
-            unproven: None,
+            proof: Proof::Unknown,
+            empty_beginning: None,
+            budget,
             holes_crossed: 0,
         }
+    }
+
+    /// What all of this reader reads out of.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Begins at `start`, an entry's position or offset 0 of a file, whatever was read before.
@@ -298,11 +370,13 @@ impl Tail {
         self.passed.clear();
         self.looking_back = None;
         self.for_later = None;
+        self.back_search = None;
         self.is_next_due = false;
         self.missing_files = None;
         self.still = None;
         self.hole_since = None;
-        self.unproven = None;
+        self.proof = Proof::Unknown;
+        self.empty_beginning = None;
     }
 
     /// The block that holds the payload of the entry found last.
@@ -378,7 +452,7 @@ impl Tail {
 
     /// The next entry on disk, or why there is none.
     #[inline]
-    pub fn step(&mut self, ask: &Ask<'_>) -> Result<Step> {
+    pub fn step(&mut self, ask: &Ask<'_>) -> Searched<Step> {
         if let Some(current) = &mut self.current
             && self.looking_back.as_ref().is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
             && let Look::Entry(entry) = self.window.look(current.cursor)
@@ -396,7 +470,7 @@ impl Tail {
 
     /// A step for which the window does not suffice. Whatever is concluded here comes from bytes read just now.
     #[cold]
-    fn step_reading(&mut self, ask: &Ask<'_>) -> Result<Step> {
+    fn step_reading(&mut self, ask: &Ask<'_>) -> Searched<Step> {
         let shown = self.current.as_ref().filter(|_| ask.recalls);
         self.before = shown.and_then(|current| Some((current.number, self.window.passage(current.cursor)?)));
         let cursor = self.current.as_ref().map_or(0, |current| current.cursor);
@@ -405,16 +479,17 @@ impl Tail {
         self.read_next = if ask.recalls { usize::MAX } else { self.window.read_next(cursor, shown) };
         self.window.forget();
         let step = self.read_on(ask);
-        self.has_waited = !matches!(step, Ok(Step::Found(_)));
-        if self.has_waited {
+        if !matches!(step, Ok(Step::Found(_))) {
+            self.has_waited |= !matches!(step, Err(Halt::Busy));
             // What is wanted again later must not come from bytes of now.
             self.forget_window();
         }
         step
     }
 
-    fn read_on(&mut self, ask: &Ask<'_>) -> Result<Step> {
+    fn read_on(&mut self, ask: &Ask<'_>) -> Searched<Step> {
         loop {
+            self.budget.check()?;
             if self.current.is_none()
                 && let Some(wait) = self.open_start(ask)?
             {
@@ -451,7 +526,9 @@ impl Tail {
                 Ok(Verdict::Retry) => {}
                 Ok(Verdict::Wait(wait)) => return Ok(Step::Wait(wait)),
                 // Who reads up to the limit never comes here.
-                Err(Error::LogDamaged { .. }) if self.sought.is_some_and(|sought| sought >= ask.send_limit) => {
+                Err(Halt::Failed(Error::LogDamaged { .. }))
+                    if self.sought.is_some_and(|sought| sought >= ask.send_limit) =>
+                {
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
                 Err(error) => return Err(error),
@@ -462,22 +539,42 @@ impl Tail {
     /// Looks again at what was passed: where it begins, or with `all` over all its zeros, which may take long. True if
     /// an entry stands now where there was none, and it comes next there; the tail returns to where it was by itself.
     /// `next_vlsn` is what is looked for; 0 for all that there is.
-    pub fn look_back(&mut self, all: bool, next_vlsn: u64) -> Result<bool> {
+    pub fn look_back(&mut self, all: bool, next_vlsn: u64) -> Searched<bool> {
         if self.looking_back.is_some() || self.current.is_none() {
             return Ok(false);
         }
-        let probe = self.probe.get_or_insert_default();
-        for at in 0..self.passed.len() {
+        let interrupted = if all { self.back_search.take() } else { None };
+        let goes_on = interrupted.and_then(|(place, _)| self.passed.iter().position(|passed| passed.begin() == place));
+        let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
+        for at in goes_on.unwrap_or(0)..self.passed.len() {
             let Passed { file, until, useful_from } = &self.passed[at];
             if next_vlsn != 0 && *useful_from > next_vlsn {
                 continue;
             }
-            let found = if all { probe.entry_behind_zeros(&*file.file, file.cursor) } else { Ok(Some(file.cursor)) };
-            let found = found.map_err(|error| read_error(file, error))?;
-            let Some(found) = found.filter(|&found| until.is_none_or(|until| found < until)) else { continue };
+            let failed = |error| read_error(file, error);
+            let mut found = file.cursor;
+            if all {
+                if let Some((place, next)) = interrupted
+                    && place == self.passed[at].begin()
+                {
+                    found = next;
+                }
+                match probe.behind_zeros(&*file.file, &mut found) {
+                    Err(Halt::Busy) => {
+                        self.back_search = Some((self.passed[at].begin(), found));
+                        return Err(Halt::Busy);
+                    }
+                    Err(halt) => return Err(halt.or_error(failed)),
+                    Ok(Behind::Entry(_)) => {}
+                    Ok(Behind::NoEntry | Behind::End) => continue,
+                }
+            }
+            if until.is_some_and(|until| found >= until) {
+                continue;
+            }
             // What could not be read on from here would be found again and again.
             let last = if found > file.cursor { LastEntry::Unknown } else { file.last };
-            let entry = probe.entry(&*file.file, found).map_err(|error| read_error(file, error))?;
+            let entry = probe.entry(&*file.file, found).map_err(failed)?;
             if !entry.is_some_and(|entry| last.precedes(&entry)) {
                 continue;
             }
@@ -679,7 +776,7 @@ impl Tail {
     }
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now.
-    fn judge(&mut self, look: &Look, ask: &Ask<'_>) -> Result<Verdict> {
+    fn judge(&mut self, look: &Look, ask: &Ask<'_>) -> Searched<Verdict> {
         if self.looking_back.is_some() {
             self.return_from_look_back();
             return Ok(Verdict::Retry);
@@ -690,11 +787,11 @@ impl Tail {
         let at = lsn_of(current.number, current.cursor);
         let newest = self.listing.newest();
         if self.is_dropped_by(name, current.number) {
-            return self.judge_vanished(ask);
+            return Ok(self.judge_vanished(ask)?);
         }
         let len = current.file.len().map_err(|error| read_error(current, error))?;
         let Some(present) = len.checked_sub(current.cursor) else {
-            return Err(Error::LogTruncated { file: current.number, len, read: current.cursor });
+            return Err(Error::LogTruncated { file: current.number, len, read: current.cursor }.into());
         };
         if matches!(look, Look::Short { needed } if *needed as u64 <= present) {
             // It has grown since the read.
@@ -719,7 +816,7 @@ impl Tail {
         present: u64,
         is_newest: bool,
         ask: &Ask<'_>,
-    ) -> Result<Verdict> {
+    ) -> Searched<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
         let seen = self.window.from(current.cursor);
         let bytes_crc = crc32fast::hash(&seen[..seen.len().min(SCENE_BYTES)]) ^ look_digest(look);
@@ -732,7 +829,8 @@ impl Tail {
                 return Ok(Verdict::Wait(Wait { look_again: Some(zeros_settle_at), ..wait }));
             }
             // Before an error the proof is looked for once more.
-            if self.cross_hole(is_newest, settled && !is_newest, ask)? {
+            let asked_since = self.settled_at().filter(|_| settled && !is_newest);
+            if self.cross_hole(asked_since, ask)? {
                 return Ok(Verdict::Retry);
             }
             wait.stalled = true;
@@ -752,7 +850,7 @@ impl Tail {
             _ => None,
         };
         let vlsn = vlsn.and_then(|vlsn| u64::try_from(vlsn).ok());
-        Err(Error::LogDamaged { at, fault, vlsn, expected_vlsn: ask.expected_vlsn })
+        Err(Error::LogDamaged { at, fault, vlsn, expected_vlsn: ask.expected_vlsn }.into())
     }
 
     /// Since when there have been zeros at `at`.
@@ -781,25 +879,30 @@ impl Tail {
     }
 
     /// A lower file was read to its end: the rule for leaving it.
-    fn judge_end_of_lower(&mut self, at: Lsn, len: u64, ask: &Ask<'_>) -> Result<Verdict> {
+    fn judge_end_of_lower(&mut self, at: Lsn, len: u64, ask: &Ask<'_>) -> Searched<Verdict> {
         let current_number = at.file();
         let Some(next) = self.listing.above(current_number) else {
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));
         };
         let known = self.successor.take().filter(|known| known.number == next && known.has_entry);
         // Looked at anew: a recovery may have cut it meanwhile, or put another in its place.
-        if !self.look_at_successor(next)? {
-            return Ok(Verdict::Wait(self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask).0));
+        match self.look_at_successor(next, ask) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Verdict::Wait(self.wait_settling(WaitReason::NextFileEmpty, at, len, 0, ask).0)),
+            Err(halt) => {
+                self.successor = known;
+                return Err(halt);
+            }
         }
         let successor = self.successor.as_ref().expect("it was just looked at");
         if !successor.has_entry {
-            return self.judge_empty_successor(at, len, ask);
+            return Ok(self.judge_empty_successor(at, len, ask)?);
         }
         if known.is_none_or(|known| known.identity != successor.identity) {
             // What was written here before that entry may have come after the look: read to the end once more.
             return Ok(Verdict::Retry);
         }
-        self.leave(at, len, 0, ask)
+        Ok(self.leave(at, len, 0, ask)?)
     }
 
     /// Goes on to the next file, if this one has the entry that the next one names as its last. `digest` of what the
@@ -851,7 +954,7 @@ impl Tail {
         if next_len <= first_entry {
             return Ok(Verdict::Wait(Wait { look_again: None, ..wait }));
         }
-        let probe = self.probe.get_or_insert_default();
+        let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
         let look = probe.look(&*file, first_entry).map_err(|error| open_error(number, error))?;
         let (reason, fault) = describe(&look, next_len - first_entry, &LastEntry::None);
         let first = lsn_of(number, first_entry);
@@ -865,7 +968,7 @@ impl Tail {
     }
 
     /// Opens and reads the beginning of file `number`, the next one. False: it is not there any more.
-    fn look_at_successor(&mut self, number: u32) -> Result<bool> {
+    fn look_at_successor(&mut self, number: u32, ask: &Ask<'_>) -> Searched<bool> {
         self.successor = None;
         let Some((file, parsed)) = self.open_file(number)? else {
             return Ok(false);
@@ -878,17 +981,58 @@ impl Tail {
             }
             ParsedFileHeader::Fault(fault) => (None, Some(fault)),
         };
+        let identity = file.identity().map_err(|error| open_error(number, error))?;
         let has_entry = match header {
-            Some(header) => {
-                let from = u64::from(header.first_entry());
-                let probe = self.probe.get_or_insert_default();
-                probe.entry_behind_zeros(&*file, from).map_err(|error| open_error(number, error))?.is_some()
-            }
+            Some(header) => self.begins_with_entry(number, &*file, identity, u64::from(header.first_entry()), ask)?,
             None => false,
         };
-        let identity = file.identity().map_err(|error| open_error(number, error))?;
         self.successor = Some(Successor { number, file, identity, header, header_fault, has_entry });
         Ok(true)
+    }
+
+    /// Whether a file has an entry with nothing but zeros before it. Many zeros are looked through now and then; whether an
+    /// entry stands where the first belongs is seen at once.
+    fn begins_with_entry(
+        &mut self,
+        number: u32,
+        file: &dyn LogFile,
+        identity: FileIdentity,
+        first: u64,
+        ask: &Ask<'_>,
+    ) -> Searched<bool> {
+        let failed = |error| open_error(number, error);
+        let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
+        let known = self.empty_beginning.take().filter(|known| (known.number, known.identity) == (number, identity));
+        let mut next = first;
+        if let Some(known) = known {
+            if probe.entry(file, first).map_err(failed)?.is_some() {
+                return Ok(true);
+            }
+            match known.again_at {
+                None => next = known.next,
+                Some(at) if ask.now.get() < at => {
+                    self.empty_beginning = Some(known);
+                    return Ok(false);
+                }
+                Some(_) => {}
+            }
+        }
+        let behind = probe.behind_zeros(file, &mut next);
+        let seen = |again_at| Some(EmptyBeginning { number, identity, next, again_at });
+        match behind {
+            Err(Halt::Busy) => {
+                self.empty_beginning = seen(None);
+                Err(Halt::Busy)
+            }
+            Ok(Behind::Entry(_)) => Ok(true),
+            Ok(Behind::NoEntry | Behind::End) => {
+                if next - first >= ZEROS_AT_EACH_LOOK {
+                    self.empty_beginning = seen(Some(ask.now.get() + self.again_after(next - first)));
+                }
+                Ok(false)
+            }
+            Err(Halt::Failed(error)) => Err(failed(error).into()),
+        }
     }
 
     /// Goes from the current file to the next.
@@ -909,50 +1053,52 @@ impl Tail {
         Ok(())
     }
 
-    /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next.
-    fn cross_hole(&mut self, is_newest: bool, is_last_chance: bool, ask: &Ask<'_>) -> Result<bool> {
+    /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next. `asked_since`:
+    /// a search that began before that does not count; `None` where any will do.
+    fn cross_hole(&mut self, asked_since: Option<Instant>, ask: &Ask<'_>) -> Searched<bool> {
         let current = self.current.as_ref().expect("only called with a current file");
-        let mut hole = current.clone();
-        let at = lsn_of(hole.number, hole.cursor);
-        if !is_last_chance
-            && let Some((same, vlsn, searched)) = self.unproven
-            && (same, vlsn) == (at, ask.expected_vlsn)
-            && ask.now.get() < searched + self.options.settle
-        {
+        let hole = current.clone();
+        let of = Hole { at: lsn_of(hole.number, hole.cursor), expected_vlsn: ask.expected_vlsn };
+        let now = ask.now.get();
+        let is_new_enough = |began: Instant| asked_since.is_none_or(|since| began >= since);
+        let mut search = match std::mem::replace(&mut self.proof, Proof::Unknown) {
+            Proof::Sought(search) if search.of == of && is_new_enough(search.began) => search,
+            Proof::NotFound { of: same, began, again_at } if same == of && is_new_enough(began) && now < again_at => {
+                self.proof = Proof::NotFound { of, began, again_at };
+                return Ok(false);
+            }
+            _ => ProofSearch {
+                of,
+                began: now,
+                number: hole.number,
+                file: Arc::clone(&hole.file),
+                next: hole.cursor,
+                hole_end: None,
+                is_blank: false,
+                passed: 0,
+                passed_behind: 0,
+            },
+        };
+        let is_proven = match self.search_proof(&mut search) {
+            Err(Halt::Busy) => {
+                self.proof = Proof::Sought(search);
+                return Err(Halt::Busy);
+            }
+            other => other?,
+        };
+        if !is_proven {
+            let again_at = now + self.again_after(search.passed);
+            self.proof = Proof::NotFound { of, began: search.began, again_at };
             return Ok(false);
         }
-        let probe = self.probe.get_or_insert_default();
-        let limit = self.options.proof_bytes_max;
-        let behind = probe.entry_behind_zeros(&*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))?;
-        let proof = match behind {
-            Some(behind) => {
-                probe.proof(&*hole.file, behind, ask.expected_vlsn, limit).map_err(|error| read_error(&hole, error))?
-            }
-            // Bytes that are no entry are not passed over because what is looked for stands behind them.
-            None if probe.is_zero_to_the_end(&*hole.file, hole.cursor).map_err(|error| read_error(&hole, error))? => {
-                Proof::NotInFile
-            }
-            None => Proof::NotFound,
-        };
-        let proven = match proof {
-            Proof::Found => true,
-            Proof::NotInFile => !is_newest && self.is_proven_by_later_files(ask)?,
-            Proof::NotFound => false,
-        };
-        if !proven {
-            self.unproven = Some((at, ask.expected_vlsn, ask.now.get()));
-            return Ok(false);
-        }
-        if let Some(behind) = behind {
+        if let Some(behind) = search.hole_end {
             let current = self.current.as_mut().expect("it was there a moment ago");
             current.cursor = behind;
             current.last = LastEntry::Unknown;
-            hole.last = LastEntry::Unknown;
-            self.remember_passed(hole, Some(behind));
+            self.remember_passed(OpenFile { last: LastEntry::Unknown, ..hole }, Some(behind));
         } else {
-            let next = self.listing.above(hole.number).filter(|_| !is_newest);
-            let Some(next) = next.filter(|&next| hole.number < next) else { return Ok(false) };
-            if !self.look_at_successor(next)? {
+            let Some(next) = self.listing.above(hole.number) else { return Ok(false) };
+            if !self.look_at_successor(next, ask)? {
                 return Ok(false);
             }
             self.enter_successor(hole.number.checked_add(1) == Some(next))?;
@@ -961,34 +1107,73 @@ impl Tail {
         Ok(true)
     }
 
+    /// When zeros are to be looked through again that were `passed` bytes: the more, the later, so that they do not cost
+    /// a core while nothing happens to them.
+    fn again_after(&self, passed: u64) -> Duration {
+        self.options.settle + Duration::from_secs(1) * u32::try_from(passed / ZEROS_PER_SECOND).unwrap_or(u32::MAX)
+    }
+
+    /// Looks for the expected VLSN, from the hole on: over zeros and whole entries, into the files behind. Bytes that are no
+    /// entry are not passed over because what is looked for stands behind them. Without an expectation any entry is
+    /// proof: nothing that was promised can be missing.
+    fn search_proof(&mut self, search: &mut ProofSearch) -> Searched<bool> {
+        let limit = self.options.proof_bytes_max;
+        loop {
+            let number = search.number;
+            let failed = |error| open_error(number, error);
+            let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
+            let from = search.next;
+            let behind = probe.behind_zeros(&*search.file, &mut search.next);
+            search.passed += search.next - from;
+            match behind.map_err(|halt| halt.or_error(failed))? {
+                Behind::NoEntry => return Ok(false),
+                Behind::End if search.is_blank => return Ok(false),
+                Behind::End => {
+                    let Some(next) = self.listing.above(number) else { return Ok(false) };
+                    let Some((file, ParsedFileHeader::Header(header))) = self.open_file(next)? else {
+                        return Ok(false);
+                    };
+                    let first_entry = u64::from(header.first_entry());
+                    search.is_blank = file.len().map_err(|error| open_error(next, error))? > first_entry;
+                    (search.number, search.file, search.next) = (next, file, first_entry);
+                }
+                Behind::Entry(entry) => {
+                    search.is_blank = false;
+                    if number == search.of.at.file() {
+                        search.hole_end.get_or_insert(entry);
+                    }
+                    let Some(expected) = search.of.expected_vlsn else { return Ok(true) };
+                    let left = limit.saturating_sub(search.passed_behind);
+                    let mut is_found = false;
+                    search.next = probe
+                        .walk(&*search.file, entry, |at, sighted| {
+                            is_found = sighted.vlsn_to_send() == Some(expected);
+                            is_found || at - entry >= left || at > entry && self.budget.is_spent()
+                        })
+                        .map_err(failed)?;
+                    search.passed += search.next - entry;
+                    search.passed_behind += search.next - entry;
+                    if is_found {
+                        return Ok(true);
+                    }
+                    if search.passed_behind >= limit {
+                        return Ok(false);
+                    }
+                }
+            }
+            self.budget.check()?;
+        }
+    }
+
     fn crossed(&mut self) {
         self.holes_crossed += 1;
         self.still = None;
         self.hole_since = None;
     }
 
-    /// For a lower file: whether the expected VLSN stands in one of those behind it, within the bytes that a proof may
-    /// take.
-    fn is_proven_by_later_files(&mut self, ask: &Ask<'_>) -> Result<bool> {
-        let mut number = self.current.as_ref().expect("only called with a current file").number;
-        let mut bytes_left = self.options.proof_bytes_max;
-        while let Some(next) = self.listing.above(number) {
-            let Some((file, ParsedFileHeader::Header(header))) = self.open_file(next)? else { return Ok(false) };
-            let failed = |error| open_error(next, error);
-            let probe = self.probe.get_or_insert_default();
-            let first = probe.entry_behind_zeros(&*file, u64::from(header.first_entry())).map_err(failed)?;
-            let proof = match first {
-                Some(first) => probe.proof(&*file, first, ask.expected_vlsn, bytes_left).map_err(failed)?,
-                None if file.len().map_err(failed)? <= u64::from(header.first_entry()) => Proof::NotInFile,
-                None => Proof::NotFound,
-            };
-            bytes_left = bytes_left.saturating_sub(file.len().map_err(failed)?);
-            if proof != Proof::NotInFile || bytes_left == 0 {
-                return Ok(proof == Proof::Found);
-            }
-            number = next;
-        }
-        Ok(false)
+    /// When what stands still now has done so, or will have done so, for the settle time.
+    fn settled_at(&self) -> Option<Instant> {
+        self.still.map(|(_, since)| since + self.options.settle)
     }
 
     /// A wait for file `number`, or a higher one. That none comes may mean that this is not the log's directory.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{self, Block, BlockPool};
+use super::budget::Budget;
 use super::checksum::Checksummer;
 use super::files::LogFile;
 use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
@@ -107,14 +108,16 @@ pub struct Window {
     /// How many bytes were read.
     filled: usize,
     checksummer: Checksummer,
+    /// Charged for each read.
+    budget: Budget,
 }
 
 impl Window {
-    /// A window that reads `capacity` bytes at once, and more only for an entry that is larger.
-    pub fn new(capacity: usize) -> Window {
+    /// A window that reads `capacity` bytes at once, and more only for an entry that is larger; out of `budget`.
+    pub fn new(capacity: usize, budget: Budget) -> Window {
         let mut pool = BlockPool::new(capacity);
         let block = pool.take(capacity);
-        Window { pool, block, base: 0, filled: 0, checksummer: Checksummer::default() }
+        Window { pool, block, base: 0, filled: 0, checksummer: Checksummer::default(), budget }
     }
 
     /// Drops what was read: the next look finds nothing.
@@ -224,6 +227,7 @@ impl Window {
         let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
         let most = most.min(bytes.len());
         self.filled = file.read_some_at(&mut bytes[..most], offset, least)?;
+        self.budget.spend(self.filled as u64);
         Ok(())
     }
 

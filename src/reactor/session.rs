@@ -326,7 +326,7 @@ impl Session {
         }
         self.stream.push(chunk);
         match filled {
-            Filled::Full => true,
+            Filled::Full | Filled::Busy => true,
             Filled::Dry(pause) => {
                 self.stream.ran_dry();
                 self.note_stall(&pause);
@@ -490,5 +490,43 @@ mod tests {
             assert_eq!(send(chunks.iter().sum()), chunks.map(|frames| frames as usize * 10_021));
             assert_eq!(send(1), [10_021]);
         }
+    }
+
+    /// Always has more to look through, and never an entry.
+    struct Searching(Arc<AtomicU64>);
+
+    impl Source for Searching {
+        fn next(&mut self, _: u64, _: &Now) -> Result<Next<'_>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Next::Busy)
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            None
+        }
+
+        fn progress(&self) -> SourceProgress {
+            SourceProgress::default()
+        }
+    }
+
+    #[test]
+    fn a_source_that_looks_through_much_is_asked_once_a_turn_and_holds_up_no_stop() {
+        let asked = Arc::<AtomicU64>::default();
+        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), 1000, 1, None));
+        let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
+        let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
+        let source = Box::new(Searching(Arc::clone(&asked)));
+        let transport = Box::new(Sink(Arc::default()));
+        let now = Instant::now();
+        let mut session = Session::new(stream, transport, source, Arc::clone(&link), Arc::new(Nobody), options, now);
+        let mut scratch = Scratch::default();
+        for turns in 1..=10 {
+            assert!(matches!(session.turn(now, &mut scratch), Turn::Progress), "the loop must not sleep");
+            assert_eq!(asked.load(Ordering::Relaxed), turns);
+        }
+        link.stop();
+        assert!(matches!(session.turn(now, &mut scratch), Turn::Ended(End::Stopped)));
+        assert_eq!(asked.load(Ordering::Relaxed), 10);
     }
 }

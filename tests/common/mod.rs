@@ -205,6 +205,7 @@ impl Reader {
                 Got::Entry(entry.vlsn, entry.entry_type, entry.payload.to_vec())
             }
             Next::Nothing(pause) => Got::Nothing(pause),
+            Next::Busy => panic!("nobody has set a budget"),
         })
     }
 

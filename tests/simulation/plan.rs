@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) commits_max: u64,
     pub(crate) writer: WriterPlan,
     pub(crate) options: ScannerOptions,
+    /// How many bytes the reader may read before it says that it is busy.
+    pub(crate) budget: u64,
     pub(crate) stamps: Stamps,
     pub(crate) first_vlsn: u64,
     pub(crate) from: u64,
@@ -121,6 +123,7 @@ impl Plan {
                 },
                 gap_patience,
             },
+            budget: u64::MAX,
             stamps: rng.pick(&[Stamps::Ticking(1), Stamps::Ticking(100), Stamps::Ticking(2000), Stamps::Useless]),
             first_vlsn,
             from,
@@ -146,6 +149,7 @@ impl Plan {
                 _ => Ending::Whole,
             },
         };
+        plan.budget = [u64::MAX, 1, 2000][(plan.steps % 3) as usize];
         if rng.one_in(1500) {
             plan.draw_deep(rng);
         }
@@ -155,6 +159,7 @@ impl Plan {
     /// Disorder as deep as it has been seen, and ten times that.
     fn draw_deep(&mut self, rng: &mut Rng) {
         self.steps = 40;
+        self.budget = u64::MAX;
         self.writer.late_odds = 300;
         self.writer.late_appends_max = if rng.one_in(8) { 100_000 } else { 10_000 };
         self.commits_max = self.writer.late_appends_max / 8;

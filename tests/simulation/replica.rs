@@ -37,6 +37,8 @@ pub(crate) struct Link {
     /// An ack that must be refused is under way.
     lies: Option<u64>,
     pub(crate) is_closed: bool,
+    /// The source said so last: it is to be asked again.
+    is_busy: bool,
 }
 
 impl Link {
@@ -62,6 +64,7 @@ impl Link {
             known: 0,
             lies: None,
             is_closed: false,
+            is_busy: false,
         }
     }
 
@@ -73,8 +76,9 @@ impl Link {
             let filling = Arc::get_mut(&mut chunk).ok_or("a chunk to be filled is shared")?;
             let filled = self.fill(filling, subject)?;
             moved |= !chunk.is_empty();
+            self.is_busy = matches!(filled, Filled::Busy);
             self.stream.push(chunk);
-            if !matches!(filled, Filled::Full) {
+            if !matches!(filled, Filled::Full | Filled::Busy) {
                 break;
             }
         }
@@ -82,7 +86,7 @@ impl Link {
             moved |= self.send()?;
             moved |= self.deliver_acks()?;
         }
-        Ok(moved)
+        Ok(moved || self.is_busy && subject.failed.is_none())
     }
 
     fn fill(&mut self, chunk: &mut Chunk, subject: &mut Subject) -> Result<Filled, String> {

@@ -54,7 +54,7 @@ pub(crate) fn run(seed: u64) -> Result<(), String> {
     // What the offsets of the clock are added to; no run looks at it.
     let base = Instant::now();
     let start = plan.start(writer.first_file);
-    let subject = Subject::new(&disk, base, start, plan.from, plan.options);
+    let subject = Subject::new(&disk, base, start, plan.from, plan.options, plan.budget);
     let link = plan.is_streamed.then(|| Link::new(plan.from, rng.fork()));
     let mut run = Run { rng, plan, disk, writer, base, subject, link, permitted: BTreeSet::new(), is_damaged: false };
     run.subject.keeps_yielded = run.link.is_some();
@@ -458,7 +458,7 @@ impl Run {
         self.state().note(format!("RECONNECT from VLSN {from}"));
         let limit = self.subject.send_limit;
         let start = self.plan.start(self.writer.first_file);
-        self.subject = Subject::new(&self.disk, self.base, start, from, self.plan.options);
+        self.subject = Subject::new(&self.disk, self.base, start, from, self.plan.options, self.plan.budget);
         self.subject.send_limit = limit;
         self.permitted.clear();
         if self.is_damaged {
@@ -701,7 +701,7 @@ impl Run {
             None => self.plan.start(self.writer.first_file),
         };
         let opened = self.state().now;
-        let mut fresh = Subject::new(&self.disk, self.base, start, from, options);
+        let mut fresh = Subject::new(&self.disk, self.base, start, from, options, self.plan.budget);
         fresh.send_limit = send_limit;
         std::mem::swap(&mut self.subject, &mut fresh);
         let (permitted, link) = (std::mem::take(&mut self.permitted), self.link.take());

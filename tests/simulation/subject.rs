@@ -21,6 +21,10 @@ pub(crate) struct Subject {
     base: Instant,
     scanner: Scanner,
     options: ScannerOptions,
+    /// What a turn may read.
+    budget: u64,
+    /// How many answers in a row were that it is busy.
+    busy: u64,
     /// The VLSN asked for at first; 0 for the lowest.
     pub(crate) from: u64,
     /// The VLSN that has to come next, if that is known.
@@ -46,13 +50,22 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn new(disk: &Disk, base: Instant, start: Lsn, from: u64, options: ScannerOptions) -> Subject {
+    pub(crate) fn new(
+        disk: &Disk,
+        base: Instant,
+        start: Lsn,
+        from: u64,
+        options: ScannerOptions,
+        budget: u64,
+    ) -> Subject {
         let tick = disk.state().tick;
         Subject {
             disk: disk.clone(),
             base,
             scanner: Scanner::new(Arc::new(disk.clone()), start, options),
             options,
+            budget,
+            busy: 0,
             from,
             next: (from > 0).then_some(from),
             send_limit: u64::MAX,
@@ -92,7 +105,14 @@ impl Subject {
     pub(crate) fn ask(&mut self) -> bool {
         let from = self.next.unwrap_or(self.from);
         let now = self.now();
-        matches!(self.next(from, &now.into()), Ok(Next::Entry(_)))
+        loop {
+            self.allow(0);
+            let answer = self.next(from, &now.into());
+            let (is_busy, is_entry) = (matches!(answer, Ok(Next::Busy)), matches!(answer, Ok(Next::Entry(_))));
+            if !is_busy || self.wrong.is_some() {
+                return is_entry;
+            }
+        }
     }
 
     /// Asks for at most `most` entries; returns how many came.
@@ -152,7 +172,14 @@ impl Subject {
     }
 }
 
+/// A search that ends has not so many steps.
+const BUSY_MAX: u64 = 100_000;
+
 impl Source for Subject {
+    fn allow(&mut self, _: u64) {
+        self.scanner.allow(self.budget);
+    }
+
     fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
         let tick = self.disk.state().tick;
         if self.pause.take().is_some() {
@@ -191,7 +218,10 @@ impl Source for Subject {
             _ => {}
         }
         self.must_clear = false;
+        self.busy = if matches!(answer, Ok(Next::Busy)) { self.busy + 1 } else { 0 };
         match &answer {
+            Ok(Next::Busy) if self.busy > BUSY_MAX => wrong(format!("it is busy {} times in a row", self.busy)),
+            Ok(Next::Busy) => {}
             Ok(Next::Entry(entry)) => {
                 state.trace.returned(entry.vlsn);
                 if let Some(next) = self.next
