@@ -513,7 +513,7 @@ mod tests {
     #[test]
     fn a_source_that_looks_through_much_is_asked_once_a_turn_and_holds_up_no_stop() {
         let asked = Arc::<AtomicU64>::default();
-        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), 1000, 1, None));
+        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
         let source = Box::new(Searching(Arc::clone(&asked)));
