@@ -486,8 +486,8 @@ void nxf_channel_free(nxf_channel *channel);
 
 /**
  * A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
- * called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
- * their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
+ * called on two threads of their own (whose stacks may grow to the option runner.stack_bytes), at the same time as each
+ * other and as close and is_open, and may wait within their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
  * would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and while nxf_runner_new() asks is_open
  * the channel is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its
  * end.
@@ -711,7 +711,8 @@ nxf_status nxf_runner_set_end_callback(nxf_runner *runner, nxf_end_callback call
                                        nxf_drop_callback drop, nxf_error **err);
 
 /**
- * Starts the run on a thread of its own, and returns at once. A runner starts once.
+ * Starts the run on a thread of its own, whose stack may grow to the option runner.stack_bytes (8 MiB), and returns at
+ * once. A runner starts once.
  *
  * On NXF_OK the scanner is the runner's, and its pointer must not be used any more; on an error it stays the
  * caller's, and nothing has started. NXF_E_WRONG_STATE: the runner was started or stopped before.

@@ -14,6 +14,7 @@ use crate::log::tail::TailOptions;
 use crate::reactor::ReactorOptions;
 use crate::reactor::session::SessionOptions;
 use crate::stream::{BeyondSent, StreamOptions};
+use crate::sys::thread::Threads;
 use crate::transport::local::LocalOptions;
 use crate::transport::socket::SocketOptions;
 
@@ -102,6 +103,8 @@ options! {
         "No more is read from the log while so many bytes wait to be sent.";
     runner_share_from_bytes: "runner.share_from_bytes", number(0, 64 * MIB, 4 * KIB),
         "Payloads from this size on are sent from where they were read, without being copied.";
+    runner_stack_bytes: "runner.stack_bytes", number(256 * KIB, GIB, 8 * MIB),
+        "How large the stack of a thread may grow that calls the host's functions: the runner's, and the two of a transport of the host's own. Address space; memory is what is used of it.";
     source_order: "source.order", Kind::Word(&["dense", "rising"]),
         "What the VLSNs of a source of the host's own do: follow each other without a gap, as in a log, or only rise.";
     ack_beyond_sent: "ack.beyond_sent", Kind::Word(&["error", "accept"]),
@@ -252,6 +255,11 @@ impl Options {
             safety_look: self.millis(Index::runner_safety_look_ms),
             unnotified_look: self.millis(Index::runner_unnotified_look_ms),
         }
+    }
+
+    /// For the threads of the run whose loop is `inside`.
+    pub fn threads(&self, inside: usize) -> Threads {
+        Threads { inside, stack_bytes: self.size(Index::runner_stack_bytes) }
     }
 
     /// How many acks wait to be polled.

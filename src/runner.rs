@@ -20,7 +20,7 @@ use crate::reactor::session::Session;
 use crate::states;
 use crate::stream::Stream;
 use crate::sys::bell::Bell;
-use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
+use crate::sys::thread::{Threads, is_inside, panic_text, spawn_quiet, while_inside};
 use crate::transport::{Channel, Closing, Transport};
 
 /// Called for every ack, with the replica's name and the VLSN.
@@ -139,7 +139,7 @@ impl Runner {
                 drive(reactor, &callbacks, &link);
             }
         };
-        let thread = match spawn_quiet("nxf-runner", body) {
+        let thread = match spawn_quiet("nxf-runner", self.threads().stack_bytes, body) {
             Ok(thread) => thread,
             Err(error) => return Err((source, Error::os("start", "a thread", error))),
         };
@@ -198,7 +198,7 @@ impl Runner {
             self.log.get_or_init(|| Arc::clone(log));
         }
         let mut reactor = Reactor::new(Arc::clone(&self.link.bell), self.options.reactor());
-        match channel.into_transport(Arc::as_ptr(&self.link).addr()) {
+        match channel.into_transport(self.threads()) {
             Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions), arrived),
             Err(error) => {
                 let end = match error {
@@ -209,6 +209,10 @@ impl Runner {
             }
         }
         (reactor, told)
+    }
+
+    fn threads(&self) -> Threads {
+        self.options.threads(Arc::as_ptr(&self.link).addr())
     }
 
     /// Does what may call a function of the host on this runner's behalf: with no lock held, so that it can ask for

@@ -465,6 +465,114 @@ static void a_run_on_the_callers_thread_leaves_it_its_signals(void **state)
     assert_int_equal(sigismember(&seen.mask, SIGUSR1), 0);
 }
 
+/* --- large locals --- */
+
+#define MIB (1024 * 1024)
+
+/* Has so many MiB of locals, and uses them. In frames of one MiB: valgrind takes a larger step for another stack. */
+static unsigned use_stack(unsigned mib);
+
+static unsigned use_a_mib(unsigned mib)
+{
+    volatile unsigned char locals[MIB];
+    for (size_t at = 0; at < sizeof locals; at += 512)
+        locals[at] = (unsigned char)mib;
+    return use_stack(mib - 1) + locals[MIB / 2];
+}
+
+static unsigned (*volatile use_one)(unsigned mib) = use_a_mib; /* so that it is not inlined */
+
+static unsigned use_stack(unsigned mib)
+{
+    return mib > 0 ? use_one(mib) : 0;
+}
+
+struct with_locals {
+    struct record *record;
+    nxf_channel *inner;
+    unsigned mib;
+};
+
+static void ack_with_large_locals(void *context, const char *replica_name, uint64_t vlsn)
+{
+    const struct with_locals *with = (const struct with_locals *)context;
+    use_stack(with->mib);
+    record_ack(with->record, replica_name, vlsn);
+}
+
+static void end_with_large_locals(void *context, const char *replica_name, nxf_status how, const nxf_error *why)
+{
+    const struct with_locals *with = (const struct with_locals *)context;
+    use_stack(with->mib);
+    record_end(with->record, replica_name, how, why);
+}
+
+static nxf_status send_with_large_locals(void *context, const uint8_t *message, size_t len)
+{
+    const struct with_locals *with = (const struct with_locals *)context;
+    use_stack(with->mib);
+    return nxf_channel_send(with->inner, message, len, NULL);
+}
+
+static nxf_status receive_with_large_locals(void *context, uint8_t *buf, size_t capacity, size_t *len, int timeout_ms)
+{
+    const struct with_locals *with = (const struct with_locals *)context;
+    use_stack(with->mib);
+    return nxf_channel_receive(with->inner, buf, capacity, len, timeout_ms, NULL);
+}
+
+static void close_with_large_locals(void *context)
+{
+    const struct with_locals *with = (const struct with_locals *)context;
+    use_stack(with->mib);
+    nxf_channel_close(with->inner, NULL);
+}
+
+/* A run over a channel of the host's own, in which every function of the host's has so much. */
+static void run_with_large_locals(struct feed *feed, unsigned mib)
+{
+    static struct with_locals with;
+    nxf_channel_vtable vtable;
+    int fds[2];
+    memset(&vtable, 0, sizeof vtable);
+    vtable.struct_size = sizeof vtable;
+    vtable.send = send_with_large_locals;
+    vtable.receive = receive_with_large_locals;
+    vtable.close = close_with_large_locals;
+    with.record = feed->record;
+    with.mib = mib;
+    unix_pair(fds);
+    feed->replica = replica_new(fds[1], REPLICA_ACKS);
+    assert_ok(nxf_channel_from_fd, fds[0], NULL, &with.inner);
+    assert_ok(nxf_channel_from_callbacks, &vtable, &with, feed->options, &feed->channel);
+    log_add(feed->log, 1);
+    feed_make_runner(feed, 1);
+    assert_ok(nxf_runner_set_ack_callback, feed->runner, ack_with_large_locals, &with, NULL);
+    assert_ok(nxf_runner_set_end_callback, feed->runner, end_with_large_locals, &with, NULL);
+    feed_start(feed);
+    record_wait(feed->record, "r1 acked 1");
+    feed_free_runner(feed);
+    nxf_channel_free(with.inner);
+    assert_record(feed->record, "r1 acked 1\nr1 ended NXF_OK\n");
+}
+
+static void the_hosts_functions_have_megabytes_of_stack(void **state)
+{
+    run_with_large_locals(feed_of(state), 5);
+}
+
+static void how_much_stack_they_have_is_an_option(void **state)
+{
+    feed_set(feed_of(state), "runner.stack_bytes", "33554432");
+    run_with_large_locals(feed_of(state), 28);
+}
+
+static void the_smallest_stack_is_enough_for_a_run(void **state)
+{
+    feed_set(feed_of(state), "runner.stack_bytes", "262144");
+    run_with_large_locals(feed_of(state), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +588,9 @@ int main(void)
         feed_test(other_runners_can_be_waited_for_in_a_callback),
         feed_test(the_runners_thread_takes_no_signals_of_the_hosts),
         feed_test(a_run_on_the_callers_thread_leaves_it_its_signals),
+        feed_test(the_hosts_functions_have_megabytes_of_stack),
+        feed_test(how_much_stack_they_have_is_an_option),
+        feed_test(the_smallest_stack_is_enough_for_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,12 +12,13 @@ use super::status::{
     NXF_AGAIN, NXF_CLOSED, NXF_E_BUFFER_TOO_SMALL, NXF_OK, NXF_TIMEOUT, nxf_drop_callback, nxf_status,
 };
 use crate::error::{Error, Result};
+use crate::sys::thread::Threads;
 use crate::transport::pump::Pump;
 use crate::transport::{Channel, Received, Transport, check_message_len};
 
 /// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
-/// called on two threads of their own, at the same time as each other and as close and is_open, and may wait within
-/// their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
+/// called on two threads of their own (whose stacks may grow to the option runner.stack_bytes), at the same time as each
+/// other and as close and is_open, and may wait within their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
 /// would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and while nxf_runner_new() asks is_open
 /// the channel is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its
 /// end.
@@ -110,8 +111,8 @@ impl Channel for HostChannel {
         is_open && !self.closed.load(Ordering::Acquire)
     }
 
-    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
-        Pump::start(self, inside)
+    fn into_transport(self: Box<Self>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+        Pump::start(self, threads)
     }
 }
 

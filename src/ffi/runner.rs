@@ -269,7 +269,8 @@ fn nxf_error_status_of(error: &nxf_error) -> nxf_status {
     unsafe { super::error::nxf_error_status(error) }
 }
 
-/// Starts the run on a thread of its own, and returns at once. A runner starts once.
+/// Starts the run on a thread of its own, whose stack may grow to the option runner.stack_bytes (8 MiB), and returns at
+/// once. A runner starts once.
 ///
 /// On NXF_OK the scanner is the runner's, and its pointer must not be used any more; on an error it stays the
 /// caller's, and nothing has started. NXF_E_WRONG_STATE: the runner was started or stopped before.

@@ -340,7 +340,7 @@ mod tests {
             let (ours, replica) = UnixStream::pair().unwrap();
             replica.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             let channel = Box::new(SocketChannel::new(OwnedFd::from(ours), options.socket()));
-            let (transport, arrived) = channel.into_transport(0).unwrap();
+            let (transport, arrived) = channel.into_transport(options.threads(0)).unwrap();
             let bell = Arc::new(Bell::new().unwrap());
             let link = Arc::new(Link::new(Arc::clone(&bell), c"r".to_owned(), 1000, 1, None));
             let stream = Stream::new(1, options.stream());

@@ -14,10 +14,20 @@ thread_local! {
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What the threads of a run have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    /// The loop that they belong to, so that what the host calls on them is known for a call from inside it.
+    pub inside: usize,
+    /// How large the stack of each may grow.
+    pub stack_bytes: usize,
+}
+
 /// Starts a thread with all signals blocked, so that the host's handlers run on the host's own threads.
-pub fn spawn_quiet(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+pub fn spawn_quiet(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let blocked = SignalsBlocked::new();
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || without_output(body));
+    let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes);
+    let thread = builder.spawn(move || without_output(body));
     drop(blocked);
     thread
 }

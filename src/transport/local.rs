@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::pump::Pump;
 use super::{Channel, Received, Transport, check_message_len};
 use crate::error::{Error, Result};
+use crate::sys::thread::Threads;
 
 /// How a pair behaves.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +125,8 @@ impl Channel for LocalChannel {
         self.pair.state.lock().closed == [false, false]
     }
 
-    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
-        Pump::start(self, inside)
+    fn into_transport(self: Box<Self>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+        Pump::start(self, threads)
     }
 }
 

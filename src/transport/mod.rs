@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::sys::poll::Interest;
+use crate::sys::thread::Threads;
 pub use socket::SocketChannel;
 
 /// What became of an attempt to move bytes.
@@ -87,9 +88,9 @@ pub trait Channel: Send + Sync {
     fn inherited_fd(&self) -> Option<RawFd> {
         None
     }
-    /// Gives up the channel for its transport, and for the bytes that arrived and were not received. Threads that call
-    /// the host's functions run as part of the loop `inside`, so that calls they make back are known for what they are.
-    fn into_transport(self: Box<Self>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)>;
+    /// Gives up the channel for its transport, and for the bytes that arrived and were not received. Where it takes
+    /// threads, they are of those.
+    fn into_transport(self: Box<Self>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)>;
 }
 
 /// What an operating system's error on a connection means.

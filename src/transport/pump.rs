@@ -19,7 +19,7 @@ use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
 use crate::sys::poll::Interest;
 use crate::sys::signal_fd::SignalFd;
-use crate::sys::thread::{panic_text, spawn_quiet, while_inside};
+use crate::sys::thread::{Threads, panic_text, spawn_quiet, while_inside};
 
 /// How many bytes are taken at once for the sending thread; a single message may be larger.
 const OUTGOING_BYTES: usize = 256 * 1024;
@@ -60,8 +60,8 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// A transport over `channel`, whose calls may block; they are made from inside the loop of that name.
-    pub fn start(channel: Box<dyn Channel>, inside: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+    /// A transport over `channel`, whose calls may block; they are made on two such threads.
+    pub fn start(channel: Box<dyn Channel>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
         if !channel.is_open() {
             return Err(Error::ChannelClosed);
         }
@@ -71,11 +71,12 @@ impl Pump {
         for (name, body) in [("nxf-send", send_loop as fn(&Shared)), ("nxf-receive", receive_loop)] {
             let shared = Arc::clone(&pump.shared);
             let body = move || {
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || body(&shared)))) {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while_inside(threads.inside, || body(&shared)))) {
                     shared.end(Transfer::Failed(Error::Panicked(panic_text(&*panic))));
                 }
             };
-            let thread = spawn_quiet(name, body).map_err(|error| Error::os("start", "a thread", error))?;
+            let thread =
+                spawn_quiet(name, threads.stack_bytes, body).map_err(|error| Error::os("start", "a thread", error))?;
             pump.threads.push(thread);
         }
         Ok((Box::new(pump), Vec::new()))

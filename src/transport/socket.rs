@@ -12,6 +12,7 @@ use super::{Channel, Closing, Received, Transfer, Transport, check_message_len, 
 use crate::error::{Error, Result};
 use crate::sys::poll::{Interest, wait_for};
 use crate::sys::socket;
+use crate::sys::thread::Threads;
 
 /// How a socket is used.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +167,7 @@ impl Channel for SocketChannel {
         Some(self.socket.as_raw_fd())
     }
 
-    fn into_transport(self: Box<Self>, _: usize) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+    fn into_transport(self: Box<Self>, _: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
         if !self.is_open() {
             return Err(Error::ChannelClosed);
         }
