@@ -156,7 +156,7 @@ fn order(criterion: &mut Criterion) {
                         2 if place > 2 => place - 1,
                         _ => place,
                     };
-                    black_box(order.place(vlsn, Lsn(place), 122, 7));
+                    let _ = black_box(order.place(vlsn, Lsn(place), 122, 7));
                     while order.next() == vlsn || order.ready().is_some() {
                         order.returned(7);
                     }

@@ -115,6 +115,11 @@ typedef void (*nxf_drop_callback)(void *context);
 #define NXF_E_OS (-8)
 /** A function that the host gave failed, or returned what cannot be; the message says which and how. */
 #define NXF_E_CALLBACK (-9)
+/**
+ * Memory that was needed for what a log, a peer or an option made large cannot be had; the message says how much, and
+ * what for. Nothing is lost: the same can be tried again.
+ */
+#define NXF_E_NO_MEMORY (-10)
 /** The log directory cannot be listed, or a log file cannot be opened or read. */
 #define NXF_E_LOG_IO (-20)
 /** A file in the log directory has no header that can be used. */
@@ -368,7 +373,8 @@ nxf_status nxf_scanner_from_log(nxf_log *log, uint64_t start_lsn, nxf_scanner **
  * NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
  * error (NXF_E_LOG_...) stays: the same comes at every further call, and nothing behind the place it names is
  * returned. The one exception is damage at the log's end that the writer's recovery has cut off since: then reading
- * goes on. NXF_E_WRONG_STATE: another thread is in this function with this scanner.
+ * goes on. NXF_E_NO_MEMORY does not stay: the next call tries again, and nothing is left out. NXF_E_WRONG_STATE:
+ * another thread is in this function with this scanner.
  */
 nxf_status nxf_scanner_next(nxf_scanner *scanner, uint64_t from_vlsn, nxf_entry *entry, nxf_error **err);
 

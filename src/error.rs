@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::log::format::{FileName, HeaderFault, Lsn};
+use crate::memory::NoMemory;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -139,6 +140,18 @@ pub enum Error {
         path: PathBuf,
         /// The system's answer.
         os: OsError,
+    },
+    /// Memory that was needed cannot be had.
+    #[error("no memory: {bytes} bytes for {what}{}{}", standing(*at), concerning(*vlsn))]
+    NoMemory {
+        /// How many bytes.
+        bytes: usize,
+        /// What they were for.
+        what: &'static str,
+        /// Where in the log that stands, if it is of the log.
+        at: Option<Lsn>,
+        /// Its VLSN, or the next one to be returned, if known.
+        vlsn: Option<u64>,
     },
     /// A log file cannot be opened or read.
     #[error("cannot read log file {}: {os}", FileName(*file))]
@@ -299,6 +312,14 @@ fn expecting(vlsn: Option<u64>) -> String {
     vlsn.map(|vlsn| format!(" (while looking for VLSN {vlsn})")).unwrap_or_default()
 }
 
+fn standing(at: Option<Lsn>) -> String {
+    at.map(|at| format!(" at {at}")).unwrap_or_default()
+}
+
+fn concerning(vlsn: Option<u64>) -> String {
+    vlsn.map(|vlsn| format!(" (VLSN {vlsn})")).unwrap_or_default()
+}
+
 /// Statuses as C sees them. Numbers are never reused or changed, only added.
 pub mod status {
     /// A status by its name, or its number where it has none.
@@ -348,6 +369,8 @@ pub mod status {
         E_OS = -8,
         /// A function of the host failed, or returned what cannot be.
         E_CALLBACK = -9,
+        /// Memory that was needed cannot be had.
+        E_NO_MEMORY = -10,
         /// The log directory or a file cannot be read.
         E_LOG_IO = -20,
         /// A log file's header cannot be used.
@@ -388,6 +411,21 @@ impl Error {
         Error::Os { action, what: what.into(), os: error.into() }
     }
 
+    /// A log file could not be read, as the system says or for want of memory.
+    pub fn log_read(file: u32, offset: u64, error: io::Error) -> Error {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<NoMemory>()) {
+            // Offsets in a log file fit 32 bits: an LSN has no room for more.
+            Some(none) => Error::no_memory(*none, "reading the log", Some(Lsn::new(file, offset as u32)), None),
+            None => Error::LogRead { file, offset, os: error.into() },
+        }
+    }
+
+    /// Memory that was needed for `what` cannot be had.
+    #[cold]
+    pub fn no_memory(none: NoMemory, what: &'static str, at: Option<Lsn>, vlsn: Option<u64>) -> Error {
+        Error::NoMemory { bytes: none.bytes, what, at, vlsn }
+    }
+
     /// The status that C gets.
     pub fn status(&self) -> i32 {
         match self {
@@ -401,6 +439,7 @@ impl Error {
             Error::Forked => status::E_FORKED,
             Error::Os { .. } => status::E_OS,
             Error::SourceOrder { .. } | Error::Callback { .. } => status::E_CALLBACK,
+            Error::NoMemory { .. } => status::E_NO_MEMORY,
             Error::LogDirectory { .. } | Error::LogRead { .. } => status::E_LOG_IO,
             Error::LogFileHeader { .. } => status::E_LOG_FILE_HEADER,
             Error::LogDamaged { .. } => status::E_LOG_DAMAGED,
@@ -437,6 +476,7 @@ impl Error {
             | Error::LogFileHeader { file, .. }
             | Error::LogTruncated { file, .. }
             | Error::LogFileGone { file, .. } => Some(*file),
+            Error::NoMemory { at, .. } => at.map(Lsn::file),
             Error::LogDamaged { at, .. }
             | Error::LogGap { at, .. }
             | Error::LogRewritten { at }
@@ -450,6 +490,7 @@ impl Error {
         match self {
             Error::LogRead { offset, .. } => Some(*offset),
             Error::LogTruncated { len, .. } => Some(*len),
+            Error::NoMemory { at, .. } => at.map(|at| u64::from(at.offset())),
             Error::LogDamaged { at, .. }
             | Error::LogGap { at, .. }
             | Error::LogRewritten { at }
@@ -464,6 +505,7 @@ impl Error {
             Error::LogDamaged { vlsn, expected_vlsn, .. } => vlsn.or(*expected_vlsn),
             Error::LogGap { expected, .. } => Some(*expected),
             Error::LogFileGone { expected_vlsn, .. } => *expected_vlsn,
+            Error::NoMemory { vlsn, .. } => *vlsn,
             Error::HistoryChanged { vlsn, .. } | Error::EntryTooLarge { vlsn, .. } => Some(*vlsn),
             Error::AckBeyondSent { acked, .. } => Some(*acked),
             _ => None,
@@ -482,6 +524,7 @@ impl Error {
                 | Error::Os { .. }
                 | Error::LogDirectory { .. }
                 | Error::LogRead { .. }
+                | Error::NoMemory { .. }
         )
     }
 

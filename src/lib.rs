@@ -6,6 +6,7 @@ pub mod error;
 mod failpoint;
 pub mod ffi;
 pub mod log;
+pub mod memory;
 pub mod options;
 pub mod reactor;
 pub mod runner;

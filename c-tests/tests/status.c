@@ -23,6 +23,7 @@ static const struct named all[] = {
     NAMED(NXF_E_FORKED, -7),
     NAMED(NXF_E_OS, -8),
     NAMED(NXF_E_CALLBACK, -9),
+    NAMED(NXF_E_NO_MEMORY, -10),
     NAMED(NXF_E_LOG_IO, -20),
     NAMED(NXF_E_LOG_FILE_HEADER, -21),
     NAMED(NXF_E_LOG_DAMAGED, -22),
@@ -49,7 +50,7 @@ static void every_status_has_its_number_and_its_name(void **state)
 
 static void a_number_that_is_no_status_has_a_name_too(void **state)
 {
-    const nxf_status none[] = { 4, 99, -10, -19, -28, -39, -100, INT32_MAX, INT32_MIN };
+    const nxf_status none[] = { 4, 99, -11, -19, -28, -39, -100, INT32_MAX, INT32_MIN };
     (void)state;
     for (size_t at = 0; at < sizeof none / sizeof none[0]; at++)
         assert_string_equal(nxf_status_name(none[at]), "NXF_UNKNOWN");

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn filled(limits: &ChunkLimits, block_len: usize) -> (usize, usize) {
-        let mut source = Endless { block: BlockPool::new(block_len).take(block_len) };
+        let mut source = Endless { block: BlockPool::new(block_len).take(block_len).unwrap() };
         let mut chunk = Chunk::default();
         let ended = fill(&mut chunk, &mut source, 1, limits, Instant::now());
         assert!(matches!(ended, Filled::Full), "{ended:?}");

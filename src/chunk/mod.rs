@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn block_of(bytes: &[u8]) -> Arc<Block> {
-        let mut block = crate::log::block::BlockPool::new(bytes.len()).take(bytes.len());
+        let mut block = crate::log::block::BlockPool::new(bytes.len()).take(bytes.len()).unwrap();
         crate::log::block::writable(&mut block, 0).unwrap().copy_from_slice(bytes);
         block
     }

@@ -141,7 +141,8 @@ pub unsafe extern "C" fn nxf_scanner_from_log(
 /// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
 /// error (NXF_E_LOG_...) stays: the same comes at every further call, and nothing behind the place it names is
 /// returned. The one exception is damage at the log's end that the writer's recovery has cut off since: then reading
-/// goes on. NXF_E_WRONG_STATE: another thread is in this function with this scanner.
+/// goes on. NXF_E_NO_MEMORY does not stay: the next call tries again, and nothing is left out. NXF_E_WRONG_STATE:
+/// another thread is in this function with this scanner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_next(
     scanner: *mut nxf_scanner,

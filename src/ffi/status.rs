@@ -34,6 +34,9 @@ pub const NXF_E_FORKED: nxf_status = -7;
 pub const NXF_E_OS: nxf_status = -8;
 /// A function that the host gave failed, or returned what cannot be; the message says which and how.
 pub const NXF_E_CALLBACK: nxf_status = -9;
+/// Memory that was needed for what a log, a peer or an option made large cannot be had; the message says how much, and
+/// what for. Nothing is lost: the same can be tried again.
+pub const NXF_E_NO_MEMORY: nxf_status = -10;
 /// The log directory cannot be listed, or a log file cannot be opened or read.
 pub const NXF_E_LOG_IO: nxf_status = -20;
 /// A file in the log directory has no header that can be used.

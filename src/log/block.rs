@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use crate::memory::{self, NoMemory};
+
 /// What the kernel copies between, in bytes. On a system with larger pages nothing is lost.
 const PAGE: usize = 4096;
 
@@ -23,11 +25,16 @@ pub struct Block {
 }
 
 impl Block {
-    fn with_capacity(capacity: usize) -> Arc<Block> {
+    /// One that holds nothing, and takes no memory.
+    pub fn empty() -> Arc<Block> {
+        Arc::new(Block { memory: Box::default(), begin: 0, capacity: 0 })
+    }
+
+    fn with_capacity(capacity: usize) -> Result<Arc<Block>, NoMemory> {
         // A page for where the memory begins, and one for where the reading does.
-        let memory = vec![0; capacity + 2 * PAGE].into_boxed_slice();
+        let memory = memory::zeros(capacity.saturating_add(2 * PAGE))?;
         let begin = memory.as_ptr().align_offset(PAGE).min(PAGE);
-        Arc::new(Block { memory, begin, capacity })
+        Ok(Arc::new(Block { memory, begin, capacity }))
     }
 
     /// All bytes, also those that nothing was read into.
@@ -76,28 +83,30 @@ impl BlockPool {
     }
 
     /// A block of at least `capacity` bytes that the caller alone owns.
-    pub fn take(&mut self, capacity: usize) -> Arc<Block> {
+    pub fn take(&mut self, capacity: usize) -> Result<Arc<Block>, NoMemory> {
         if capacity <= self.capacity
             && let Some(at) = self.blocks.iter_mut().position(is_unique)
         {
-            return self.blocks.swap_remove(at);
+            return Ok(self.blocks.swap_remove(at));
         }
+        let block = Block::with_capacity(capacity.max(self.capacity))?;
         self.allocated += 1;
-        Block::with_capacity(capacity.max(self.capacity))
+        Ok(block)
     }
 
     /// Makes `block` one of at least `capacity` bytes that the caller alone owns: the same one where that is so,
     /// else another, and the old one is kept for when its last user has let go.
-    pub fn renew(&mut self, block: &mut Arc<Block>, capacity: usize) {
+    pub fn renew(&mut self, block: &mut Arc<Block>, capacity: usize) -> Result<(), NoMemory> {
         let wanted = capacity.max(self.capacity);
         if block.capacity() == wanted && is_unique(block) {
-            return;
+            return Ok(());
         }
-        let old = std::mem::replace(block, self.take(capacity));
+        let old = std::mem::replace(block, self.take(capacity)?);
         // One of more than the ordinary size was for a single large entry, and is not kept.
         if old.capacity() == self.capacity && self.blocks.len() < self.kept_max {
             self.blocks.push(old);
         }
+        Ok(())
     }
 }
 
@@ -127,24 +136,24 @@ mod tests {
     #[test]
     fn a_block_is_reused_only_when_nobody_else_holds_it() {
         let mut pool = BlockPool::new(64);
-        let mut block = pool.take(64);
+        let mut block = pool.take(64).unwrap();
         let first = block.bytes().as_ptr();
         let held = Arc::clone(&block);
-        pool.renew(&mut block, 64);
+        pool.renew(&mut block, 64).unwrap();
         assert_ne!(block.bytes().as_ptr(), first);
         drop(held);
         let second = Arc::clone(&block);
-        pool.renew(&mut block, 64);
+        pool.renew(&mut block, 64).unwrap();
         assert_eq!(block.bytes().as_ptr(), first, "the freed block is handed out again");
         drop(second);
         assert_eq!(pool.allocated(), 2);
-        pool.renew(&mut block, 64);
+        pool.renew(&mut block, 64).unwrap();
         assert_eq!(block.bytes().as_ptr(), first, "nobody else holds it: it stays");
     }
 
     #[test]
     fn what_is_read_stands_as_far_behind_a_pages_beginning_as_in_its_file() {
-        let mut block = BlockPool::new(100).take(100);
+        let mut block = BlockPool::new(100).take(100).unwrap();
         for offset in [0, 36, 4095, 4096, 1 << 40] {
             let bytes = writable(&mut block, offset).unwrap();
             assert_eq!((bytes.len(), bytes.as_ptr().addr() % PAGE), (100, place(offset)));
@@ -159,11 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_no_memory_can_be_had_for_leaves_the_old_one() {
+        let mut pool = BlockPool::new(64);
+        let mut block = pool.take(64).unwrap();
+        let before = block.bytes().as_ptr();
+        assert_eq!(pool.renew(&mut block, usize::MAX), Err(NoMemory { bytes: usize::MAX }));
+        assert_eq!((block.bytes().as_ptr(), pool.allocated()), (before, 1));
+        assert_eq!(Block::empty().bytes(), b"");
+    }
+
+    #[test]
     fn a_block_for_a_large_entry_is_not_kept_for_small_ones() {
         let mut pool = BlockPool::new(64);
-        let mut block = pool.take(1000);
+        let mut block = pool.take(1000).unwrap();
         assert_eq!(block.capacity(), 1000);
-        pool.renew(&mut block, 64);
+        pool.renew(&mut block, 64).unwrap();
         assert_eq!(block.capacity(), 64);
         assert!(pool.blocks.is_empty());
     }
@@ -173,10 +192,10 @@ mod tests {
         for (capacity, kept) in [(64, KEPT_MAX), (KEPT_BYTES / 10, 10), (KEPT_BYTES, KEPT_MIN)] {
             let mut pool = BlockPool::new(capacity);
             let mut held = Vec::new();
-            let mut block = pool.take(capacity);
+            let mut block = pool.take(capacity).unwrap();
             for _ in 0..kept + 5 {
                 held.push(Arc::clone(&block));
-                pool.renew(&mut block, capacity);
+                pool.renew(&mut block, capacity).unwrap();
             }
             assert_eq!(pool.blocks.len(), kept);
         }

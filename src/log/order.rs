@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::format::Lsn;
+use crate::memory::{self, NoMemory};
 
 /// How much is held back at most.
 #[derive(Clone, Copy, Debug)]
@@ -132,34 +133,35 @@ impl Order {
         self.held.front().copied().filter(Held::is_found)
     }
 
-    /// Places the entry of `vlsn` found at `lsn`, `entry_len` bytes long and with this digest.
+    /// Places the entry of `vlsn` found at `lsn`, `entry_len` bytes long and with this digest. An error: it would have
+    /// to be held back, and there is no memory to do so.
     #[inline]
-    pub fn place(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32, digest: u32) -> Placement {
-        if vlsn == self.next {
+    pub fn place(&mut self, vlsn: u64, lsn: Lsn, entry_len: u32, digest: u32) -> Result<Placement, NoMemory> {
+        Ok(if vlsn == self.next {
             Placement::Next
         } else if vlsn > self.next {
-            self.hold(vlsn, Held { lsn, len: entry_len, digest })
+            self.hold(vlsn, Held { lsn, len: entry_len, digest })?
         } else if vlsn < self.first {
             Placement::Below
         } else if vlsn >= self.recent_from && self.recent[slot(vlsn)] != digest {
             Placement::Changed
         } else {
             Placement::Repeat
-        }
+        })
     }
 
     /// Notes where `vlsn` stands, if it is still to be returned and near enough; false: it is not. What is found out by
     /// looking for a missing VLSN where reading has been is taken however much is held already: it is what lets that go.
-    pub fn note_held(&mut self, vlsn: u64, found: Held, send_limit: Lsn) -> bool {
+    pub fn note_held(&mut self, vlsn: u64, found: Held, send_limit: Lsn) -> Result<bool, NoMemory> {
         let ahead = vlsn.checked_sub(self.next).filter(|&ahead| ahead < self.limits.entries_max as u64);
         if let Some(ahead) = ahead {
             // What is held already stands further on in the log, and counts; unless it must not be sent, and this may.
             let known = self.held.get(ahead as usize).filter(|known| known.is_found());
             if known.is_none_or(|known| known.lsn >= send_limit && found.lsn < send_limit) {
-                self.hold_at(ahead as usize, found);
+                self.hold_at(ahead as usize, found)?;
             }
         }
-        ahead.is_some()
+        Ok(ahead.is_some())
     }
 
     /// The VLSN that has to be the next for `vlsn` not to be too far ahead.
@@ -167,24 +169,27 @@ impl Order {
         vlsn.saturating_sub(self.limits.entries_max as u64).saturating_add(1)
     }
 
-    fn hold(&mut self, vlsn: u64, found: Held) -> Placement {
+    fn hold(&mut self, vlsn: u64, found: Held) -> Result<Placement, NoMemory> {
         let ahead = vlsn - self.next;
         if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(found.len) > self.limits.bytes_max {
-            return Placement::Full;
+            return Ok(Placement::Full);
         }
-        self.hold_at(ahead as usize, found);
-        Placement::Held
+        self.hold_at(ahead as usize, found)?;
+        Ok(Placement::Held)
     }
 
     /// `ahead` is below the limit in entries.
-    fn hold_at(&mut self, ahead: usize, found: Held) {
+    fn hold_at(&mut self, ahead: usize, found: Held) -> Result<(), NoMemory> {
         if self.held.len() <= ahead {
+            let more = ahead + 1 - self.held.len();
+            memory::reserve_queue(&mut self.held, more)?;
             self.held.resize(ahead + 1, NOT_FOUND);
         }
         // A VLSN found twice before it was returned: a rollback took the first back, so the later one counts.
         let before = std::mem::replace(&mut self.held[ahead], found);
         self.held_count += usize::from(!before.is_found());
         self.held_bytes = self.held_bytes - u64::from(before.len) + u64::from(found.len);
+        Ok(())
     }
 
     /// Notes that the next VLSN was returned.
@@ -270,11 +275,12 @@ pub struct Beginning {
 
 impl Beginning {
     /// Notes an entry; true when enough has been seen to choose.
-    pub fn note(&mut self, vlsn: u64, found: Held, limits: &WindowLimits) -> bool {
+    pub fn note(&mut self, vlsn: u64, found: Held, limits: &WindowLimits) -> Result<bool, NoMemory> {
+        memory::reserve(&mut self.seen, 1)?;
         self.seen.push((vlsn, found));
         self.bytes += u64::from(found.len);
         // Nothing is lower than 1.
-        vlsn == 1 || self.seen.len() >= limits.entries_max / 2 || self.bytes >= limits.bytes_max / 2
+        Ok(vlsn == 1 || self.seen.len() >= limits.entries_max / 2 || self.bytes >= limits.bytes_max / 2)
     }
 
     /// Whether nothing was noted.
@@ -285,8 +291,8 @@ impl Beginning {
     /// The order to go on with, in which everything noted from its beginning on is held back.
     ///
     /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
-    /// later half of what was seen may still come.
-    pub fn choose(mut self, complete: bool, limits: WindowLimits) -> Order {
+    /// later half of what was seen may still come. An error: there is no memory to hold it back, and all is as before.
+    pub fn choose(&mut self, complete: bool, limits: WindowLimits) -> Result<Order, NoMemory> {
         let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
         let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
         self.seen.sort_unstable_by_key(|&(vlsn, found)| (vlsn, found.lsn));
@@ -298,13 +304,17 @@ impl Beginning {
             }
         }
         let mut order = Order::new(first, limits);
-        for &(vlsn, found) in &self.seen {
-            // What is too far ahead would not have been held either; that it comes early shows that others are missing.
-            if vlsn >= first && vlsn - first < limits.entries_max as u64 {
-                order.hold_at((vlsn - first) as usize, found);
-            }
+        // What is too far ahead would not have been held either; that it comes early shows that others are missing.
+        let is_near = |vlsn: u64| vlsn >= first && vlsn - first < limits.entries_max as u64;
+        let held = self.seen.iter().filter(|&&(vlsn, _)| is_near(vlsn));
+        let result = held.into_iter().try_for_each(|&(vlsn, found)| order.hold_at((vlsn - first) as usize, found));
+        if let Err(none) = result {
+            // As it was seen: in the order of the disk.
+            self.seen.sort_unstable_by_key(|&(_, found)| found.lsn);
+            return Err(none);
         }
-        order
+        *self = Beginning::default();
+        Ok(order)
     }
 }
 
@@ -332,7 +342,7 @@ mod tests {
     fn run(order: &mut Order, on_disk: &[u64]) -> Vec<u64> {
         let mut out = Vec::new();
         for &vlsn in on_disk {
-            if order.place(vlsn, lsn(vlsn), 10, vlsn as u32) == Placement::Next {
+            if order.place(vlsn, lsn(vlsn), 10, vlsn as u32) == Ok(Placement::Next) {
                 out.push(order.next());
                 order.returned(vlsn as u32);
                 while order.ready().is_some() {
@@ -355,24 +365,24 @@ mod tests {
     #[test]
     fn the_window_is_bounded_in_distance_and_in_bytes() {
         let mut order = Order::new(1, WindowLimits { entries_max: 5, bytes_max: 25 });
-        assert_eq!(order.place(6, lsn(6), 10, 0), Placement::Full);
-        assert_eq!(order.place(5, lsn(5), 10, 0), Placement::Held);
-        assert_eq!(order.place(4, lsn(4), 10, 0), Placement::Held);
-        assert_eq!(order.place(3, lsn(3), 10, 0), Placement::Full);
+        assert_eq!(order.place(6, lsn(6), 10, 0), Ok(Placement::Full));
+        assert_eq!(order.place(5, lsn(5), 10, 0), Ok(Placement::Held));
+        assert_eq!(order.place(4, lsn(4), 10, 0), Ok(Placement::Held));
+        assert_eq!(order.place(3, lsn(3), 10, 0), Ok(Placement::Full));
         assert_eq!(order.lowest_held(), Some((4, lsn(4))));
-        assert_eq!(order.place(u64::MAX, lsn(9), 10, 0), Placement::Full);
+        assert_eq!(order.place(u64::MAX, lsn(9), 10, 0), Ok(Placement::Full));
     }
 
     #[test]
     fn a_vlsn_that_was_returned_is_a_repeat_or_a_changed_history() {
         let mut order = Order::new(10, LIMITS);
         run(&mut order, &[10, 11]);
-        assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
-        assert_eq!(order.place(10, lsn(99), 10, 10), Placement::Repeat);
-        assert_eq!(order.place(10, lsn(99), 10, 77), Placement::Changed);
+        assert_eq!(order.place(9, lsn(9), 10, 0), Ok(Placement::Below));
+        assert_eq!(order.place(10, lsn(99), 10, 10), Ok(Placement::Repeat));
+        assert_eq!(order.place(10, lsn(99), 10, 77), Ok(Placement::Changed));
         run(&mut order, &(12..12 + RECENT as u64).collect::<Vec<_>>());
-        assert_eq!(order.place(10, lsn(99), 10, 77), Placement::Repeat, "too long ago to tell");
-        assert_eq!(order.place(12, lsn(99), 10, 77), Placement::Changed);
+        assert_eq!(order.place(10, lsn(99), 10, 77), Ok(Placement::Repeat), "too long ago to tell");
+        assert_eq!(order.place(12, lsn(99), 10, 77), Ok(Placement::Changed));
     }
 
     #[test]
@@ -383,30 +393,30 @@ mod tests {
         assert_eq!((order.next(), ready(&order), order.held()), (5, Some(lsn(5)), 2));
         order.skip_to(20);
         assert_eq!((order.next(), ready(&order), order.held(), order.held_bytes()), (20, None, 0, 0));
-        assert_eq!(order.place(9, lsn(9), 10, 0), Placement::Below);
+        assert_eq!(order.place(9, lsn(9), 10, 0), Ok(Placement::Below));
     }
 
     #[test]
     fn a_held_entry_that_was_taken_back_is_waited_for_again() {
         let mut order = Order::new(1, LIMITS);
         assert_eq!(run(&mut order, &[2, 1]), [1, 2]);
-        order.place(4, lsn(4), 10, 0);
-        order.place(3, lsn(3), 10, 0);
+        order.place(4, lsn(4), 10, 0).unwrap();
+        order.place(3, lsn(3), 10, 0).unwrap();
         order.returned(0);
         assert_eq!(ready(&order), Some(lsn(4)));
         order.forget_ready();
         assert_eq!((ready(&order), order.held(), order.held_bytes()), (None, 0, 0));
-        assert_eq!(order.place(4, lsn(50), 10, 0), Placement::Next);
+        assert_eq!(order.place(4, lsn(50), 10, 0), Ok(Placement::Next));
     }
 
     fn begin(on_disk: &[u64], complete: bool) -> u64 {
         let mut beginning = Beginning::default();
         for &vlsn in on_disk {
-            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }, &LIMITS) {
+            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }, &LIMITS).unwrap() {
                 break;
             }
         }
-        beginning.choose(complete, LIMITS).next()
+        beginning.choose(complete, LIMITS).unwrap().next()
     }
 
     #[test]

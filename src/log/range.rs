@@ -9,6 +9,7 @@ use super::format::Lsn;
 use super::scanner::{Next, Scanner, ScannerOptions};
 use super::seek::Seek;
 use super::tail::WaitReason;
+use crate::error::Error;
 
 /// How far below a VLSN near the log's end reading begins at first, in VLSNs: what is missing there may stand before it.
 const BELOW_END: u64 = 16 * 1024;
@@ -112,7 +113,7 @@ fn first_of(scanner: &mut Scanner, send_limit: Lsn, now: Instant) -> Searched<Op
             Next::Busy => return Err(Halt::Busy),
             Next::Nothing(_) => {}
         }
-        if !scanner.begin_with_what_is_there() {
+        if !scanner.begin_with_what_is_there()? {
             return Ok(None);
         }
     }
@@ -128,6 +129,7 @@ impl End {
                     Some(later) if pause.wait.reason == WaitReason::Hole && !pause.stalled => self.assumed = later,
                     _ => return Ok(()),
                 },
+                Err(none @ Error::NoMemory { .. }) => return Err(none.into()),
                 // Judged before its time: for a scanner that waits it may still become an entry.
                 Err(_) if self.assumed > now => return Ok(()),
                 Err(error) => return Err(error.into()),

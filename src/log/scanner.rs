@@ -17,6 +17,7 @@ use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReaso
 use super::window::{Look, Sighted, Window};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::error::{Error, Result};
+use crate::memory::NoMemory;
 
 /// An entry to send, borrowed from the scanner until its next call.
 #[derive(Clone, Copy, Debug)]
@@ -153,11 +154,13 @@ pub struct Scanner {
     replica_name: Option<String>,
 }
 
-/// An error, and the file to look at for whether what caused it is gone.
+/// An error, and what to look at for whether what caused it is gone.
 struct Failure {
     error: Error,
     /// The cut back to this position would repair it.
     repaired_at: Option<Lsn>,
+    /// An entry that was read, and that there was no memory to hold back.
+    unplaced: Option<(u64, Held)>,
 }
 
 /// A look behind the place where reading began, and how far it has got.
@@ -265,12 +268,12 @@ impl Scanner {
 
     /// Has reading begin with the lowest VLSN among what was read so far, without looking further ahead. True if
     /// anything was, and it had not begun.
-    pub fn begin_with_what_is_there(&mut self) -> bool {
+    pub fn begin_with_what_is_there(&mut self) -> Result<bool> {
         let begins = self.order.is_none() && !self.beginning.is_empty();
         if begins {
-            self.begin(true);
+            self.begin(true)?;
         }
-        begins
+        Ok(begins)
     }
 
     /// From now on, [`next`](Self::next) reads about `bytes` before it says that it is busy. Otherwise it reads until it has
@@ -304,7 +307,7 @@ impl Scanner {
     /// without a hole. No entry at or behind `send_limit` is returned.
     ///
     /// An error is final: it comes again at each further call, but for a torn or unreadable end that the writer has
-    /// cut off since.
+    /// cut off since, and for memory that could not be had: the next call tries again, and leaves nothing out.
     #[inline]
     pub fn next(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Next<'_>> {
         if self.failed.is_some() {
@@ -329,23 +332,33 @@ impl Scanner {
             }
             Ok(Err(pause)) => Ok(Next::Nothing(pause)),
             Err(Halt::Busy) => Ok(Next::Busy),
-            Err(Halt::Failed(error)) => {
-                let repaired_at = match &error {
-                    Error::LogDamaged { at, .. } => Some(*at),
-                    _ => None,
-                };
-                self.failed = Some(Failure { error: error.clone(), repaired_at });
-                Err(error)
-            }
+            Err(Halt::Failed(error)) => Err(self.note_failure(error)),
         }
     }
 
-    /// Gives the error again, unless the writer has cut off what caused it.
+    #[cold]
+    fn note_failure(&mut self, error: Error) -> Error {
+        // What memory is wanted for is all there, and comes when there is some.
+        if !matches!(error, Error::NoMemory { .. }) {
+            let repaired_at = match &error {
+                Error::LogDamaged { at, .. } => Some(*at),
+                _ => None,
+            };
+            self.failed = Some(Failure { error: error.clone(), repaired_at, unplaced: None });
+        }
+        error
+    }
+
+    /// Gives the error again, unless the writer has cut off what caused it, or there is memory now.
     #[cold]
     fn recheck_failure(&mut self) -> Result<()> {
         let Some(failure) = &self.failed else {
             return Ok(());
         };
+        if let Some((vlsn, held)) = failure.unplaced {
+            self.failed = None;
+            return self.hold(vlsn, held);
+        }
         if let Some(at) = failure.repaired_at {
             let again = self.again.get_or_insert_with(|| Again::new(self.tail.budget().clone()));
             again.forget();
@@ -407,10 +420,14 @@ impl Scanner {
     /// Gives the error back, or goes on elsewhere.
     #[cold]
     #[inline(never)]
-    fn after_error(&mut self, error: Error, send_limit: Lsn) -> Searched<()> {
+    fn after_error(&mut self, mut error: Error, send_limit: Lsn) -> Searched<()> {
+        if let Error::NoMemory { vlsn, .. } = &mut error {
+            *vlsn = vlsn.or(Some(self.next_vlsn()).filter(|&next| next > 0));
+            return Err(error.into());
+        }
         // What stands before the damage, or before the place where reading began, is good, and comes first. The error
         // comes again.
-        if self.begin_with_what_is_there() {
+        if self.begin_with_what_is_there()? {
             return Ok(());
         }
         match self.look_everywhere(Cause::Error, send_limit) {
@@ -420,6 +437,8 @@ impl Scanner {
                 Ok(())
             }
             Ok(false) if self.begins_before_what_hides() => Ok(()),
+            // Whether it is an error at all is not known then.
+            Err(Halt::Failed(none @ Error::NoMemory { .. })) => Err(none.into()),
             // What failed first says what is wrong, also when looking there fails for the same reason.
             Ok(_) | Err(Halt::Failed(_)) => Err(error.into()),
         }
@@ -468,14 +487,12 @@ impl Scanner {
             self.seeks = false;
         }
         // What was looked at to find a beginning is behind the cursor already: it counts as found.
-        let beginning = std::mem::take(&mut self.beginning);
-        let mut order = if beginning.is_empty() {
-            Order::new(from_vlsn, self.options.window)
-        } else {
-            beginning.choose(true, self.options.window)
-        };
-        order.skip_to(from_vlsn);
-        self.order = Some(order);
+        if !self.begin_with_what_is_there()? {
+            self.order = Some(Order::new(from_vlsn, self.options.window));
+        }
+        if let Some(order) = &mut self.order {
+            order.skip_to(from_vlsn);
+        }
         Ok(())
     }
 
@@ -587,11 +604,15 @@ impl Scanner {
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
         let BehindLook { seek, stretch, beginning, .. } = &mut look;
         let beginning = *beginning;
+        let mut noted = Ok(());
         let walked = seek.each_entry(stretch, |lsn, entry| {
-            if let Some(vlsn) = entry.vlsn_to_send() {
-                order.note_held(vlsn, held(lsn, entry), send_limit);
+            if let Some(vlsn) = entry.vlsn_to_send().filter(|_| noted.is_ok()) {
+                let placed = order.note_held(vlsn, held(lsn, entry), send_limit);
+                noted = placed.map(|_| ()).map_err(|none| not_held(none, vlsn, lsn));
             }
         });
+        // What there was no memory for is behind: the look begins anew.
+        noted?;
         let is_whole = match walked {
             Err(Halt::Busy) => {
                 self.behind_look = Some(look);
@@ -633,16 +654,17 @@ impl Scanner {
             self.warn(format_args!("the entry at {lsn} has VLSN {number}, which is none; it is not sent"));
             return Ok(None);
         };
+        let held = held(lsn, &entry);
         let Some(order) = &mut self.order else {
-            if self.beginning.note(vlsn, held(lsn, &entry), &self.options.window) {
-                self.begin(false);
-            }
-            return Ok(None);
+            return Ok(self.hold(vlsn, held).map(|()| None)?);
         };
-        let Held { len, digest, .. } = held(lsn, &entry);
-        match order.place(vlsn, lsn, len, digest) {
+        let placement = match order.place(vlsn, lsn, held.len, held.digest) {
+            Ok(placement) => placement,
+            Err(none) => return Err(self.keep_unplaced(none, vlsn, held).into()),
+        };
+        match placement {
             Placement::Next => {
-                order.returned(digest);
+                order.returned(held.digest);
                 Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }))
             }
             Placement::Held => {
@@ -661,7 +683,7 @@ impl Scanner {
                 Ok(None)
             }
             Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }.into()),
-            Placement::Full => self.place_where_all_is_full(vlsn, Held { lsn, len, digest }, send_limit, now),
+            Placement::Full => self.place_where_all_is_full(vlsn, held, send_limit, now),
         }
     }
 
@@ -677,9 +699,15 @@ impl Scanner {
     ) -> Searched<Option<Place>> {
         let order = self.order.as_mut().expect("only called with an order");
         let was_passed = self.tail.is_looking_back() || found.lsn < self.read_before;
-        if was_passed && order.note_held(vlsn, found, send_limit) {
-            self.note_early(now);
-            return Ok(None);
+        if was_passed {
+            match order.note_held(vlsn, found, send_limit) {
+                Ok(true) => {
+                    self.note_early(now);
+                    return Ok(None);
+                }
+                Ok(false) => {}
+                Err(none) => return Err(self.keep_unplaced(none, vlsn, found).into()),
+            }
         }
         if self.tail.is_looking_back() {
             // What is missing may stand behind it.
@@ -733,9 +761,35 @@ impl Scanner {
         Ok(counts)
     }
 
-    fn begin(&mut self, complete: bool) {
-        let beginning = std::mem::take(&mut self.beginning);
-        self.order = Some(beginning.choose(complete, self.options.window));
+    /// Holds an entry back that came early, or notes it while it is not known which one is the first.
+    #[cold]
+    fn hold(&mut self, vlsn: u64, held: Held) -> Result<()> {
+        let is_enough = match &mut self.order {
+            Some(order) => order.note_held(vlsn, held, Lsn::NULL).map(|_| {
+                self.counts.early += 1;
+                false
+            }),
+            None => self.beginning.note(vlsn, held, &self.options.window),
+        };
+        match is_enough {
+            Ok(true) => self.begin(false),
+            Ok(false) => Ok(()),
+            Err(none) => Err(self.keep_unplaced(none, vlsn, held)),
+        }
+    }
+
+    /// There was no memory to hold back an entry that was read: it comes first at the next call.
+    #[cold]
+    fn keep_unplaced(&mut self, none: NoMemory, vlsn: u64, held: Held) -> Error {
+        let error = not_held(none, vlsn, held.lsn);
+        self.failed = Some(Failure { error: error.clone(), repaired_at: None, unplaced: Some((vlsn, held)) });
+        error
+    }
+
+    fn begin(&mut self, complete: bool) -> Result<()> {
+        let order = self.beginning.choose(complete, self.options.window);
+        self.order = Some(order.map_err(|none| Error::no_memory(none, "entries out of order", None, None))?);
+        Ok(())
     }
 
     /// The entry held back, as it was seen if its bytes are still there, and else read again and checked again; `None` if
@@ -781,7 +835,7 @@ impl Scanner {
             || wait.reason == WaitReason::NextFileEmpty && wait.look_again.is_none();
         let Some(_) = &self.order else {
             if !self.beginning.is_empty() && (is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit) {
-                self.begin(true);
+                self.begin(true)?;
                 return Ok(None);
             }
             return Ok(Some(idle));
@@ -857,6 +911,11 @@ impl Scanner {
     }
 }
 
+/// There is no memory to hold back the entry of `vlsn`, which stands at `lsn`.
+fn not_held(none: NoMemory, vlsn: u64, lsn: Lsn) -> Error {
+    Error::no_memory(none, "entries out of order", Some(lsn), Some(vlsn))
+}
+
 /// What is to be remembered of an entry that comes early.
 #[inline]
 fn held(lsn: Lsn, entry: &Sighted) -> Held {
@@ -880,7 +939,7 @@ impl Again {
             if error.kind() == std::io::ErrorKind::NotFound {
                 Error::LogFileGone { file: lsn.file(), expected_vlsn: Some(vlsn), found_vlsn: None }
             } else {
-                Error::LogRead { file: lsn.file(), offset: u64::from(lsn.offset()), os: error.into() }
+                Error::log_read(lsn.file(), u64::from(lsn.offset()), error)
             }
         };
         if self.file.as_ref().is_none_or(|(number, _)| *number != lsn.file()) {

@@ -263,5 +263,5 @@ fn is_well_below(first: u64, found: u64, vlsn: u64) -> bool {
 }
 
 fn read_error(file: u32, error: io::Error) -> Error {
-    Error::LogRead { file, offset: 0, os: error.into() }
+    Error::log_read(file, 0, error)
 }

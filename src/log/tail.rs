@@ -1250,11 +1250,11 @@ fn lsn_of(file: u32, offset: u64) -> Lsn {
 }
 
 fn open_error(file: u32, error: io::Error) -> Error {
-    Error::LogRead { file, offset: 0, os: error.into() }
+    Error::log_read(file, 0, error)
 }
 
 fn read_error(current: &OpenFile, error: io::Error) -> Error {
-    Error::LogRead { file: current.number, offset: current.cursor, os: error.into() }
+    Error::log_read(current.number, current.cursor, error)
 }
 
 fn read_header(file: &dyn LogFile, number: u32) -> Result<ParsedFileHeader> {

@@ -115,9 +115,8 @@ pub struct Window {
 impl Window {
     /// A window that reads `capacity` bytes at once, and more only for an entry that is larger; out of `budget`.
     pub fn new(capacity: usize, budget: Budget) -> Window {
-        let mut pool = BlockPool::new(capacity);
-        let block = pool.take(capacity);
-        Window { pool, block, base: 0, filled: 0, checksummer: Checksummer::default(), budget }
+        let pool = BlockPool::new(capacity);
+        Window { pool, block: Block::empty(), base: 0, filled: 0, checksummer: Checksummer::default(), budget }
     }
 
     /// Drops what was read: the next look finds nothing.
@@ -195,7 +194,8 @@ impl Window {
     }
 
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
-    /// One read call, except where the file is longer than one entry of it fits into an ordinary window.
+    /// One read call, except where the file is longer than one entry of it fits into an ordinary window. Where no memory
+    /// can be had the error carries a [`NoMemory`](crate::memory::NoMemory).
     pub fn read(&mut self, file: &dyn LogFile, offset: u64, needed: usize) -> io::Result<()> {
         self.read_at_most(file, offset, needed, usize::MAX)
     }
@@ -223,7 +223,7 @@ impl Window {
     ) -> io::Result<()> {
         self.filled = 0;
         self.base = offset;
-        self.pool.renew(&mut self.block, capacity);
+        self.pool.renew(&mut self.block, capacity)?;
         let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
         let most = most.min(bytes.len());
         self.filled = file.read_some_at(&mut bytes[..most], offset, least)?;
