@@ -52,8 +52,8 @@ fn a_directory_without_the_file_to_begin_in_is_stalled_until_it_comes() {
         let opened = reader.now;
         let pause = reader.pause();
         assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::NoFile, Lsn::new(wanted, 0), false));
-        assert_eq!(pause.look_again, Some(opened + SETTLE), "case {case}: somebody has to be told by then");
-        reader.now += SETTLE;
+        assert!(pause.look_again.unwrap() <= opened + SETTLE, "case {case}: somebody has to be told by then");
+        assert!(reader.wait(SETTLE).unwrap().is_empty());
         let pause = reader.pause();
         assert_eq!((pause.wait.reason, pause.stalled, pause.look_again), (WaitReason::NoFile, true, None));
         log.begin_file(2);
@@ -208,6 +208,120 @@ fn patience_with_a_missing_vlsn_ends() {
     assert_eq!(reader.read(1).unwrap(), [1, 2]);
     let error = reader.wait(PATIENCE + SETTLE).unwrap_err();
     assert!(matches!(error, Error::LogGap { expected: 3, found: 4, .. }), "{error}");
+}
+
+/// What is waited for, a log with it, for how long, and how that goes on.
+type Wait = (&'static str, LogDir, Duration, fn(&mut LogDir));
+
+fn waits() -> Vec<Wait> {
+    let mut missing = LogDir::with([1, 2, 4]);
+    missing.append_untagged(b"whatever");
+    let mut damaged = LogDir::with([1, 2]);
+    let at = damaged.append(3);
+    damaged.write_at(Lsn::new(0, at.offset() + 25), b"??");
+    let mut hole = LogDir::with([1, 2]);
+    let (at_hole, _) = hole.next_entry(RECORD, 0, Some(3), &LogDir::payload(3));
+    hole.begin_file(1);
+    hole.append(4);
+    hole.write_at(Lsn::new(0, at_hole.offset() + 30), &[0; 20]);
+    let header = LogDir::with([1, 2]);
+    let good = header.bytes(0);
+    header.write_at(Lsn::new(0, 20), &[1]);
+    std::fs::write(header.path().join("good"), good).unwrap();
+    vec![
+        ("a VLSN is missing", missing, PATIENCE, |log| {
+            log.append(3);
+        }),
+        ("unreadable", damaged, SETTLE, |log| {
+            let entries = LogDir::with(1..=4).bytes(0);
+            common::write_file(&log.file_path(0), &entries);
+        }),
+        ("a hole in a lower file", hole, SETTLE, |log| {
+            let entries = LogDir::with(1..=3).bytes(0);
+            common::write_file(&log.file_path(0), &entries);
+        }),
+        ("a half-written header", header, SETTLE, |log| {
+            let good = std::fs::read(log.path().join("good")).unwrap();
+            common::write_file(&log.file_path(0), &good);
+            log.append_all([3, 4]);
+        }),
+    ]
+}
+
+/// Reader and writer are frozen together at any time of the wait, for any time: it begins anew, and then ends as always.
+#[test]
+fn frozen_time_is_no_patience() {
+    for case in 0..waits().len() {
+        for looks_before in 0..4 {
+            for frozen in [PATIENCE, 10_000 * PATIENCE] {
+                let goes_on = looks_before % 2 == 0;
+                let (name, mut log, patience, go_on) = waits().remove(case);
+                let mut reader = log.reader();
+                let mut read = reader.read(1).unwrap();
+                for _ in 0..looks_before {
+                    reader.now = reader.pause().look_again.unwrap();
+                    read.extend(reader.read(0).unwrap_or_else(|error| panic!("{name}: too soon: {error}")));
+                }
+                reader.now += frozen;
+                read.extend(reader.read(0).unwrap_or_else(|error| panic!("{name}: after the thaw: {error}")));
+                let almost = patience - SETTLE / 2;
+                read.extend(reader.wait(almost).unwrap_or_else(|error| panic!("{name}: since the thaw: {error}")));
+                if goes_on {
+                    go_on(&mut log);
+                    read.extend(reader.wait(SETTLE).unwrap_or_else(|error| panic!("{name}: it went on: {error}")));
+                    assert_eq!(read, [1, 2, 3, 4], "{name}");
+                } else {
+                    reader.wait(SETTLE).expect_err(name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_as_stalled_stays_so_over_frozen_time() {
+    let mut missing = LogDir::with([1, 2, 4]);
+    missing.append_untagged(b"whatever");
+    let mut hole = LogDir::with([1, 2]);
+    hole.append_untagged_behind_a_hole();
+    for log in [missing, hole, LogDir::empty()] {
+        let mut reader = log.reader();
+        reader.wait_from(1, 2 * SETTLE).unwrap();
+        assert!(reader.pause().stalled);
+        reader.now += 100 * PATIENCE;
+        assert!(reader.pause().stalled);
+    }
+}
+
+/// A host with its own rhythm is no frozen one.
+#[test]
+fn a_host_that_looks_seldom_gets_the_error_all_the_same() {
+    for case in 0..waits().len() {
+        let (name, log, ..) = waits().remove(case);
+        let mut reader = log.reader();
+        reader.read(1).unwrap();
+        let mut looks = 0;
+        while reader.next(0).is_ok() {
+            reader.now += 2 * PATIENCE;
+            looks += 1;
+            assert!(looks < 4, "{name}");
+        }
+    }
+}
+
+/// What is missing may stand behind the place where the reader is held up.
+#[test]
+fn patience_with_a_missing_vlsn_does_not_pass_where_it_cannot_be_seen() {
+    let mut log = LogDir::with([1, 2, 4]);
+    let (torn_at, torn) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    log.write_at(torn_at, &torn[..30]);
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 5 * PATIENCE).unwrap(), [1, 2]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::Torn);
+    log.write_at(torn_at, &torn);
+    assert_eq!(reader.wait(PATIENCE - SETTLE).unwrap(), [0; 0]);
+    log.append(3);
+    assert_eq!(reader.read(0).unwrap(), [3, 4, 5]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! order of VLSNs, and a [`Scanner`] is all of them together: what a feeder reads from. A [`Log`] is what scanners of
 //! one directory share.
 
+pub mod attention;
 pub mod block;
 pub mod budget;
 pub mod checksum;

@@ -135,8 +135,9 @@ pub struct Scanner {
     /// Where reading had got to when it began anew before that.
     read_before: Lsn,
     again: Option<Again>,
-    /// The missing VLSN, and since when it is missing.
-    missing: Option<(u64, Instant)>,
+    missing: Option<Missing>,
+    /// Since when it is waited elsewhere than at the end of the log.
+    elsewhere_since: Option<Instant>,
     /// When what is missing was last looked for everywhere.
     looked_everywhere: Option<Instant>,
     /// A search for the place to begin at that was interrupted.
@@ -147,11 +148,37 @@ pub struct Scanner {
     everywhere: Option<Everywhere>,
     /// How often reading went on elsewhere since there was nothing last.
     detours: u32,
+    /// Whether the last answer was *nothing yet*.
+    has_paused: bool,
     failed: Option<Failure>,
     counts: ScannerCounts,
     logger: Logger,
     /// Of the replica that is fed, if it is for one.
     replica_name: Option<String>,
+}
+
+/// A VLSN that is missing: a later one was found.
+#[derive(Clone, Copy)]
+struct Missing {
+    vlsn: u64,
+    since: Instant,
+    /// Whether people were told.
+    is_stalled: bool,
+    /// Since when it is waited for at the end of the log, with the time spent elsewhere left out.
+    awaited_since: Instant,
+}
+
+impl Missing {
+    fn new(vlsn: u64, now: Instant) -> Missing {
+        Missing { vlsn, since: now, is_stalled: false, awaited_since: now }
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        self.awaited_since = now;
+        if !self.is_stalled {
+            self.since = now;
+        }
+    }
 }
 
 /// An error, and what to look at for whether what caused it is gone.
@@ -249,6 +276,8 @@ impl Scanner {
             read_before: Lsn(0),
             again: None,
             missing: None,
+            elsewhere_since: None,
+            has_paused: false,
             failed: None,
             counts: ScannerCounts::default(),
             logger: None,
@@ -310,8 +339,8 @@ impl Scanner {
     /// cut off since, and for memory that could not be had: the next call tries again, and leaves nothing out.
     #[inline]
     pub fn next(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Result<Next<'_>> {
-        if self.failed.is_some() {
-            self.recheck_failure()?;
+        if self.has_paused || self.failed.is_some() {
+            self.begin_look(now)?;
         }
         match self.find(from_vlsn, send_limit, now) {
             Ok(Ok(place)) => {
@@ -330,7 +359,11 @@ impl Scanner {
                     block: Some(block),
                 }))
             }
-            Ok(Err(pause)) => Ok(Next::Nothing(pause)),
+            Ok(Err(pause)) => {
+                self.has_paused = true;
+                self.tail.sleeps(pause.look_again);
+                Ok(Next::Nothing(pause))
+            }
             Err(Halt::Busy) => Ok(Next::Busy),
             Err(Halt::Failed(error)) => Err(self.note_failure(error)),
         }
@@ -349,8 +382,18 @@ impl Scanner {
         error
     }
 
-    /// Gives the error again, unless the writer has cut off what caused it, or there is memory now.
+    /// The first call after *nothing yet*, or after an error.
     #[cold]
+    #[inline(never)]
+    fn begin_look(&mut self, now: &Now) -> Result<()> {
+        if std::mem::take(&mut self.has_paused) && self.tail.wakes(now.get()) {
+            self.missing.iter_mut().for_each(|missing| missing.begin_anew(now.get()));
+            self.elsewhere_since = None;
+        }
+        self.recheck_failure()
+    }
+
+    /// Gives the error again, unless the writer has cut off what caused it, or there is memory now.
     fn recheck_failure(&mut self) -> Result<()> {
         let Some(failure) = &self.failed else {
             return Ok(());
@@ -726,8 +769,8 @@ impl Scanner {
     fn note_early(&mut self, now: &Now) {
         self.counts.early += 1;
         let expected = self.next_vlsn();
-        if self.missing.is_none_or(|(missing, _)| missing != expected) {
-            self.missing = Some((expected, now.get()));
+        if self.missing.is_none_or(|missing| missing.vlsn != expected) {
+            self.missing = Some(Missing::new(expected, now.get()));
         }
     }
 
@@ -846,30 +889,26 @@ impl Scanner {
             return Ok(None);
         }
         let Some(order) = &self.order else { return Ok(Some(idle)) };
-        let (held, expected) = (order.lowest_held(), order.next());
+        let (held, expected, has_returned) = (order.lowest_held(), order.next(), order.has_returned());
         // What was passed may have been completed since, and hold what comes next.
         let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || self.tail.is_next_due();
         if is_wanting && self.tail.look_back(false, self.next_vlsn())? {
             return Ok(None);
         }
         let Some((found, at)) = held else {
-            self.missing = None;
+            (self.missing, self.elsewhere_since) = (None, None);
             return Ok(Some(idle));
         };
         let now = now.get();
-        let since = match self.missing {
-            Some((missing, since)) if missing == expected => since,
-            _ => now,
-        };
-        self.missing = Some((expected, since));
+        let Missing { since, is_stalled, awaited_since, .. } = self.note_missing(expected, is_at_end, now);
         // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
         // A log that begins with file 0 may have VLSN 1 still to come.
         let may_be_new = expected == 1 && self.tail.first_file() == Some(0);
-        let is_below_the_log = !order.has_returned() && self.counts.below == 0 && !may_be_new;
+        let is_below_the_log = !has_returned && self.counts.below == 0 && !may_be_new;
         let is_sealed = is_below_the_log || self.tail.missing_file().is_some();
         let settle = self.options.tail.settle;
         let patience = if is_sealed { settle } else { self.options.gap_patience };
-        let is_over = is_at_end && now >= since + patience;
+        let is_over = is_at_end && now >= awaited_since + patience;
         // Not at every wake-up: the writer may be busy, and there may be much to read.
         let mut look_everywhere = self.looked_everywhere.map_or(since, |last| last.max(since)) + settle;
         if is_over || now >= look_everywhere || self.everywhere.is_some() {
@@ -888,10 +927,23 @@ impl Scanner {
             return Err(self.gap(found, at).into());
         }
         // Elsewhere it is looked for when something changes.
-        let missing_until = is_at_end.then_some(look_everywhere.min(since + patience));
+        let missing_until = is_at_end.then_some(look_everywhere.min(awaited_since + patience));
         let look_again = [wait.look_again, missing_until].into_iter().flatten().min();
-        let stalled = wait.stalled || is_at_end && now >= since + settle;
+        let stalled = wait.stalled || is_at_end && is_stalled;
         Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
+    }
+
+    /// What comes next is missing, and nothing was found at `now`, at the end of the log or elsewhere.
+    fn note_missing(&mut self, vlsn: u64, is_at_end: bool, now: Instant) -> Missing {
+        let mut missing = self.missing.filter(|missing| missing.vlsn == vlsn).unwrap_or(Missing::new(vlsn, now));
+        // What is missing may stand behind the place that is waited at: patience begins when all was read.
+        if let Some(elsewhere_since) = self.elsewhere_since.take() {
+            missing.awaited_since += now - elsewhere_since.max(missing.since);
+        }
+        self.elsewhere_since = (!is_at_end).then_some(now);
+        missing.is_stalled |= is_at_end && now >= missing.since + self.options.tail.settle;
+        self.missing = Some(missing);
+        missing
     }
 
     fn gap(&self, found: u64, at: Lsn) -> Error {

@@ -33,6 +33,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attention::Attention;
 use super::block::Block;
 use super::budget::{Budget, Halt, Searched};
 use super::files::{FileIdentity, Files, Listing, LogFile};
@@ -196,7 +197,30 @@ impl Passed {
 /// How many passed places are remembered. Those forgotten are the oldest, and long settled.
 const PASSED_MAX: usize = 32;
 
-/// What has stood still, and since when.
+/// Something that has been the same at all looks, and since when.
+struct Still<T> {
+    what: T,
+    since: Instant,
+    /// Whether that was long enough at the last look.
+    is_settled: bool,
+}
+
+impl<T: PartialEq> Still<T> {
+    /// Sees `what` at `now`, when it is settled after having been the same for so long.
+    fn see(place: &mut Option<Still<T>>, what: T, now: Instant, settle: Duration) -> &Still<T> {
+        let same = place.take().filter(|still| still.what == what);
+        let since = same.map_or(now, |still| still.since);
+        place.insert(Still { what, since, is_settled: now >= since + settle })
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        if !self.is_settled {
+            self.since = now;
+        }
+    }
+}
+
+/// What is to be seen where nothing can be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Scene {
     at: Lsn,
@@ -238,9 +262,10 @@ pub struct Tail {
     missing_files: Option<(u32, u32)>,
     /// Whether the last step was a wait.
     has_waited: bool,
-    still: Option<(Scene, Instant)>,
-    /// Since when there have been zeros at this place.
-    hole_since: Option<(Lsn, Instant)>,
+    attention: Attention,
+    still: Option<Still<Scene>>,
+    /// Where there are zeros.
+    zeros: Option<Still<Lsn>>,
     proof: Proof,
     /// How far the zeros at the beginning of the next file were looked through.
     empty_beginning: Option<EmptyBeginning>,
@@ -346,8 +371,9 @@ impl Tail {
             is_next_due: false,
             missing_files: None,
             has_waited: false,
+            attention: Attention::new(options.settle),
             still: None,
-            hole_since: None,
+            zeros: None,
             proof: Proof::Unknown,
             empty_beginning: None,
             budget,
@@ -374,7 +400,7 @@ impl Tail {
         self.is_next_due = false;
         self.missing_files = None;
         self.still = None;
-        self.hole_since = None;
+        self.zeros = None;
         self.proof = Proof::Unknown;
         self.empty_beginning = None;
     }
@@ -623,6 +649,26 @@ impl Tail {
         self.forget_window();
     }
 
+    /// What is waited for is looked at next at `look_again`, or when something changes.
+    pub fn sleeps(&mut self, look_again: Option<Instant>) {
+        self.attention.sleeps(look_again);
+    }
+
+    /// The first look after that. True: it was overslept, and what had not settled before begins to anew.
+    pub fn wakes(&mut self, now: Instant) -> bool {
+        let is_overslept = self.attention.wakes(now);
+        if is_overslept {
+            self.still.iter_mut().for_each(|still| still.begin_anew(now));
+            self.zeros.iter_mut().for_each(|zeros| zeros.begin_anew(now));
+        }
+        is_overslept
+    }
+
+    /// When to look next at what is to be judged at `judged_at`.
+    fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
+        self.attention.next_look(now, judged_at)
+    }
+
     /// Drops what was read: the next step reads anew.
     pub fn forget_window(&mut self) {
         self.window.forget();
@@ -702,7 +748,7 @@ impl Tail {
             }
         }
         self.still = None;
-        self.hole_since = None;
+        self.zeros = None;
         self.current = Some(current);
         Ok(None)
     }
@@ -824,9 +870,11 @@ impl Tail {
         let len = current.cursor + present;
         let (mut wait, settled) = self.wait_settling(reason, at, len, bytes_crc, ask);
         if reason == WaitReason::Hole {
-            let zeros_settle_at = self.zeros_since(at, ask.now.get()) + self.options.settle;
-            if ask.now.get() < zeros_settle_at {
-                return Ok(Verdict::Wait(Wait { look_again: Some(zeros_settle_at), ..wait }));
+            let (now, settle) = (ask.now.get(), self.options.settle);
+            let Still { since, is_settled, .. } = *Still::see(&mut self.zeros, at, now, settle);
+            if !is_settled {
+                let look_again = Some(self.next_look(now, since + settle));
+                return Ok(Verdict::Wait(Wait { look_again, ..wait }));
             }
             // Before an error the proof is looked for once more.
             let asked_since = self.settled_at().filter(|_| settled && !is_newest);
@@ -851,17 +899,6 @@ impl Tail {
         };
         let vlsn = vlsn.and_then(|vlsn| u64::try_from(vlsn).ok());
         Err(Error::LogDamaged { at, fault, vlsn, expected_vlsn: ask.expected_vlsn }.into())
-    }
-
-    /// Since when there have been zeros at `at`.
-    fn zeros_since(&mut self, at: Lsn, now: Instant) -> Instant {
-        match self.hole_since {
-            Some((same, since)) if same == at => since,
-            _ => {
-                self.hole_since = Some((at, now));
-                now
-            }
-        }
     }
 
     /// The current file lost its name, and is no part of the log.
@@ -1168,12 +1205,12 @@ impl Tail {
     fn crossed(&mut self) {
         self.holes_crossed += 1;
         self.still = None;
-        self.hole_since = None;
+        self.zeros = None;
     }
 
     /// When what stands still now has done so, or will have done so, for the settle time.
     fn settled_at(&self) -> Option<Instant> {
-        self.still.map(|(_, since)| since + self.options.settle)
+        self.still.as_ref().map(|still| still.since + self.options.settle)
     }
 
     /// A wait for file `number`, or a higher one. That none comes may mean that this is not the log's directory.
@@ -1185,17 +1222,10 @@ impl Tail {
     /// A wait for `reason`, and whether all has stood still for the settle time.
     fn wait_settling(&mut self, reason: WaitReason, at: Lsn, len: u64, bytes_crc: u32, ask: &Ask<'_>) -> (Wait, bool) {
         let scene = Scene { at, len, bytes_crc, listing_epoch: self.listing.epoch() };
-        let since = match self.still {
-            Some((same, since)) if same == scene => since,
-            _ => {
-                self.still = Some((scene, ask.now.get()));
-                ask.now.get()
-            }
-        };
-        let settled_at = since + self.options.settle;
-        let settled = ask.now.get() >= settled_at;
-        let look_again = (!settled).then_some(settled_at);
-        (Wait { reason, at, stalled: false, look_again }, settled)
+        let (now, settle) = (ask.now.get(), self.options.settle);
+        let Still { since, is_settled, .. } = *Still::see(&mut self.still, scene, now, settle);
+        let look_again = (!is_settled).then(|| self.next_look(now, since + settle));
+        (Wait { reason, at, stalled: false, look_again }, is_settled)
     }
 }
 

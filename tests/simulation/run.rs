@@ -560,14 +560,13 @@ impl Run {
             // was written where it has been: twice within the time that it takes to settle.
             let is_stalled = self.subject.is_stalled();
             stalled_looks = if is_stalled && !is_changed { stalled_looks + 1 } else { 0 };
-            let patience = self.plan.options.gap_patience;
             match self.subject.look_again().filter(|_| stalled_looks < 30) {
                 Some(at) if is_stalled && stalled_looks > 3 => {
                     if at < look_before + self.plan.options.tail.settle {
                         return Err("it looks again and again at what is stalled".into());
                     }
                     look_before = state.now;
-                    state.now = state.now.max(at).max(state.now + patience / 20);
+                    state.now = state.now.max(at);
                 }
                 Some(at) => state.now = state.now.max(at),
                 None => {
