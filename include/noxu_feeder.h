@@ -809,6 +809,18 @@ nxf_status nxf_runner_stats(const nxf_runner *runner, nxf_runner_stats_t *stats,
 nxf_status nxf_runner_stop(const nxf_runner *runner, int timeout_ms, nxf_error **err);
 
 /**
+ * Ends count runs at once, as nxf_runner_stop() ends one: all are told to before any is waited for, so that it takes as
+ * long as the slowest, and nxf_runner_free() has nothing left to wait for. One that has ended, never started or stands
+ * there twice is no error, and NULL is passed over. They stay the caller's, each to be released.
+ *
+ * NXF_OK: all have ended, no callback of theirs runs any more, and none starts. NXF_TIMEOUT: some are still ending,
+ * timeout_ms after the call. NXF_E_INSIDE_CALLBACK: called from a callback of one of them; then, and with NXF_E_FORKED
+ * for one that the parent of this process made, none was told to end. With timeout_ms 0 it does not wait, and can be
+ * called there, too.
+ */
+nxf_status nxf_runner_stop_all(nxf_runner *const *runners, size_t count, int timeout_ms, nxf_error **err);
+
+/**
  * How the run ended. NXF_OK: it was stopped, or the replica closed the connection; nxf_runner_stats() says which.
  * NXF_AGAIN: it has not ended. Otherwise the error that it ended with, each time. Any thread.
  */

@@ -1136,6 +1136,23 @@ public:
     {
         return detail::call(nxf_runner_stop, get(), limit.milliseconds()) == NXF_OK;
     }
+    /**
+     * nxf_runner_stop_all(): ends many runs at once, which takes as long as the slowest of them: to be called before they
+     * are destroyed one after the other. True: all have ended. Those that were moved from are passed over.
+     */
+    static bool stop_all(view<const runner> runners, timeout limit = forever)
+    {
+        std::vector<nxf_runner *> as_c;
+        as_c.reserve(runners.size());
+        for (const runner &one : runners)
+            as_c.push_back(one.get());
+        return stop_all(view<nxf_runner *const>(as_c), limit);
+    }
+    /** The same of handles, for runners that do not stand in a row; null ones are passed over. */
+    static bool stop_all(view<nxf_runner *const> runners, timeout limit = forever)
+    {
+        return detail::call(nxf_runner_stop_all, runners.data(), runners.size(), limit.milliseconds()) == NXF_OK;
+    }
     /** nxf_runner_result(): true: the run has ended in order; false: it has not ended. Throws what it ended with. */
     [[nodiscard]] bool result() const { return detail::call_for(causes_.get(), nxf_runner_result, get()) == NXF_OK; }
     /**

@@ -300,16 +300,29 @@ impl Runner {
     /// ending. An error from inside a function of the host, which would wait for itself.
     pub fn stop(&self, deadline: Deadline) -> Result<bool> {
         self.refuse_waiting_inside("stop", deadline)?;
-        {
-            let state = self.state.lock();
-            self.link.stop();
-            if matches!(*state, State::New(_)) {
-                // There will be no run: whoever waits for it is told.
-                self.link.acks.end(End::Stopped);
-                self.link.acks.finish();
-            }
-        }
+        self.begin_to_stop();
         Ok(self.link.acks.wait_finished(deadline))
+    }
+
+    /// The same for many at once: all are told to end before any is waited for. An error, with the name of the replica
+    /// and no run ended, from inside a function that one of them has called.
+    pub fn stop_all(runners: &[Arc<Runner>], deadline: Deadline) -> Result<bool, (CString, Error)> {
+        for runner in runners {
+            let allowed = runner.refuse_waiting_inside("stop_all", deadline);
+            allowed.map_err(|error| (runner.replica_name().to_owned(), error))?;
+        }
+        runners.iter().for_each(|runner| runner.begin_to_stop());
+        Ok(runners.iter().all(|runner| runner.link.acks.wait_finished(deadline)))
+    }
+
+    fn begin_to_stop(&self) {
+        let state = self.state.lock();
+        self.link.stop();
+        if matches!(*state, State::New(_)) {
+            // There will be no run: whoever waits for it is told.
+            self.link.acks.end(End::Stopped);
+            self.link.acks.finish();
+        }
     }
 
     /// Refuses a call from a function of the host that would wait for that function to return.

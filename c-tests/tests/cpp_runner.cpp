@@ -294,6 +294,29 @@ TEST_CASE("a callback can begin a stop, and cannot wait for one")
     CHECK(feed.runner); // the reset inside kept it
 }
 
+TEST_CASE("many runs end at once")
+{
+    record record;
+    test_log log(1);
+    std::vector<test_replica> replicas(3);
+    std::vector<nxf::runner> runners;
+    for (test_replica &replica : replicas) {
+        runners.emplace_back(replica.channel(), "r", 1);
+        runners.back().on_end([&record](std::string_view, const nxf::error *) { record.add("ended"); });
+        runners.back().start(nxf::scanner(log.dir()));
+        replica.wait_vlsn(1);
+    }
+    CHECK(record.lines().empty());
+    static_cast<void>(nxf::runner::stop_all(runners, 0s)); // only begins it
+    CHECK(nxf::runner::stop_all(runners));
+    CHECK(record.count("ended") == 3);
+    nxf::runner moved = std::move(runners[1]);
+    CHECK(nxf::runner::stop_all(runners, 1s));
+    nxf_runner *const handles[] = {runners[0].get(), nullptr, moved.get()};
+    CHECK(nxf::runner::stop_all(handles));
+    CHECK(nxf::runner::stop_all(nxf::view<const nxf::runner>()));
+}
+
 TEST_CASE("a runner moves while it runs, and is ended by what takes its place")
 {
     record record;

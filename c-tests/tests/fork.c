@@ -31,6 +31,7 @@ static int call_runner(struct feed *feed)
         nxf_runner_result(feed->runner, NULL),
         nxf_runner_stats(feed->runner, &stats, NULL),
         nxf_runner_stop(feed->runner, -1, NULL),
+        nxf_runner_stop_all(&feed->runner, 1, -1, NULL),
         nxf_runner_notify(feed->runner),
         nxf_runner_wait_acked(feed->runner, 1000, -1, NULL),
         nxf_runner_poll_acks(feed->runner, acks, 1, -1, &count, NULL),

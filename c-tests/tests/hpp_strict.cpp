@@ -33,6 +33,7 @@ void use_all(std::vector<std::uint8_t> &message)
         nxf::level::warn, [](nxf::level, std::string_view, std::string_view) {});
     options.set("f", std::string("g")).on_log(nullptr);
     nxf::log log("dir", options);
+    static_cast<void>(nxf::runner::stop_all(nxf::view<const nxf::runner>(), 1ms));
     nxf::scanner scanner(log), own(std::make_unique<strict_source>(), options);
     nxf::channel channel(std::make_unique<strict_transport>(), options);
     static_cast<void>(channel.send(message));

@@ -24,7 +24,7 @@ static const char not_utf8[] = "\xff\xfe";
 
 static void numbers_that_are_no_status_have_a_name(void **state)
 {
-    static const nxf_status nonsense[] = { INT_MIN, -1000, -10, 4, 1000, INT_MAX };
+    static const nxf_status nonsense[] = { INT_MIN, -1000, -19, 4, 1000, INT_MAX };
     (void)state;
     for (size_t at = 0; at < sizeof nonsense / sizeof nonsense[0]; at++)
         assert_string_equal(nxf_status_name(nonsense[at]), "NXF_UNKNOWN");
@@ -371,6 +371,10 @@ static void runners_refuse_nonsense(void **state)
     stats.struct_size = 0;
     refuses("stats", nxf_runner_stats, feed->runner, &stats);
     refuses("runner", nxf_runner_stop, NULL, 0);
+    refuses("runners", nxf_runner_stop_all, NULL, 1, 0);
+    refuses("runners", nxf_runner_stop_all, &runner, SIZE_MAX, 0);
+    assert_ok(nxf_runner_stop_all, NULL, 0, -1);
+    assert_ok(nxf_runner_stop_all, &runner, 1, -1);
     refuses("runner", nxf_runner_result, NULL);
     assert_int_equal(nxf_runner_notify(NULL), NXF_E_INVALID_ARGUMENT);
     assert_int_equal(nxf_runner_known_replica_vlsn(NULL), 0);

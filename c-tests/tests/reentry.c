@@ -514,6 +514,13 @@ CALL(nxf_error_offset)
     nxf_error_free(err);
 }
 
+CALL(nxf_error_replica)
+{
+    nxf_error *err = new_error();
+    check(nxf_error_replica(err)[0] == '\0', "it has one");
+    nxf_error_free(err);
+}
+
 CALL(nxf_error_status)
 {
     nxf_error *err = new_error();
@@ -644,6 +651,11 @@ CALL(nxf_log_set_send_limit)
     want(NXF_OK, nxf_log_set_send_limit(host.log, UINT64_MAX));
 }
 
+CALL(nxf_log_state_name)
+{
+    check(nxf_log_state_name(NXF_LOG_READING) != NULL, "NULL");
+}
+
 CALL(nxf_log_vlsn_range)
 {
     uint64_t first = 0, last = 0;
@@ -674,6 +686,11 @@ CALL(nxf_options_set_log_callback)
     want(NXF_OK, nxf_options_set_log_callback(options, NXF_LEVEL_DEBUG, say, NULL, drop_log, NULL));
     if (options != host.options)
         nxf_options_free(options);
+}
+
+CALL(nxf_run_state_name)
+{
+    check(nxf_run_state_name(NXF_RUN_NEW) != NULL, "NULL");
 }
 
 CALL(nxf_runner_event_fd)
@@ -721,6 +738,12 @@ CALL(nxf_runner_poll_acks)
     want(NXF_E_INSIDE_CALLBACK, nxf_runner_poll_acks(host.runner, acks, 1, -1, &count, NULL));
 }
 
+CALL(nxf_runner_replica_name)
+{
+    if (host.runner != NULL)
+        check(strcmp(nxf_runner_replica_name(host.runner), REPLICA_NAME) == 0, "another");
+}
+
 CALL(nxf_runner_result)
 {
     if (host.runner != NULL)
@@ -759,6 +782,12 @@ CALL(nxf_runner_set_end_callback)
              nxf_runner_set_end_callback(host.runner, ended, NULL, drop_end, NULL));
 }
 
+CALL(nxf_runner_set_user_pointer)
+{
+    if (host.runner != NULL)
+        want(NXF_OK, nxf_runner_set_user_pointer(host.runner, &host));
+}
+
 CALL(nxf_runner_start)
 {
     nxf_runner *other = new_runner();
@@ -772,6 +801,12 @@ CALL(nxf_runner_start)
         want(NXF_E_WRONG_STATE, nxf_runner_start(host.runner, scanner, NULL));
     want(NXF_OK, nxf_runner_start(other, scanner, NULL));
     free_other(other);
+}
+
+CALL(nxf_runner_state)
+{
+    if (host.runner != NULL)
+        check(nxf_runner_state(host.runner) <= NXF_RUN_FAILED, "none");
 }
 
 CALL(nxf_runner_stats)
@@ -793,6 +828,25 @@ CALL(nxf_runner_stop)
     want(NXF_E_INSIDE_CALLBACK, nxf_runner_stop(host.runner, -1, NULL));
     want(NXF_E_INSIDE_CALLBACK, nxf_runner_stop(host.runner, 1000, NULL));
     want_any(NXF_OK, NXF_TIMEOUT, NXF_TIMEOUT, nxf_runner_stop(host.runner, 0, NULL));
+}
+
+CALL(nxf_runner_stop_all)
+{
+    nxf_runner *both[] = { new_runner(), host.runner };
+    if (host.runner != NULL) {
+        want(NXF_E_INSIDE_CALLBACK, nxf_runner_stop_all(both, 2, -1, NULL));
+        want(NXF_E_INSIDE_CALLBACK, nxf_runner_stop_all(both, 2, 1000, NULL));
+        want(NXF_AGAIN, nxf_runner_result(both[0], NULL));
+        want_any(NXF_OK, NXF_TIMEOUT, NXF_TIMEOUT, nxf_runner_stop_all(both, 2, 0, NULL));
+    }
+    want(NXF_OK, nxf_runner_stop_all(both, 1, -1, NULL));
+    free_other(both[0]);
+}
+
+CALL(nxf_runner_user_pointer)
+{
+    if (host.runner != NULL)
+        nxf_runner_user_pointer(host.runner);
 }
 
 CALL(nxf_runner_wait_acked)
@@ -873,6 +927,7 @@ static const struct {
     ROW(nxf_error_message),
     ROW(nxf_error_needs_restore),
     ROW(nxf_error_offset),
+    ROW(nxf_error_replica),
     ROW(nxf_error_status),
     ROW(nxf_error_vlsn),
     ROW(nxf_feeder_acked_vlsn),
@@ -895,24 +950,31 @@ static const struct {
     ROW(nxf_log_notify),
     ROW(nxf_log_open),
     ROW(nxf_log_set_send_limit),
+    ROW(nxf_log_state_name),
     ROW(nxf_log_vlsn_range),
     ROW(nxf_options_free),
     ROW(nxf_options_new),
     ROW(nxf_options_set),
     ROW(nxf_options_set_log_callback),
+    ROW(nxf_run_state_name),
     ROW(nxf_runner_event_fd),
     ROW(nxf_runner_free),
     ROW(nxf_runner_known_replica_vlsn),
     ROW(nxf_runner_new),
     ROW(nxf_runner_notify),
     ROW(nxf_runner_poll_acks),
+    ROW(nxf_runner_replica_name),
     ROW(nxf_runner_result),
     ROW(nxf_runner_run),
     ROW(nxf_runner_set_ack_callback),
     ROW(nxf_runner_set_end_callback),
+    ROW(nxf_runner_set_user_pointer),
     ROW(nxf_runner_start),
+    ROW(nxf_runner_state),
     ROW(nxf_runner_stats),
     ROW(nxf_runner_stop),
+    ROW(nxf_runner_stop_all),
+    ROW(nxf_runner_user_pointer),
     ROW(nxf_runner_wait_acked),
     ROW(nxf_scanner_free),
     ROW(nxf_scanner_from_callbacks),

@@ -323,6 +323,154 @@ static void who_is_told_of_the_end_is_told_why(void **state)
     assert_record(feed->record, "r1 ended NXF_E_LOG_GAP, result NXF_E_LOG_GAP, explained\n");
 }
 
+/* --- many at once --- */
+
+#define MANY 8
+
+/* Static, because a failing test leaves them to the end of the program. */
+static nxf_runner *many[MANY];
+static struct replica *replicas[MANY];
+
+/* Runs whose replicas read, do not acknowledge, and do not close; and that linger for a day. */
+static void start_many(struct feed *feed, size_t count)
+{
+    log_add(feed->log, 1);
+    feed_set(feed, "runner.linger_ms", "86400000");
+    for (size_t at = 0; at < count; at++) {
+        feed_connect(feed, REPLICA_STAYS);
+        feed_make_runner(feed, 1);
+        feed_record_end(feed);
+        feed_start(feed);
+        many[at] = feed->runner;
+        replicas[at] = feed->replica;
+        feed->runner = NULL;
+        feed->replica = NULL;
+        replica_wait_frames(replicas[at], 1);
+    }
+}
+
+static void free_many(void)
+{
+    for (size_t at = 0; at < MANY; at++) {
+        assert_int_equal(nxf_runner_free(many[at]), NXF_OK);
+        replica_free(replicas[at]);
+    }
+}
+
+static void *stop_many(void *status)
+{
+    *(nxf_status *)status = nxf_runner_stop_all(many, MANY, -1, NULL);
+    return NULL;
+}
+
+/* One after the other, the second would not be told before the first has lingered, for a day. */
+static void many_that_end_at_once_linger_at_once(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_status status = NXF_AGAIN;
+    pthread_t stopping;
+    start_many(feed, MANY);
+    pthread_create(&stopping, NULL, stop_many, &status);
+    for (size_t at = 0; at < MANY; at++)
+        replica_wait_finished(replicas[at]);
+    for (size_t at = 0; at < MANY; at++)
+        assert_status(NXF_AGAIN, nxf_runner_result, many[at]);
+    assert_status(NXF_TIMEOUT, nxf_runner_stop_all, many, MANY, 1);
+    for (size_t at = 0; at < MANY; at++)
+        replica_ack(replicas[at], 1);
+    pthread_join(stopping, NULL);
+    assert_int_equal(status, NXF_OK);
+    /* All have ended before the first is freed: to free them is to wait for nothing. */
+    assert_record(feed->record, "r1 ended NXF_OK\nend context dropped\nr1 ended NXF_OK\nend context dropped\n"
+                                "r1 ended NXF_OK\nend context dropped\nr1 ended NXF_OK\nend context dropped\n"
+                                "r1 ended NXF_OK\nend context dropped\nr1 ended NXF_OK\nend context dropped\n"
+                                "r1 ended NXF_OK\nend context dropped\nr1 ended NXF_OK\nend context dropped\n");
+    free_many();
+}
+
+static void many_can_be_told_to_end_without_waiting(void **state)
+{
+    struct feed *feed = feed_of(state);
+    start_many(feed, MANY);
+    assert_status(NXF_TIMEOUT, nxf_runner_stop_all, many, MANY, 0);
+    for (size_t at = 0; at < MANY; at++)
+        replica_wait_finished(replicas[at]);
+    for (size_t at = 1; at < MANY; at++)
+        replica_ack(replicas[at], 1);
+    assert_ok(nxf_runner_stop_all, many + 1, MANY - 1, -1);
+    assert_status(NXF_TIMEOUT, nxf_runner_stop_all, many, MANY, 20); /* the first still lingers */
+    replica_ack(replicas[0], 1);
+    assert_ok(nxf_runner_stop_all, many, MANY, PATIENCE_MS);
+    free_many();
+}
+
+static void whatever_has_become_of_them_many_can_be_ended(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_runner *all[6] = { NULL };
+    log_add(feed->log, 1);
+    log_add(feed->log, 3);
+    feed_connect(feed, 0);
+    feed_make_runner(feed, 1);
+    all[1] = all[2] = feed->runner; /* never started, and twice */
+    struct replica *first = feed->replica;
+    feed_up(feed, REPLICA_ACKS);
+    assert_int_equal(feed_wait_ended(feed, NULL), NXF_E_LOG_GAP);
+    all[3] = feed->runner; /* failed */
+    struct replica *second = feed->replica;
+    feed_up(feed, REPLICA_ACKS);
+    replica_close(feed->replica);
+    feed_wait_ended(feed, NULL);
+    all[4] = feed->runner; /* closed, or failed */
+    feed->runner = NULL;
+    assert_ok(nxf_runner_stop_all, all, 6, -1);
+    assert_ok(nxf_runner_stop_all, all, 6, 0);
+    assert_int_equal(nxf_runner_state(all[1]), NXF_RUN_STOPPED);
+    assert_int_equal(nxf_runner_state(all[3]), NXF_RUN_FAILED);
+    for (size_t at = 0; at < 6; at++) {
+        if (at != 2)
+            assert_int_equal(nxf_runner_free(all[at]), NXF_OK);
+    }
+    replica_free(first);
+    replica_free(second);
+}
+
+/* The acks callback of the last of many runs. */
+static void ack_that_stops_many(void *context, const char *replica_name, uint64_t vlsn)
+{
+    struct feed *feed = (struct feed *)context;
+    nxf_error *err = NULL;
+    (void)replica_name;
+    (void)vlsn;
+    const nxf_status status = nxf_runner_stop_all(many, MANY, -1, &err);
+    record_add(feed->record, "%s for %s", nxf_status_name(status), nxf_error_replica(err));
+    nxf_error_free(err);
+}
+
+static void where_one_of_them_would_wait_for_itself_none_is_ended(void **state)
+{
+    struct feed *feed = feed_of(state);
+    start_many(feed, MANY - 1);
+    feed_connect(feed, REPLICA_ACKS);
+    assert_ok(nxf_runner_new, feed->channel, "the last", 1, feed->options, &many[MANY - 1]);
+    feed->channel = NULL;
+    assert_ok(nxf_runner_set_ack_callback, many[MANY - 1], ack_that_stops_many, feed, NULL);
+    feed_scan(feed);
+    assert_ok(nxf_runner_start, many[MANY - 1], feed->scanner);
+    feed->scanner = NULL;
+    replicas[MANY - 1] = feed->replica;
+    feed->replica = NULL;
+    record_wait(feed->record, "NXF_E_INSIDE_CALLBACK for the last");
+    for (size_t at = 0; at < MANY; at++) {
+        assert_status(NXF_AGAIN, nxf_runner_result, many[at]);
+        assert_int_equal(nxf_runner_state(many[at]), NXF_RUN_RUNNING);
+    }
+    for (size_t at = 0; at < MANY - 1; at++)
+        replica_ack(replicas[at], 1);
+    assert_ok(nxf_runner_stop_all, many, MANY, -1);
+    free_many();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +494,10 @@ int main(void)
         feed_test(a_replica_that_takes_nothing_is_given_up),
         feed_test(an_entry_too_large_for_a_frame_ends_the_run),
         feed_test(who_is_told_of_the_end_is_told_why),
+        feed_test(many_that_end_at_once_linger_at_once),
+        feed_test(many_can_be_told_to_end_without_waiting),
+        feed_test(whatever_has_become_of_them_many_can_be_ended),
+        feed_test(where_one_of_them_would_wait_for_itself_none_is_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

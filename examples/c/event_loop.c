@@ -209,8 +209,13 @@ int main(int argc, char **argv)
     if (err != NULL)
         fprintf(stderr, "%s\n", nxf_error_message(err));
     nxf_error_free(err);
+    /* What still runs is ended at once, so that the last acknowledgements of all are waited for together. */
+    nxf_runner *left[REPLICAS_MAX];
     for (size_t i = 0; i < count; i++)
-        nxf_runner_free(replicas[i].runner);
+        left[i] = replicas[i].runner;
+    nxf_runner_stop_all(left, count, -1, NULL);
+    for (size_t i = 0; i < count; i++)
+        nxf_runner_free(left[i]);
     if (loop >= 0)
         close(loop);
     nxf_log_free(log);

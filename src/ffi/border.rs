@@ -236,14 +236,23 @@ pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static st
 /// # Safety
 /// `pointer` is valid for reading `len` bytes during `'a`.
 pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize, parameter: &'static str) -> Result<&'a [u8]> {
+    // SAFETY: promised by the caller.
+    unsafe { items(pointer, len, parameter) }
+}
+
+/// The same of anything.
+///
+/// # Safety
+/// `pointer` is valid for reading `len` items during `'a`.
+pub(crate) unsafe fn items<'a, T>(pointer: *const T, len: usize, parameter: &'static str) -> Result<&'a [T]> {
     if len == 0 {
         return Ok(&[]);
     }
     if pointer.is_null() {
         return Err(null(parameter));
     }
-    if len > isize::MAX.unsigned_abs() {
-        return Err(Error::invalid(parameter, format!("{len} bytes are more than memory can hold")));
+    if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
+        return Err(Error::invalid(parameter, format!("{len} items are more than memory can hold")));
     }
     // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })

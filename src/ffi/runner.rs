@@ -1,11 +1,12 @@
 //! Runners: feed one replica each, and know what it has acknowledged.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::border::{
-    Context, Handle, Opaque, buffer, give, guard, guard_about, name_of, null, opaque, out, string, take, with,
+    Context, Handle, Opaque, buffer, give, guard, guard_about, items, name_of, null, opaque, out, string, take, with,
 };
 use super::channel::{hand_over as hand_over_channel, nxf_channel};
 use super::error::nxf_error;
@@ -586,6 +587,47 @@ pub unsafe extern "C" fn nxf_runner_stop(
             let stopped = runner.stop(Deadline::from_millis(timeout_ms))?;
             Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
         })
+    }
+}
+
+/// Ends count runs at once, as nxf_runner_stop() ends one: all are told to before any is waited for, so that it takes as
+/// long as the slowest, and nxf_runner_free() has nothing left to wait for. One that has ended, never started or stands
+/// there twice is no error, and NULL is passed over. They stay the caller's, each to be released.
+///
+/// NXF_OK: all have ended, no callback of theirs runs any more, and none starts. NXF_TIMEOUT: some are still ending,
+/// timeout_ms after the call. NXF_E_INSIDE_CALLBACK: called from a callback of one of them; then, and with NXF_E_FORKED
+/// for one that the parent of this process made, none was told to end. With timeout_ms 0 it does not wait, and can be
+/// called there, too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_runner_stop_all(
+    runners: *const *mut nxf_runner,
+    count: usize,
+    timeout_ms: c_int,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    let refused = Cell::new(None);
+    // SAFETY: the pointers are NULL or valid, as the header says, and so are those in the array.
+    unsafe {
+        guard_about(
+            || refused.take(),
+            err,
+            || {
+                let given = items(runners, count, "runners")?;
+                let mut all = Vec::with_capacity(given.len());
+                for runner in given.iter().filter_map(|runner| runner.as_ref()) {
+                    if !runner.handle().is_of_this_process() {
+                        return Err(Error::Forked);
+                    }
+                    // Also one that a panic has passed through: it can be freed, and so it can be ended.
+                    all.push(Arc::clone(runner.handle().value()));
+                }
+                let stopped = Runner::stop_all(&all, Deadline::from_millis(timeout_ms)).map_err(|(name, error)| {
+                    refused.set(Some(name));
+                    error
+                })?;
+                Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
+            },
+        )
     }
 }
 
