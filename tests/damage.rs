@@ -3,7 +3,9 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use common::{CountingDisk, LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
@@ -633,6 +635,35 @@ fn a_log_cut_and_written_anew_below_what_was_read_is_an_error() {
         log.append_entry(RECORD, 0, Some(3), b"another history, and longer");
     }
     assert_eq!(reader.read(0).unwrap_err(), Error::LogRewritten { at: at[2] });
+}
+
+#[test]
+fn nothing_is_returned_from_a_file_that_has_a_name_elsewhere_only() {
+    type Removal = fn(&Path, &Path);
+    let deleted_with_another_link: Removal = |file, elsewhere| {
+        fs::hard_link(file, elsewhere).unwrap();
+        fs::remove_file(file).unwrap();
+    };
+    let moved_aside: Removal = |file, elsewhere| fs::rename(file, elsewhere).unwrap();
+    let replaced: Removal = |file, elsewhere| {
+        fs::rename(file, elsewhere).unwrap();
+        fs::copy(elsewhere, file).unwrap();
+    };
+    let renamed_in_the_directory: Removal = |file, _| fs::rename(file, file.with_extension("bak")).unwrap();
+    for (at, remove) in [deleted_with_another_link, moved_aside, replaced, renamed_in_the_directory].iter().enumerate()
+    {
+        let mut log = LogDir::with(1..=3);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut reader = log.reader();
+        assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+        let handle = fs::OpenOptions::new().append(true).open(log.file_path(0)).unwrap();
+        remove(&log.file_path(0), &elsewhere.path().join("snapshot"));
+        // Whoever still has it open may write to it.
+        let (_, entry) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        (&handle).write_all(&entry).unwrap();
+        let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
+        assert_eq!(reader.read(0), Err(gone), "case {at}");
+    }
 }
 
 #[test]

@@ -519,7 +519,7 @@ impl Tail {
             if self.current.is_none()
                 && let Some(wait) = self.open_start(ask)?
             {
-                return Ok(Step::Wait(wait));
+                return Ok(self.waiting(wait));
             }
             let current = self.current.as_mut().expect("a file was just opened");
             if self.looking_back.as_ref().is_some_and(|(until, _)| until.is_some_and(|until| current.cursor >= until)) {
@@ -535,10 +535,10 @@ impl Tail {
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
                 // What a recovery has deleted meanwhile is not sent: the replica would have what the log has not.
-                if std::mem::take(&mut self.has_waited) && self.looking_back.is_none() && self.is_dropped()? {
+                if std::mem::take(&mut self.has_waited) && self.looking_back.is_none() && self.is_dropped(ask)? {
                     match self.judge_vanished(ask)? {
                         Verdict::Retry => continue,
-                        Verdict::Wait(wait) => return Ok(Step::Wait(wait)),
+                        Verdict::Wait(wait) => return Ok(self.waiting(wait)),
                     }
                 }
                 let current = self.current.as_mut().expect("a file was just read");
@@ -550,7 +550,7 @@ impl Tail {
             }
             match self.judge(&look, ask) {
                 Ok(Verdict::Retry) => {}
-                Ok(Verdict::Wait(wait)) => return Ok(Step::Wait(wait)),
+                Ok(Verdict::Wait(wait)) => return Ok(self.waiting(wait)),
                 // Who reads up to the limit never comes here.
                 Err(Halt::Failed(Error::LogDamaged { .. }))
                     if self.sought.is_some_and(|sought| sought >= ask.send_limit) =>
@@ -560,6 +560,12 @@ impl Tail {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// A wait after a look at the directory, which may have to be listed yet.
+    fn waiting(&self, wait: Wait) -> Step {
+        let look_again = wait.look_again.into_iter().chain(self.listing.deferred_until()).min();
+        Step::Wait(Wait { look_again, ..wait })
     }
 
     /// Looks again at what was passed: where it begins, or with `all` over all its zeros, which may take long. True if
@@ -705,7 +711,7 @@ impl Tail {
 
     /// Opens the file to start in. Some: there is none yet.
     fn open_start(&mut self, ask: &Ask<'_>) -> Result<Option<Wait>> {
-        self.refresh_listing()?;
+        self.refresh_listing(ask)?;
         if self.return_to_file_before()? {
             return Ok(None);
         }
@@ -772,7 +778,7 @@ impl Tail {
         let file = match self.files.open(number) {
             Ok(file) => file,
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
-                self.listing.distrust();
+                self.listing.outdate();
                 return Ok(None);
             }
             Err(error) => return Err(open_error(number, error)),
@@ -782,8 +788,8 @@ impl Tail {
     }
 
     /// Brings the listing up to date.
-    fn refresh_listing(&mut self) -> Result<()> {
-        self.listing.refresh(&*self.files).map_err(|error| Error::LogDirectory {
+    fn refresh_listing(&mut self, ask: &Ask<'_>) -> Result<()> {
+        self.listing.refresh(&*self.files, ask.now.get()).map_err(|error| Error::LogDirectory {
             path: self.files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })
@@ -791,9 +797,6 @@ impl Tail {
 
     /// What the name of an open file stands for now.
     fn name_of(&self, file: &OpenFile) -> Result<Name> {
-        if !self.listing.contains(file.number) {
-            return Ok(Name::Free);
-        }
         let named = self.files.identity(file.number).map_err(|error| read_error(file, error))?;
         Ok(match named {
             Some(identity) if identity == file.identity => Name::Its,
@@ -810,15 +813,17 @@ impl Tail {
         name == Name::Anothers || name == Name::Free && is_highest
     }
 
-    /// The same for the current file; one system call where nothing was deleted.
-    fn is_dropped(&mut self) -> Result<bool> {
+    /// The same for the current file; one system call where it has its name. Whether it has, only the directory knows: a
+    /// file that was deleted or moved aside may have another name, elsewhere.
+    fn is_dropped(&mut self, ask: &Ask<'_>) -> Result<bool> {
         let current = self.current.as_ref().expect("only asked of a current file");
-        if current.file.has_name().map_err(|error| read_error(current, error))? {
-            return Ok(false);
+        let (name, number) = (self.name_of(current)?, current.number);
+        if name == Name::Free {
+            // Which file is the highest now?
+            self.listing.outdate();
+            self.refresh_listing(ask)?;
         }
-        self.refresh_listing()?;
-        let current = self.current.as_ref().expect("it was there a moment ago");
-        Ok(self.is_dropped_by(self.name_of(current)?, current.number))
+        Ok(self.is_dropped_by(name, number))
     }
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now.
@@ -827,14 +832,13 @@ impl Tail {
             self.return_from_look_back();
             return Ok(Verdict::Retry);
         }
-        self.refresh_listing()?;
-        let current = self.current.as_ref().expect("only called with a current file");
-        let name = self.name_of(current)?;
-        let at = lsn_of(current.number, current.cursor);
-        let newest = self.listing.newest();
-        if self.is_dropped_by(name, current.number) {
+        self.refresh_listing(ask)?;
+        if self.is_dropped(ask)? {
             return Ok(self.judge_vanished(ask)?);
         }
+        let current = self.current.as_ref().expect("only called with a current file");
+        let at = lsn_of(current.number, current.cursor);
+        let newest = self.listing.newest();
         let len = current.file.len().map_err(|error| read_error(current, error))?;
         let Some(present) = len.checked_sub(current.cursor) else {
             return Err(Error::LogTruncated { file: current.number, len, read: current.cursor }.into());
@@ -909,7 +913,7 @@ impl Tail {
             self.start = Lsn::new(current.number, low32(current.cursor));
             self.current = None;
             self.successor = None;
-            self.listing.distrust();
+            self.listing.outdate();
             return Ok(Verdict::Retry);
         }
         Err(Error::LogFileGone { file: current.number, expected_vlsn: ask.expected_vlsn, found_vlsn: None })

@@ -1,8 +1,9 @@
-//! Every quirk of the operating system, in one place: waiting, waking, watching directories, sockets, forking.
+//! Every quirk of the operating system, in one place: waiting, waking, directories and watching them, sockets, forking.
 //!
 //! Descriptors made here are close-on-exec. Nothing here knows of logs, frames or replicas.
 
 pub mod bell;
+pub mod directory;
 pub mod fork;
 pub mod poll;
 pub mod signal_fd;

@@ -325,10 +325,6 @@ impl LogFile for CountingFile {
     fn identity(&self) -> io::Result<FileIdentity> {
         self.inner.identity()
     }
-
-    fn has_name(&self) -> io::Result<bool> {
-        self.inner.has_name()
-    }
 }
 
 /// A file of any content.

@@ -65,7 +65,7 @@ pub(crate) enum Fault {
 pub(crate) enum Stamps {
     /// Its times tick every so many milliseconds.
     Ticking(u64),
-    /// Its times never say anything.
+    /// Its times are others at each look, and so say nothing.
     Useless,
 }
 
@@ -90,6 +90,7 @@ pub(crate) struct State {
     pub(crate) names: BTreeMap<u32, usize>,
     pub(crate) directory_changed: Duration,
     pub(crate) stamps: Stamps,
+    stamps_asked: u64,
     pub(crate) fault: Option<Fault>,
     pub(crate) truth: Truth,
     pub(crate) trace: Trace,
@@ -110,6 +111,7 @@ impl Disk {
             names: BTreeMap::new(),
             directory_changed: Duration::ZERO,
             stamps,
+            stamps_asked: 0,
             fault: None,
             truth: Truth::default(),
             trace: Trace::new(),
@@ -272,16 +274,16 @@ impl Files for Disk {
     }
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {
-        let state = self.called(Fault::List)?;
-        Ok(match state.stamps {
-            Stamps::Useless => DirectoryStamp { changed_ns: 0, distinct: false },
+        let mut state = self.called(Fault::List)?;
+        state.stamps_asked += 1;
+        let changed_ns = match state.stamps {
+            Stamps::Useless => i128::from(state.stamps_asked),
             Stamps::Ticking(every_ms) => {
                 let every_ns = i128::from(every_ms) * 1_000_000;
-                let changed_ns = state.directory_changed.as_nanos() as i128 / every_ns * every_ns;
-                let now_ns = state.now.as_nanos() as i128;
-                DirectoryStamp { changed_ns, distinct: now_ns >= changed_ns + every_ns }
+                state.directory_changed.as_nanos() as i128 / every_ns * every_ns
             }
-        })
+        };
+        Ok(DirectoryStamp { modified_ns: changed_ns, changed_ns })
     }
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
@@ -327,9 +329,5 @@ impl LogFile for Handle {
 
     fn identity(&self) -> io::Result<FileIdentity> {
         self.disk.called(Fault::Open).map(|_| identity(self.inode))
-    }
-
-    fn has_name(&self) -> io::Result<bool> {
-        Ok(self.disk.called(Fault::Open)?.inodes[self.inode].name.is_some())
     }
 }

@@ -1,0 +1,171 @@
+//! The directory itself, held open: a log is found by the descriptor, not by the path, so it stays the one that was
+//! opened when the process changes its working directory, or a link on the path is switched.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::{DirectoryStamp, FileIdentity, Files, LogFile};
+use crate::log::format::FileName;
+use crate::sys::directory::{HeldDirectory, Status};
+
+/// A directory of the real file system.
+#[derive(Debug)]
+pub struct Directory {
+    held: HeldDirectory,
+    /// Absolute, and as it was when the directory was opened.
+    path: PathBuf,
+    /// Files whose names are not written as the writer writes them, as of the last listing. As a rule there are none.
+    spelled_otherwise: RwLock<BTreeMap<u32, CString>>,
+}
+
+impl Directory {
+    /// The directory at `path`. An error if it cannot be listed now.
+    pub fn open(path: &Path) -> io::Result<Directory> {
+        let held = HeldDirectory::open(path)?;
+        let path = std::path::absolute(path)?;
+        let directory = Directory { held, path, spelled_otherwise: RwLock::default() };
+        directory.list()?;
+        Ok(directory)
+    }
+
+    /// Runs `action` on the name of file `number`, in whichever case it is written.
+    fn on_file<T>(&self, number: u32, action: impl Fn(&CStr) -> io::Result<T>) -> io::Result<T> {
+        match action(&c_name(number)) {
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                match self.spelled_otherwise.read().get(&number) {
+                    Some(name) => action(name),
+                    None => Err(absent),
+                }
+            }
+            found => found,
+        }
+    }
+}
+
+fn c_name(number: u32) -> CString {
+    CString::new(FileName(number).to_string()).expect("digits and letters")
+}
+
+fn identity_of(status: &Status) -> FileIdentity {
+    FileIdentity { device: status.device, inode: status.inode, generation: 0 }
+}
+
+impl Files for Directory {
+    fn list(&self) -> io::Result<Vec<u32>> {
+        let mut numbers = Vec::new();
+        let mut spelled_otherwise = BTreeMap::new();
+        self.held.each_name(|name| {
+            let Some(FileName(number)) = FileName::parse(name) else { return };
+            numbers.push(number);
+            if name.iter().any(u8::is_ascii_uppercase) {
+                spelled_otherwise.insert(number, CString::new(name).expect("a name has no NUL inside"));
+            }
+        })?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        *self.spelled_otherwise.write() = spelled_otherwise;
+        Ok(numbers)
+    }
+
+    fn stamp(&self) -> io::Result<DirectoryStamp> {
+        let Status { modified_ns, changed_ns, .. } = self.held.status()?;
+        Ok(DirectoryStamp { modified_ns, changed_ns })
+    }
+
+    fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(self.on_file(number, |name| self.held.open_file(name))?))
+    }
+
+    fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
+        match self.on_file(number, |name| self.held.status_of(name, true)) {
+            Ok(found) => Ok(Some(identity_of(&found))),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+impl LogFile for File {
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
+        let mut read = 0;
+        while read < into.len().min(least) {
+            match FileExt::read_at(self, &mut into[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        Ok(identity_of(&Status::from(&self.metadata()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_log_files_are_listed_in_ascending_order_whatever_case_their_names_have() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0000002A.ndb", "00000003.ndb", "noxu.lck", "vlsn.idx", "00000004.tmp"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let files = Directory::open(dir.path()).unwrap();
+        assert_eq!(files.list().unwrap(), [3, 42]);
+        assert_eq!(files.open(42).unwrap().len().unwrap(), 12);
+        assert_eq!(files.identity(42).unwrap(), Some(files.open(42).unwrap().identity().unwrap()));
+        assert_eq!(files.identity(7).unwrap(), None);
+        assert_eq!(files.open(7).err().unwrap().kind(), io::ErrorKind::NotFound);
+        std::fs::rename(dir.path().join("0000002A.ndb"), dir.path().join("0000002a.ndb")).unwrap();
+        assert_eq!(files.open(42).unwrap().len().unwrap(), 12);
+        assert_eq!(files.list().unwrap(), [3, 42]);
+        std::fs::remove_file(dir.path().join("0000002a.ndb")).unwrap();
+        assert_eq!(files.identity(42).unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| Directory::open(path).unwrap_err().raw_os_error();
+        assert_eq!(refused(&dir.path().join("absent")), Some(libc::ENOENT));
+        assert_eq!(refused(Path::new("")), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn a_stamp_changes_with_a_file_and_with_a_time_that_is_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Directory::open(dir.path()).unwrap();
+        let then = std::time::SystemTime::UNIX_EPOCH;
+        let set_back = || File::open(dir.path()).unwrap().set_modified(then).unwrap();
+        set_back();
+        let before = files.stamp().unwrap();
+        assert_eq!(before.modified_ns, 0);
+        // The system's clock for such times ticks, slowly perhaps.
+        let is_told_apart = || {
+            std::fs::write(dir.path().join("00000000.ndb"), "x").unwrap();
+            std::fs::remove_file(dir.path().join("00000000.ndb")).unwrap();
+            set_back();
+            files.stamp().unwrap() != before
+        };
+        while !is_told_apart() {}
+    }
+}

@@ -1,0 +1,65 @@
+//! The seam to the file system: what the log reader asks of a directory of log files, and the directory itself.
+//!
+//! Everything above this module reaches files through [`Files`] and [`LogFile`] and gets the time as a parameter,
+//! so a test can be the disk and the clock. The real implementation, [`Directory`], opens read-only, takes no lock,
+//! and never creates, truncates or writes anything. A [`Listing`] knows which files there are, and lists no more often
+//! than it has to.
+
+mod directory;
+mod listing;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use directory::Directory;
+pub use listing::Listing;
+
+/// Which file this is, whatever its name: a file deleted and born again under its name has another identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileIdentity {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Birth or change-of-inode discriminator where the file system has none of its own; 0 otherwise.
+    pub generation: u64,
+}
+
+/// A log file, open for reading.
+#[allow(clippy::len_without_is_empty, reason = "a file has a length; whether it is 0 is of no interest")]
+pub trait LogFile: Send + Sync {
+    /// Reads at most `into.len()` bytes at `offset`. Fewer are returned only at the end of the file.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_some_at(into, offset, usize::MAX)
+    }
+    /// The same, but fewer are also returned when there are `least`: so no call has to find out that the file ends there.
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize>;
+    /// The file's length in bytes, now.
+    fn len(&self) -> io::Result<u64>;
+    /// The identity of the open file. Whether it is still part of the log, the directory knows: by its name.
+    fn identity(&self) -> io::Result<FileIdentity>;
+}
+
+/// What a directory shows of its changes: another stamp is a change. The same one is no proof that there was none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DirectoryStamp {
+    /// When its content last changed, as it says: in nanoseconds since the epoch, by whichever clock.
+    pub modified_ns: i128,
+    /// The same for anything about it.
+    pub changed_ns: i128,
+}
+
+/// A directory of log files.
+pub trait Files: Send + Sync {
+    /// The numbers of the log files, ascending.
+    fn list(&self) -> io::Result<Vec<u32>>;
+    /// A stamp of the directory, cheap to get.
+    fn stamp(&self) -> io::Result<DirectoryStamp>;
+    /// Opens a file for reading. An error if it is no regular file.
+    fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>>;
+    /// The identity of the file that has this name now, `None` if there is no such file. Cheap to get.
+    fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>>;
+    /// The directory's path, to be named in messages; `None` when it has none.
+    fn path(&self) -> Option<&Path>;
+}
