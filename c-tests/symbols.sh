@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# symbols.sh LIBRARY LIST SONAME: the shared library exports exactly the functions in LIST, carries the SONAME, and
-# is never unloaded.
+# symbols.sh LIBRARY LIST SONAME: the shared library exports exactly the functions in LIST, each under the version that
+# goes with the SONAME, which it carries; and it is never unloaded.
 set -euo pipefail
 library=$1 list=$2 soname=$3
 
@@ -8,10 +8,17 @@ case "$(uname -s)" in
     Darwin)
         exported=$(nm -gU "$library" | awk '{ print $NF }' | sed 's/^_//' | LC_ALL=C sort)
         found_soname=$(otool -D "$library" | tail -n 1)
+        found_soname=${found_soname##*/}
+        unversioned='' # not known to this system
         flags=NODELETE # not known to this system
         ;;
     *)
-        exported=$(nm -D --defined-only "$library" | awk '{ print $NF }' | LC_ALL=C sort)
+        # A symbol of type A is the name of a version.
+        exported=$(nm -D --defined-only "$library" |
+            awk '$2 != "A" { sub(/@.*/, ""); print $NF }' | LC_ALL=C sort)
+        version=NXF_${soname##*.so.}
+        unversioned=$(nm -D --defined-only "$library" |
+            awk -v version="@@$version" '$2 != "A" && substr($NF, index($NF, "@")) != version { print $NF }')
         found_soname=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
         flags=$(readelf -d "$library" | sed -n 's/.*(FLAGS_1).*Flags: *//p')
         ;;
@@ -24,6 +31,10 @@ if ! diff -u --label "expected: $list" --label "exported: $library" "$list" <(pr
 fi
 if stray=$(grep -v '^nxf_' <<<"$exported"); then
     echo "Exports that do not begin with nxf_:" "$stray"
+    failed=1
+fi
+if [ -n "$unversioned" ]; then
+    echo "Exports without the version $version:" "$unversioned"
     failed=1
 fi
 if [ "$found_soname" != "$soname" ]; then

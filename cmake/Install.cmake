@@ -1,64 +1,49 @@
-# The installed package. Components: NoxuFeeder_Runtime (what a program needs to run), NoxuFeeder_Development, and
-# NoxuFeeder_Testing (the mock replica for tests; find_package asks for it as the component testing).
+# The installed package. Components: NoxuFeeder_Runtime (what a program needs to run), NoxuFeeder_Development,
+# NoxuFeeder_Testing (the mock replica for tests; find_package asks for it as the component testing), and
+# NoxuFeeder_Documentation (docs, examples and manual pages).
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/NoxuFeeder")
+set(doc_dir "${CMAKE_INSTALL_DATAROOTDIR}/doc/noxu-feeder")
 set(generated_dir "${CMAKE_CURRENT_BINARY_DIR}/package")
 
-# Until 1.0 a minor version may take something away, afterwards only a major one.
-if(PROJECT_VERSION_MAJOR EQUAL 0)
-    set(compatibility SameMinorVersion)
-else()
-    set(compatibility SameMajorVersion)
+# What is written down of the libraries.
+if(NOXU_FEEDER_SHARED)
+    if(APPLE)
+        set(NoxuFeeder_SHARED_LIBRARY "libnoxu_feeder.${PROJECT_VERSION}.dylib")
+        set(NoxuFeeder_SHARED_SONAME "@rpath/libnoxu_feeder.${abi}.dylib")
+    else()
+        set(NoxuFeeder_SHARED_LIBRARY "libnoxu_feeder.so.${PROJECT_VERSION}")
+        set(NoxuFeeder_SHARED_SONAME "libnoxu_feeder.so.${abi}")
+    endif()
 endif()
-write_basic_package_version_file("${generated_dir}/NoxuFeederConfigVersion.cmake" COMPATIBILITY ${compatibility})
+
 configure_package_config_file(cmake/NoxuFeederConfig.cmake.in "${generated_dir}/NoxuFeederConfig.cmake"
     INSTALL_DESTINATION "${package_dir}"
     PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
+configure_file(cmake/NoxuFeederConfigVersion.cmake.in "${generated_dir}/NoxuFeederConfigVersion.cmake" @ONLY)
 
-# pkg-config: relative to the .pc file, for a prefix that is moved; but an absolute folder, as some distributions
-# give it, stays what it is.
-if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
-    set(pc_libdir "${CMAKE_INSTALL_LIBDIR}")
-    file(RELATIVE_PATH pc_prefix "${CMAKE_INSTALL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
-else()
-    set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
-    file(RELATIVE_PATH pc_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
-endif()
-string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
-if(IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
-    set(pc_includedir "${CMAKE_INSTALL_INCLUDEDIR}")
-else()
-    set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
-endif()
+# Made when the prefix is known for good: `cmake --install --prefix` has the last word.
 string(REPLACE ";" " " pc_libs_private "${NoxuFeeder_NATIVE_STATIC_LIBS}")
-configure_file(cmake/noxu_feeder.pc.in "${generated_dir}/noxu_feeder.pc" @ONLY)
-
-set(strip "${CMAKE_STRIP}")
-set(installed_lib_dir "\$ENV{DESTDIR}${CMAKE_INSTALL_FULL_LIBDIR}")
-if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
-    set(installed_lib_dir "\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}")
-endif()
+configure_file(cmake/InstallPkgConfig.cmake.in "${generated_dir}/InstallPkgConfig.cmake" @ONLY)
+install(SCRIPT "${generated_dir}/InstallPkgConfig.cmake" COMPONENT NoxuFeeder_Development)
+install(FILES "${generated_dir}/noxu_feeder.pc"
+    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT NoxuFeeder_Development)
 
 if(NOXU_FEEDER_SHARED)
-    install(PROGRAMS "${lib_dir}/${shared_file}"
-        DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT NoxuFeeder_Runtime)
-    install(FILES "${lib_dir}/${shared_soname}"
-        DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT NoxuFeeder_Runtime)
-    install(FILES "${lib_dir}/${shared_link}"
-        DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT NoxuFeeder_Development)
-    # `cmake --install --strip` knows only what CMake itself linked. The line tables that panics and profilers
-    # use are most of the file.
-    if(strip AND NOT APPLE)
-        install(CODE "if(CMAKE_INSTALL_DO_STRIP)
-            execute_process(COMMAND \"${strip}\" --strip-unneeded \"${installed_lib_dir}/${shared_file}\")
-        endif()" COMPONENT NoxuFeeder_Runtime)
-    endif()
+    install(TARGETS NoxuFeeder_shared LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+        COMPONENT NoxuFeeder_Runtime NAMELINK_COMPONENT NoxuFeeder_Development)
 endif()
 if(NOXU_FEEDER_STATIC)
     install(FILES "${lib_dir}/${static_file}"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT NoxuFeeder_Development)
-    if(strip AND NOT APPLE)
+    # `cmake --install --strip` knows only what CMake itself made. The line tables that panics and profilers use are most
+    # of the file.
+    if(CMAKE_STRIP AND NOT APPLE)
+        set(installed "\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}")
+        if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+            set(installed "${CMAKE_INSTALL_LIBDIR}")
+        endif()
         install(CODE "if(CMAKE_INSTALL_DO_STRIP)
-            execute_process(COMMAND \"${strip}\" --strip-debug \"${installed_lib_dir}/${static_file}\")
+            execute_process(COMMAND \"${CMAKE_STRIP}\" --strip-debug \"\$ENV{DESTDIR}${installed}/${static_file}\")
         endif()" COMPONENT NoxuFeeder_Development)
     endif()
 endif()
@@ -71,9 +56,33 @@ install(FILES
     "${generated_dir}/NoxuFeederConfigVersion.cmake"
     cmake/NoxuFeederTargets.cmake
     DESTINATION "${package_dir}" COMPONENT NoxuFeeder_Development)
-install(FILES "${generated_dir}/noxu_feeder.pc"
-    DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT NoxuFeeder_Development)
-install(FILES LICENSE-APACHE LICENSE-MIT
-    DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/noxu-feeder" COMPONENT NoxuFeeder_Runtime)
-install(FILES README.md CHANGELOG.md OPTIONAL
-    DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/noxu-feeder" COMPONENT NoxuFeeder_Development)
+
+install(FILES LICENSE-APACHE LICENSE-MIT DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Runtime)
+# As they lie in the sources, so that what they say of each other holds.
+install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
+install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
+install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
+
+# Made of the header, when CMake is configured and whenever the header has changed since.
+find_program(NOXU_FEEDER_AWK awk DOC "Makes the manual pages")
+mark_as_advanced(NOXU_FEEDER_AWK)
+if(NOXU_FEEDER_AWK)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+        "${CMAKE_CURRENT_SOURCE_DIR}/include/noxu_feeder.h" "${CMAKE_CURRENT_SOURCE_DIR}/cmake/man.awk")
+    file(REMOVE_RECURSE "${generated_dir}/man3")
+    file(MAKE_DIRECTORY "${generated_dir}/man3")
+    execute_process(COMMAND "${NOXU_FEEDER_AWK}" -v "out=${generated_dir}/man3" -v "version=${PROJECT_VERSION}"
+            -f "${CMAKE_CURRENT_SOURCE_DIR}/cmake/man.awk" "${CMAKE_CURRENT_SOURCE_DIR}/include/noxu_feeder.h"
+        COMMAND_ERROR_IS_FATAL ANY)
+    install(DIRECTORY "${generated_dir}/man3" DESTINATION "${CMAKE_INSTALL_MANDIR}"
+        COMPONENT NoxuFeeder_Documentation)
+else()
+    message(STATUS "There is no awk here: without manual pages")
+endif()
+
+# What was installed last goes again. Not where the library is a part of something else: then that is installed.
+if(PROJECT_IS_TOP_LEVEL)
+    add_custom_target(uninstall
+        COMMAND "${CMAKE_COMMAND}" -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/Uninstall.cmake"
+        WORKING_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}" VERBATIM)
+endif()

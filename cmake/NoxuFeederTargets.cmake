@@ -3,6 +3,7 @@
 # one of the others). Included by the build tree and by the installed NoxuFeederConfig.cmake, which set:
 #   NoxuFeeder_INCLUDE_DIR, NoxuFeeder_LIBRARY_DIR   where the header and the libraries are
 #   NoxuFeeder_SHARED_LIBRARY, NoxuFeeder_SHARED_SONAME, NoxuFeeder_STATIC_LIBRARY   file names; empty: not there
+#   NoxuFeeder_CONFIGURATIONS                        those that have a folder each in LIBRARY_DIR; empty: none has
 #   NoxuFeeder_NATIVE_STATIC_LIBS                    what goes with the static library
 #   NoxuFeeder_TARGET_SCOPE                          GLOBAL, or empty for the caller's directory
 
@@ -13,6 +14,11 @@ if(NoxuFeeder_STATIC_LIBRARY AND NOT TARGET NoxuFeeder::NoxuFeederStatic)
         IMPORTED_LINK_INTERFACE_LANGUAGES C
         INTERFACE_INCLUDE_DIRECTORIES "${NoxuFeeder_INCLUDE_DIR}"
         INTERFACE_LINK_LIBRARIES "${NoxuFeeder_NATIVE_STATIC_LIBS}")
+    foreach(NoxuFeeder_configuration IN LISTS NoxuFeeder_CONFIGURATIONS)
+        string(TOUPPER "IMPORTED_LOCATION_${NoxuFeeder_configuration}" NoxuFeeder_location)
+        set_target_properties(NoxuFeeder::NoxuFeederStatic PROPERTIES ${NoxuFeeder_location}
+            "${NoxuFeeder_LIBRARY_DIR}/${NoxuFeeder_configuration}/${NoxuFeeder_STATIC_LIBRARY}")
+    endforeach()
 endif()
 
 if(NOT TARGET NoxuFeeder::NoxuFeeder)

@@ -40,6 +40,11 @@
 #ifndef NOXU_FEEDER_HPP
 #define NOXU_FEEDER_HPP
 
+#if __cplusplus < 201703L
+// The only thing that an older compiler is to say.
+#error "noxu_feeder.hpp needs C++17 (-std=c++17); in older C++, include noxu_feeder.h"
+#else
+
 #include <noxu_feeder.h>
 
 #include <array>
@@ -1396,5 +1401,7 @@ inline std::uint64_t ack_decode(bytes message)
 }
 
 } // namespace nxf
+
+#endif // C++17
 
 #endif

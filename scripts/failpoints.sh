@@ -8,9 +8,15 @@ folder=$1
 "${CARGO:-cargo}" rustc --locked --manifest-path "$root/Cargo.toml" --package noxu-feeder --lib \
     --crate-type cdylib,staticlib --profile dev --features failpoints --target-dir "$folder"
 
+# Programs look for it by the name that build.rs gives it.
 built=$folder/debug
 case "$(uname -s)" in
-    # Programs look for it by the name that build.rs gives it.
-    Darwin) ln -sf libnoxu_feeder.dylib "$built/libnoxu_feeder.0.dylib" ;;
-    *) ln -sf libnoxu_feeder.so "$built/libnoxu_feeder.so.0" ;;
+    Darwin)
+        name=$(otool -D "$built/libnoxu_feeder.dylib" | tail -n 1)
+        ln -sf libnoxu_feeder.dylib "$built/${name##*/}"
+        ;;
+    *)
+        name=$(LC_ALL=C readelf -d "$built/libnoxu_feeder.so" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+        ln -sf libnoxu_feeder.so "$built/$name"
+        ;;
 esac

@@ -8,6 +8,8 @@
 #   rust    cargo, and a compiler that is new enough
 #   build   a C compiler, CMake, make: to build, install and use the package
 #   tests   rustfmt, clippy, a C++ compiler, cmocka, doctest, pkg-config, valgrind, doxygen, ip
+#   package   what the tests of the package need to build it for others: Ninja, musl, a cross compiler for aarch64 with
+#             an emulator, libabigail, mandoc, and the standard libraries of Rust; all of it optional
 #   demo    what scripts/demo.sh needs besides `rust build`
 #   sanitizers   a nightly Rust with its sources and Miri, beside yours; all of it optional
 #
@@ -88,17 +90,33 @@ packages_for() { # MANAGER TOOL
         apt-get:valgrind) echo valgrind libc6-dbg ;;
         apt-get:ip | pacman:ip) echo iproute2 ;;
         dnf:ip) echo iproute ;;
+        apt-get:ninja) echo ninja-build ;;
+        apt-get:musl-gcc) echo musl-tools ;;
+        apt-get:aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+        apt-get:qemu-aarch64) echo qemu-user ;;
+        apt-get:abidiff) echo abigail-tools ;;
         dnf:cc) echo gcc ;;
         dnf:c++) echo gcc-c++ ;;
         dnf:pkg-config) echo pkgconf-pkg-config ;;
         dnf:cmocka) echo libcmocka-devel ;;
         dnf:doctest) echo doctest-devel ;;
+        dnf:ninja) echo ninja-build ;;
+        dnf:musl-gcc) echo musl-gcc musl-devel ;;
+        dnf:qemu-aarch64) echo qemu-user ;;
+        dnf:abidiff) echo libabigail ;;
         pacman:cc | pacman:c++) echo gcc ;;
         pacman:pkg-config) echo pkgconf ;;
+        pacman:musl-gcc) echo musl ;;
+        pacman:qemu-aarch64) echo qemu-user ;;
+        pacman:abidiff) echo libabigail ;;
         brew:pkg-config) echo pkgconf ;;
         # The compilers and make come with Xcode's command line tools; valgrind is not made for current systems.
         # Network namespaces are Linux's.
         brew:cc | brew:c++ | brew:make | brew:valgrind | brew:ip) ;;
+        # What is about Linux.
+        brew:musl-gcc | brew:aarch64-linux-gnu-gcc | brew:qemu-aarch64 | brew:abidiff) ;;
+        # There the compiler comes without a C library for it.
+        dnf:aarch64-linux-gnu-gcc) ;;
         *) echo "$2" ;;
     esac
 }
@@ -116,6 +134,12 @@ consequence() {
         valgrind) echo "valgrind: the C tests run, but not under valgrind as well" ;;
         doxygen) echo "doxygen: that the headers are wholly documented is not checked" ;;
         ip) echo "ip (iproute2): what happens when a replica's machine vanishes is not tested" ;;
+        ninja) echo "Ninja: the package is not built with a generator for several configurations" ;;
+        musl-gcc) echo "musl-gcc: the package is not built for musl" ;;
+        aarch64-linux-gnu-gcc) echo "aarch64-linux-gnu-gcc: the package is not built for another machine" ;;
+        qemu-aarch64) echo "qemu-aarch64: hosts for another machine are linked, and not run" ;;
+        abidiff) echo "abidiff (libabigail): the binary interface is not compared with the one that is checked in" ;;
+        mandoc) echo "mandoc: the manual pages are not checked for mistakes" ;;
         *) echo "$1" ;;
     esac
 }
@@ -208,6 +232,19 @@ setup_rust_component() { # COMMAND COMPONENT
     fail "cargo $1 is not there: install the $2 that belongs to your Rust, and start again."
 }
 
+# The standard libraries of Rust for the targets that the package is tested for, besides this machine's.
+setup_rust_targets() {
+    local target
+    for target in aarch64-unknown-linux-gnu "$(uname -m)-unknown-linux-musl"; do
+        [ ! -d "$(cd "$root" && rustc --print target-libdir --target "$target" 2>/dev/null)" ] || continue
+        if command -v rustup >/dev/null && [ "${NXF_SETUP-}" != check ]; then
+            echo "setup: installing the standard library for $target (rustup)"
+            (cd "$root" && rustup target add "$target" >/dev/null 2>&1) && continue
+        fi
+        echo "setup: going on without Rust's standard library for $target: the package is not built for it" >&2
+    done
+}
+
 # --- sanitizers ---------------------------------------------------------------------------------------------
 
 # Sanitizers and Miri are only in nightly Rust; a dated one can be named.
@@ -290,6 +327,10 @@ setup() {
                 setup_rust_component fmt rustfmt
                 setup_rust_component clippy clippy
                 require cc c++ pkg-config cmocka doctest valgrind\? doxygen\? ip\?
+                ;;
+            package)
+                require ninja\? musl-gcc\? aarch64-linux-gnu-gcc\? qemu-aarch64\? abidiff\? mandoc\?
+                [ "$(uname -s)" != Linux ] || setup_rust_targets
                 ;;
             sanitizers)
                 require c++\? pkg-config\? cmocka\? doctest\?

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# add_subdirectory.sh SCRATCH SOURCES [CARGO_TARGET_DIR]: a host that has the sources in its own tree, and whose build
+# add_subdirectory.sh SCRATCH SOURCES CARGO_TARGET_DIR: a host that has the sources in its own tree, and whose build
 # builds them too. The folder for cargo is kept from run to run: compiling takes most of the time.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-scratch=$1 sources=$2 cargo=${3:-$1.cargo}
+scratch=$1 sources=$2 cargo=$3
 rm -rf "$scratch"
 "${CMAKE:-cmake}" -S "$here/add_subdirectory" -B "$scratch" -DNOXU_FEEDER_SOURCES="$sources" \
     -DNOXU_FEEDER_CARGO_TARGET_DIR="$cargo"
