@@ -459,7 +459,8 @@ nxf_status nxf_channel_local_pair(const nxf_options *options, nxf_channel **a, n
  *
  * NXF_OK: it was handed over whole. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full
  * after that time, and nothing was sent. NXF_E_WRITE_TIMEOUT, NXF_E_CONNECTION: part of it may have been sent, and
- * the channel is of no use any more. NXF_E_PROTOCOL: it is too long.
+ * the channel is of no use any more. NXF_E_PROTOCOL: it is too long. NXF_E_NO_MEMORY: an in-memory pair has none to
+ * hold it, and nothing was sent.
  */
 nxf_status nxf_channel_send(nxf_channel *channel, const uint8_t *message, size_t len, nxf_error **err);
 
@@ -469,6 +470,7 @@ nxf_status nxf_channel_send(nxf_channel *channel, const uint8_t *message, size_t
  * NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
  * before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
  * NXF_E_PROTOCOL: the peer announces a message of more than 64 MiB. NXF_E_CONNECTION: the connection failed.
+ * NXF_E_NO_MEMORY: there is none for more of the message, of which nothing is lost: it can be received when there is.
  */
 nxf_status nxf_channel_receive(nxf_channel *channel, uint8_t *buf, size_t capacity, size_t *len, int timeout_ms,
                                nxf_error **err);
@@ -881,7 +883,7 @@ uint64_t nxf_feeder_lag(const nxf_feeder *feeder);
 /**
  * Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
  * that is more. The data is copied. NXF_AGAIN, and nothing queued: the queue has no room (the option
- * feeder.queue_bytes_max).
+ * feeder.queue_bytes_max). NXF_E_NO_MEMORY, and nothing queued: there is no memory for it.
  */
 nxf_status nxf_feeder_queue_entry(const nxf_feeder *feeder, uint64_t vlsn, uint8_t entry_type, const uint8_t *data,
                                   size_t len, nxf_error **err);

@@ -5,13 +5,23 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use common::{LogDir, RECORD};
+use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
+use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::{Error, status};
 use noxu_feeder::log::{Log, LogSource, Lsn, Next, Now, Source};
 use noxu_feeder::options::Options;
+use noxu_feeder::runner::Runner;
+use noxu_feeder::stream::tracker::Tracker;
+use noxu_feeder::transport::local::{LocalOptions, local_pair};
+use noxu_feeder::transport::{Channel, Received, SocketChannel};
 
 /// The system's allocator, which refuses what the test wants refused.
 struct Refusing;
@@ -224,4 +234,253 @@ fn whichever_memory_cannot_be_had_a_scanner_leaves_nothing_out_and_goes_on() {
         }
         assert!((5..500).contains(&granted), "from VLSN {from_vlsn} {granted} large pieces of memory");
     }
+}
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn is_no_memory(result: &Result<impl std::fmt::Debug, Error>) -> bool {
+    matches!(result, Err(Error::NoMemory { .. }))
+}
+
+/// A replica that acknowledges every frame, and stops reading when the stream ends: the VLSNs that it got.
+fn replica(mut stream: UnixStream) -> JoinHandle<Vec<u64>> {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    thread::spawn(move || {
+        IS_EXEMPT.set(true);
+        let mut got = Vec::new();
+        let mut len = [0; 4];
+        while stream.read_exact(&mut len).is_ok() {
+            let mut message = vec![0; u32::from_le_bytes(len) as usize];
+            if stream.read_exact(&mut message).is_err() {
+                break;
+            }
+            let frame = Frame::decode(&message).expect("a good frame");
+            assert!(is_as_written(frame.vlsn, frame.payload), "VLSN {}", frame.vlsn);
+            got.push(frame.vlsn);
+            let ack = [&8u32.to_le_bytes()[..], &frame.vlsn.to_le_bytes()].concat();
+            if stream.write_all(&ack).is_err() {
+                break;
+            }
+        }
+        got
+    })
+}
+
+fn socket_channel(socket: UnixStream, options: &Options) -> SocketChannel {
+    let socket = std::os::fd::OwnedFd::from(socket);
+    options.socket().prepare(std::os::fd::AsFd::as_fd(&socket)).unwrap();
+    SocketChannel::new(socket, options.socket())
+}
+
+/// Feeds a replica on this thread until it has all or the run fails: what it got, and the error.
+fn feed(log: &LogDir, from_vlsn: u64) -> (Vec<u64>, Option<Error>) {
+    let (ours, theirs) = exempt(|| UnixStream::pair().unwrap());
+    let replica = exempt(|| replica(theirs));
+    let options = Options::default();
+    let channel = Box::new(socket_channel(ours, &options));
+    let runner = Runner::new(channel, c"replica-1".to_owned(), from_vlsn, options).map_err(|(_, error)| error).unwrap();
+    let source = Box::new(source_of(log));
+    let last = u64::try_from(LAST_OF_ALL_KINDS).unwrap();
+    let end = thread::scope(|scope| {
+        let stopping = exempt(|| {
+            scope.spawn(|| {
+                IS_EXEMPT.set(true);
+                runner.acks().wait_acked(last, Deadline::At(Instant::now() + PATIENCE));
+                runner.stop(Deadline::Never).unwrap();
+            })
+        });
+        let end = runner.run(source).map_err(|(_, error)| error).unwrap();
+        stopping.join().unwrap();
+        end
+    });
+    drop(runner);
+    let got = exempt(|| replica.join().unwrap());
+    match end {
+        End::Failed(error) => (got, Some(error)),
+        _ => (got, None),
+    }
+}
+
+#[test]
+fn whichever_memory_cannot_be_had_a_run_sends_what_was_read_before_and_a_new_one_goes_on() {
+    let _alone = alone();
+    let log = log_of_all_kinds();
+    let last = u64::try_from(LAST_OF_ALL_KINDS).unwrap();
+    let mut granted = 0;
+    loop {
+        let refusal = Refusal::after(granted, SMALL);
+        let (got, error) = feed(&log, 100);
+        let was_refused = refusal.happened();
+        drop(refusal);
+        let next = got.last().map_or(100, |&vlsn| vlsn + 1);
+        assert!(got.iter().copied().eq(100..next), "with {granted} granted");
+        let Some(error) = error else {
+            // What can do without memory does: a block is held on to, acks are merged.
+            assert_eq!(next, last + 1);
+            if was_refused {
+                granted += 1;
+                continue;
+            }
+            break;
+        };
+        assert!(was_refused && error.status() == status::E_NO_MEMORY && error.is_retriable(), "{error}");
+        let (rest, error) = feed(&log, next);
+        assert_eq!(error, None);
+        assert!(rest.into_iter().eq(next..=last), "after {got:?}");
+        granted += 1;
+    }
+    assert!((5..500).contains(&granted), "{granted} large pieces of memory");
+}
+
+/// Receives, and the message's length if it is one.
+fn received(channel: &dyn Channel, into: &mut [u8]) -> Result<Received, Error> {
+    channel.receive(into, Some(Instant::now() + PATIENCE))
+}
+
+#[test]
+fn a_message_that_there_is_no_memory_for_is_received_when_there_is() {
+    let _alone = alone();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let channel = socket_channel(ours, &Options::default());
+    let message: Vec<u8> = (0..20 * MIB).map(|at| (at % 251) as u8).collect();
+    let expected = message.clone();
+    let sending = thread::spawn(move || {
+        IS_EXEMPT.set(true);
+        let mut theirs = theirs;
+        theirs.write_all(&u32::try_from(message.len()).unwrap().to_le_bytes()).unwrap();
+        theirs.write_all(&message).unwrap();
+        theirs
+    });
+    let mut buffer = vec![0; expected.len()];
+    let refusal = Refusal::above(8 * MIB);
+    for _ in 0..3 {
+        assert!(is_no_memory(&received(&channel, &mut buffer)));
+    }
+    drop(refusal);
+    assert_eq!(received(&channel, &mut buffer), Ok(Received::Message(expected.len())));
+    assert!(buffer == expected, "not a byte is lost");
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_message_that_there_is_no_memory_for_is_not_queued_in_a_pair_and_the_next_is() {
+    let _alone = alone();
+    let options = LocalOptions { queue_bytes_max: 64 * MIB, write_timeout: PATIENCE };
+    let (a, b) = local_pair(options);
+    let message = vec![7; 20 * MIB];
+    let mut buffer = vec![0; message.len()];
+    a.send(b"before").unwrap();
+    let refusal = Refusal::above(8 * MIB);
+    assert!(is_no_memory(&a.send(&message)));
+    a.send(b"behind").unwrap();
+    drop(refusal);
+    a.send(&message).unwrap();
+    for expected in [&b"before"[..], b"behind", &message] {
+        assert_eq!(received(&b, &mut buffer), Ok(Received::Message(expected.len())));
+        assert!(&buffer[..expected.len()] == expected);
+    }
+}
+
+/// A run over a channel of messages, whose frames are copied for the thread that sends them.
+fn run_over_a_pair(log: &LogDir, granted: u64, action: impl FnOnce(&dyn Channel)) -> End {
+    let local = LocalOptions { queue_bytes_max: 128 * MIB, write_timeout: PATIENCE };
+    let (ours, theirs) = local_pair(local);
+    let runner = Runner::new(Box::new(ours), c"replica-1".to_owned(), 1, Options::default());
+    let runner = runner.map_err(|(_, error)| error).unwrap();
+    let _refusal = Refusal::after(granted, 8 * MIB);
+    runner.start(Box::new(source_of(log))).map_err(|(_, error)| error).unwrap();
+    exempt(|| action(&theirs));
+    assert!(runner.acks().wait_finished(Deadline::At(Instant::now() + PATIENCE)));
+    runner.acks().ended().unwrap()
+}
+
+/// The VLSN of the next frame; `None` when there is none any more.
+fn frame_over(channel: &dyn Channel) -> Option<u64> {
+    let mut buffer = vec![0; 32 * MIB];
+    match received(channel, &mut buffer).unwrap() {
+        Received::Message(len) => Some(Frame::decode(&buffer[..len]).unwrap().vlsn),
+        Received::Closed => None,
+        Received::Again => panic!("no frame comes"),
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_copied_for_a_channel_ends_the_run_behind_what_was_sent() {
+    let _alone = alone();
+    let mut log = LogDir::with(1..=3);
+    log.append_entry(RECORD, 0, Some(4), &vec![7; 20 * MIB]);
+    log.append(5);
+    // First the block that it is read into, then the copy, and then what is put into the pair.
+    for (granted, last) in [(0, 3), (1, 3), (2, 3), (3, 5)] {
+        let end = run_over_a_pair(&log, granted, |channel| {
+            for vlsn in 1..=last {
+                assert_eq!(frame_over(channel), Some(vlsn), "{granted} granted");
+                channel.send(&vlsn.to_le_bytes()).unwrap();
+            }
+            if last < 5 {
+                assert_eq!(frame_over(channel), None, "{granted} granted");
+            }
+            channel.close();
+        });
+        match end {
+            End::Failed(error) => {
+                assert!(last < 5 && error.status() == status::E_NO_MEMORY && error.is_retriable(), "{error}");
+            }
+            other => assert!(last == 5 && matches!(other, End::ClosedByPeer(_)), "{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_message_from_a_replica_that_there_is_no_memory_for_ends_the_run() {
+    let _alone = alone();
+    let log = LogDir::with(1..=3);
+    let mut long_ack = vec![7; 20 * MIB];
+    long_ack[..8].copy_from_slice(&2u64.to_le_bytes());
+    // The buffer that it is received into, and what is handed to the loop out of that.
+    for granted in [0, 1] {
+        let end = run_over_a_pair(&log, granted, |channel| {
+            for vlsn in 1..=3 {
+                assert_eq!(frame_over(channel), Some(vlsn));
+            }
+            channel.send(&long_ack).unwrap();
+            assert_eq!(frame_over(channel), None, "the run has ended");
+        });
+        assert!(matches!(&end, End::Failed(Error::NoMemory { .. })), "{end:?}");
+    }
+}
+
+#[test]
+fn acks_that_there_is_no_memory_to_queue_are_merged() {
+    let _alone = alone();
+    let acks = Acks::new(1000);
+    let refusal = Refusal::above(500);
+    acks.queue(&exempt(|| (1..=100).collect::<Vec<u64>>()));
+    assert!(refusal.happened());
+    drop(refusal);
+    acks.queue(&[101]);
+    let mut taken = [Ack { vlsn: 0, merged: 0 }; 200];
+    let Polled::Acks(count) = acks.poll(&mut taken, Deadline::At(Instant::now())) else { panic!("no acks") };
+    let taken = &taken[..count];
+    assert!(count < 40 && taken.is_sorted_by_key(|ack| ack.vlsn), "{taken:?}");
+    assert_eq!(taken.iter().map(|ack| 1 + ack.merged).sum::<u64>(), 101, "none is lost");
+    assert_eq!(acks.merged(), 101 - count as u64);
+    assert_eq!(taken[count - 1], Ack { vlsn: 101, merged: 0 });
+    assert_eq!(taken[count - 2].vlsn, 100);
+}
+
+#[test]
+fn a_message_that_there_is_no_memory_for_is_not_queued_in_a_tracker() {
+    let _alone = alone();
+    let now = Instant::now();
+    let mut tracker = Tracker::new("replica-1", 64 * MIB, now);
+    let data = vec![7; 20 * MIB];
+    let refusal = Refusal::above(8 * MIB);
+    let error = tracker.queue_entry(5, RECORD, &data, now).unwrap_err();
+    assert_eq!((error.status(), error.vlsn()), (status::E_NO_MEMORY, Some(5)));
+    assert_eq!((tracker.queued(), tracker.current_vlsn()), (0, 0));
+    drop(refusal);
+    tracker.queue_entry(5, RECORD, &data, now).unwrap();
+    assert_eq!(tracker.dequeue().map(|message| message.len()), Some(9 + data.len()));
 }

@@ -2,7 +2,8 @@
 //!
 //! One loop delivers; any number of host threads read, poll and wait. Poll and callback are two deliveries of one
 //! stream of acks: with a callback, acks go there, and without, they queue. A host that never polls costs a bounded
-//! amount of memory: when the queue is full, acks are merged into one that carries their maximum.
+//! amount of memory: when the queue is full, or there is no memory for more of it, acks are merged into one that carries
+//! their maximum.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::sys::signal_fd::SignalFd;
 use crate::transport::Closing;
 
@@ -115,7 +117,8 @@ impl Acks {
         Acks {
             known_vlsn: AtomicU64::new(0),
             merged: AtomicU64::new(0),
-            inner: Mutex::new(Inner::default()),
+            // With room for the one that others can be merged into.
+            inner: Mutex::new(Inner { queue: VecDeque::with_capacity(1), ..Inner::default() }),
             changed: Condvar::new(),
             waiters: AtomicUsize::new(0),
             queue_max: queue_max.max(1),
@@ -143,7 +146,7 @@ impl Acks {
         let mut inner = self.inner.lock();
         let before = inner.is_signalled();
         for &vlsn in acks {
-            if inner.queue.len() < self.queue_max {
+            if inner.queue.len() < self.queue_max && memory::reserve_queue(&mut inner.queue, 1).is_ok() {
                 inner.queue.push_back(Ack { vlsn, merged: 0 });
             } else if let Some(last) = inner.queue.back_mut() {
                 last.vlsn = last.vlsn.max(vlsn);

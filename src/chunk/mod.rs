@@ -12,9 +12,10 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Entry;
 use crate::log::block::Block;
+use crate::memory::{self, NoMemory};
 use frame::frame_prefix;
 
 /// One piece of a chunk's bytes.
@@ -105,18 +106,33 @@ impl Chunk {
         self.len >= limits.bytes as u64 || self.marks.len() >= limits.frames_max
     }
 
-    /// Appends the frame of an entry. Nothing is appended on error: the entry is too large for any frame.
+    /// Appends the frame of an entry. Nothing is appended on error: the entry is too large for any frame, or for the
+    /// memory there is.
     #[inline]
     pub fn push(&mut self, entry: &Entry<'_>, limits: &ChunkLimits) -> Result<()> {
         let prefix = frame_prefix(entry.vlsn, entry.entry_type, entry.payload.len(), entry.payload_crc)?;
+        let shared = entry.block.filter(|_| entry.payload.len() >= limits.share_from);
+        let packed = if shared.is_some() { prefix.len() } else { prefix.len() + entry.payload.len() };
+        if let Err(none) = self.make_room(packed) {
+            return Err(Error::no_memory(none, "a frame", Some(entry.lsn), Some(entry.vlsn)));
+        }
         self.pack(&prefix);
-        match entry.block {
-            Some(block) if entry.payload.len() >= limits.share_from => self.share(entry.payload, block),
-            _ => self.pack(entry.payload),
+        match shared {
+            Some(block) => self.share(entry.payload, block),
+            None => self.pack(entry.payload),
         }
         self.len += (prefix.len() + entry.payload.len()) as u64;
         self.marks.push(Mark { vlsn: entry.vlsn, end: self.len });
         Ok(())
+    }
+
+    /// For a frame of which so many bytes are packed.
+    #[inline]
+    fn make_room(&mut self, packed: usize) -> Result<(), NoMemory> {
+        memory::reserve(&mut self.packed, packed)?;
+        // Its prefix, and its payload.
+        memory::reserve(&mut self.pieces, 2)?;
+        memory::reserve(&mut self.marks, 1)
     }
 
     /// Refers to `payload`, which is part of `block`.
@@ -138,9 +154,8 @@ impl Chunk {
             Some(Piece::Shared(block, _)) => block.capacity(),
             _ => 0,
         };
-        if used < capacity / BLOCK_USE_MIN {
-            // As much as it can ever be, so that the next time finds room.
-            packed.reserve(capacity / BLOCK_USE_MIN);
+        // As much as it can ever be, so that the next time finds room. Without memory the block stays.
+        if used < capacity / BLOCK_USE_MIN && memory::reserve(packed, capacity / BLOCK_USE_MIN).is_ok() {
             for piece in &mut pieces[*last_block_from..] {
                 if let Piece::Shared(block, range) = piece {
                     let begin = packed.len();
@@ -166,7 +181,9 @@ impl Chunk {
     /// Makes it empty and keeps its memory, up to what an ordinary chunk needs.
     pub fn clear(&mut self, limits: &ChunkLimits) {
         self.packed.clear();
-        self.packed.shrink_to(2 * limits.bytes);
+        if self.packed.capacity() > 2 * limits.bytes {
+            self.packed = Vec::new();
+        }
         self.pieces.clear();
         self.marks.clear();
         self.len = 0;

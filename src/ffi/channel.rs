@@ -157,7 +157,8 @@ pub unsafe extern "C" fn nxf_channel_local_pair(
 ///
 /// NXF_OK: it was handed over whole. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full
 /// after that time, and nothing was sent. NXF_E_WRITE_TIMEOUT, NXF_E_CONNECTION: part of it may have been sent, and
-/// the channel is of no use any more. NXF_E_PROTOCOL: it is too long.
+/// the channel is of no use any more. NXF_E_PROTOCOL: it is too long. NXF_E_NO_MEMORY: an in-memory pair has none to
+/// hold it, and nothing was sent.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_send(
     channel: *mut nxf_channel,
@@ -180,6 +181,7 @@ pub unsafe extern "C" fn nxf_channel_send(
 /// NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
 /// before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
 /// NXF_E_PROTOCOL: the peer announces a message of more than 64 MiB. NXF_E_CONNECTION: the connection failed.
+/// NXF_E_NO_MEMORY: there is none for more of the message, of which nothing is lost: it can be received when there is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_receive(
     channel: *mut nxf_channel,

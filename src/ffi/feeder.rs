@@ -132,7 +132,7 @@ pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
 
 /// Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
 /// that is more. The data is copied. NXF_AGAIN, and nothing queued: the queue has no room (the option
-/// feeder.queue_bytes_max).
+/// feeder.queue_bytes_max). NXF_E_NO_MEMORY, and nothing queued: there is no memory for it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_queue_entry(
     feeder: *const nxf_feeder,

@@ -181,6 +181,12 @@ impl Session {
         if !matches!(self.phase, Phase::Lingering { .. }) {
             match self.send(now) {
                 Ok(sent) => progress |= sent,
+                // Nobody is to blame and nothing is broken: what the replica was sent, it may acknowledge.
+                Err(end @ End::Failed(Error::NoMemory { .. })) => {
+                    let end = self.end_of(end);
+                    self.linger(end, now);
+                    progress = true;
+                }
                 Err(end) => {
                     // What the replica acknowledged before the connection broke still counts.
                     for _ in 0..LAST_RECEIVES_MAX {

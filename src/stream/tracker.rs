@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Where the exchange with a replica stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,13 +82,17 @@ impl Tracker {
         self.current_vlsn.saturating_sub(self.acked_vlsn)
     }
 
-    /// Queues the message `[vlsn u64 LE][type u8][data]`. An error, and nothing queued, if the queue has no room.
+    /// Queues the message `[vlsn u64 LE][type u8][data]`. An error, and nothing queued, if the queue has no room, or no
+    /// memory can be had.
     pub fn queue_entry(&mut self, vlsn: u64, entry_type: u8, data: &[u8], now: Instant) -> Result<()> {
         let len = 9 + data.len();
         if self.queued_bytes + len > self.queue_bytes_max {
             return Err(Error::QueueFull { queued: self.queued_bytes, max: self.queue_bytes_max });
         }
-        let mut message = Vec::with_capacity(len);
+        let mut message = Vec::new();
+        memory::reserve(&mut message, len)
+            .and_then(|()| memory::reserve_queue(&mut self.queue, 1))
+            .map_err(|none| Error::no_memory(none, "a queued message", None, Some(vlsn)))?;
         message.extend_from_slice(&vlsn.to_le_bytes());
         message.push(entry_type);
         message.extend_from_slice(data);

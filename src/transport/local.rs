@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::pump::Pump;
 use super::{Channel, Received, Transport, check_message_len};
 use crate::error::{Error, Result};
+use crate::memory::{self, NoMemory};
 use crate::sys::thread::Threads;
 
 /// How a pair behaves.
@@ -28,6 +29,23 @@ pub struct LocalOptions {
 struct Direction {
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
+}
+
+/// What a message counts for against the limit: an empty one, too, or there could be any number of them.
+fn weight(len: usize) -> usize {
+    len.max(1)
+}
+
+impl Direction {
+    fn push(&mut self, message: &[u8]) -> Result<(), NoMemory> {
+        let mut copy = Vec::new();
+        memory::reserve(&mut copy, message.len())?;
+        copy.extend_from_slice(message);
+        memory::reserve_queue(&mut self.messages, 1)?;
+        self.messages.push_back(copy);
+        self.bytes += weight(message.len());
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,9 +86,8 @@ impl Channel for LocalChannel {
                 return Err(Error::ChannelClosed);
             }
             let towards = &mut state.towards[1 - self.end];
-            if towards.bytes == 0 || towards.bytes + message.len() <= options.queue_bytes_max {
-                towards.bytes += message.len();
-                towards.messages.push_back(message.to_vec());
+            if towards.bytes == 0 || towards.bytes + weight(message.len()) <= options.queue_bytes_max {
+                towards.push(message).map_err(|none| Error::no_memory(none, "a message", None, None))?;
                 changed.notify_all();
                 return Ok(());
             }
@@ -95,7 +112,7 @@ impl Channel for LocalChannel {
                     return Err(Error::BufferTooSmall { capacity: into.len(), needed: len });
                 };
                 room.copy_from_slice(message);
-                towards.bytes -= len;
+                towards.bytes -= weight(len);
                 towards.messages.pop_front();
                 changed.notify_all();
                 return Ok(Received::Message(len));
@@ -208,6 +225,20 @@ mod tests {
             assert_eq!(receive(&b).unwrap(), [7]);
             sending.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn messages_without_a_byte_are_bounded_too() {
+        let (a, b) = local_pair(LocalOptions { queue_bytes_max: 3, write_timeout: Duration::from_millis(1) });
+        for _ in 0..3 {
+            a.send(b"").unwrap();
+        }
+        assert_eq!(a.send(b""), Err(Error::QueueFull { queued: 3, max: 3 }));
+        assert_eq!(receive(&b).unwrap(), b"");
+        a.send(b"").unwrap();
+        for _ in 0..3 {
+            assert_eq!(receive(&b).unwrap(), b"");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::Result;
+use crate::memory::{self, NoMemory};
 
 use super::check_message_len;
 
@@ -16,13 +17,21 @@ pub struct MessageBuffer {
     begin: usize,
 }
 
+/// How much memory is kept when there is nothing in it.
+const KEPT_BYTES: usize = 64 * 1024;
+
 impl MessageBuffer {
-    /// Adds bytes that arrived.
-    pub fn push(&mut self, bytes: &[u8]) {
+    /// Makes room for so many bytes more: what is taken from a connection must not be lost for want of memory.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), NoMemory> {
         if self.begin > 0 && self.begin >= self.bytes.len() / 2 {
             self.bytes.drain(..self.begin);
             self.begin = 0;
         }
+        memory::reserve(&mut self.bytes, bytes)
+    }
+
+    /// Adds bytes that arrived. No more than room was made for.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -45,7 +54,9 @@ impl MessageBuffer {
         }
         if self.begin == self.bytes.len() {
             self.bytes.clear();
-            self.bytes.shrink_to(64 * 1024);
+            if self.bytes.capacity() > KEPT_BYTES {
+                self.bytes = Vec::new();
+            }
             self.begin = 0;
         }
     }

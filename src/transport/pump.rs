@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use super::{Channel, Closing, Received, Transfer, Transport};
 use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
+use crate::memory::{self, NoMemory};
 use crate::sys::poll::Interest;
 use crate::sys::signal_fd::SignalFd;
 use crate::sys::thread::{Threads, panic_text, spawn_quiet, while_inside};
@@ -87,6 +88,14 @@ impl State {
     fn is_signalled(&self) -> bool {
         self.begun > 0 || !self.incoming.is_empty() || self.ended.is_some()
     }
+
+    /// A message that was received, as it would have come over a byte stream.
+    fn take_in(&mut self, message: &[u8]) -> Result<(), NoMemory> {
+        memory::reserve_queue(&mut self.incoming, MESSAGE_PREFIX_LEN + message.len())?;
+        self.incoming.extend((message.len() as u32).to_le_bytes());
+        self.incoming.extend(message);
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -147,7 +156,7 @@ fn send_loop(shared: &Shared) {
 }
 
 fn receive_loop(shared: &Shared) {
-    let mut buffer = vec![0; 4096];
+    let mut buffer = vec![0; 4096].into_boxed_slice();
     loop {
         if shared.state.lock().stopping {
             return;
@@ -159,23 +168,25 @@ fn receive_loop(shared: &Shared) {
                     shared.changed.wait(&mut state);
                 }
                 drop(state);
-                shared.change(|state| {
-                    // As it would have come over a byte stream.
-                    state.incoming.extend((len as u32).to_le_bytes());
-                    state.incoming.extend(&buffer[..len]);
-                });
+                if let Err(none) = shared.change(|state| state.take_in(&buffer[..len])) {
+                    return shared.end(Transfer::Failed(no_memory(none)));
+                }
             }
             Ok(Received::Again) => {}
             Ok(Received::Closed) => return shared.end(Transfer::Closed(Closing::Finished)),
             Err(Error::BufferTooSmall { needed, .. }) if needed > buffer.len() => {
-                match super::check_message_len(needed) {
-                    Ok(_) => buffer.resize(needed, 0),
+                match super::check_message_len(needed).and_then(|_| memory::zeros(needed).map_err(no_memory)) {
+                    Ok(larger) => buffer = larger,
                     Err(error) => return shared.end(ending_of(&error)),
                 }
             }
             Err(error) => return shared.end(ending_of(&error)),
         }
     }
+}
+
+fn no_memory(none: NoMemory) -> Error {
+    Error::no_memory(none, "a message", None, None)
 }
 
 fn ending_of(error: &Error) -> Transfer {
@@ -192,7 +203,10 @@ impl Transport for Pump {
                 return ended.clone();
             }
             if state.untold == 0 {
-                state.untold = take_messages(pieces, &mut state.outgoing);
+                match take_messages(pieces, &mut state.outgoing) {
+                    Ok(taken) => state.untold = taken,
+                    Err(none) => return Transfer::Failed(no_memory(none)),
+                }
             }
             Transfer::Again
         })
@@ -232,24 +246,60 @@ impl Transport for Pump {
     }
 }
 
-/// Copies whole messages from the front of `pieces`; returns their bytes. What follows an incomplete message comes
-/// again.
-fn take_messages(pieces: &[IoSlice<'_>], into: &mut VecDeque<Vec<u8>>) -> usize {
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut taken = 0;
-    for piece in pieces {
-        bytes.extend_from_slice(piece);
-        while let Some(prefix) = bytes[taken..].first_chunk::<MESSAGE_PREFIX_LEN>() {
-            let len = MESSAGE_PREFIX_LEN + u32::from_le_bytes(*prefix) as usize;
-            let Some(message) = bytes[taken..].get(..len) else { break };
-            into.push_back(message.to_vec());
-            taken += len;
-        }
-        if taken >= OUTGOING_BYTES {
-            break;
+/// What is left of some pieces.
+struct Rest<'a> {
+    first: &'a [u8],
+    others: std::slice::Iter<'a, IoSlice<'a>>,
+}
+
+impl Rest<'_> {
+    /// Appends the next `len` bytes, or as many as there are, to `message`, which has room for them.
+    fn append(&mut self, mut len: usize, message: &mut Vec<u8>) {
+        while len > 0 {
+            if self.first.is_empty() {
+                let Some(next) = self.others.next() else { return };
+                self.first = next;
+            }
+            let (now, later) = self.first.split_at(self.first.len().min(len));
+            message.extend_from_slice(now);
+            self.first = later;
+            len -= now.len();
         }
     }
-    taken
+}
+
+/// Copies whole messages from the front of `pieces`, as many as serve; returns their bytes. What follows an incomplete
+/// message comes again, and so does one that there is no memory for: an error if that is the first.
+fn take_messages(pieces: &[IoSlice<'_>], into: &mut VecDeque<Vec<u8>>) -> Result<usize, NoMemory> {
+    let all: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut rest = Rest { first: &[], others: pieces.iter() };
+    let mut taken = 0;
+    while taken < OUTGOING_BYTES {
+        match take_message(&mut rest, all - taken, into) {
+            Ok(Some(len)) => taken += len,
+            Ok(None) => break,
+            Err(none) if taken == 0 => return Err(none),
+            Err(_) => break,
+        }
+    }
+    Ok(taken)
+}
+
+/// The next message, if it is among the `left` bytes that there are.
+fn take_message(rest: &mut Rest<'_>, left: usize, into: &mut VecDeque<Vec<u8>>) -> Result<Option<usize>, NoMemory> {
+    let mut message = Vec::new();
+    memory::reserve(&mut message, MESSAGE_PREFIX_LEN)?;
+    rest.append(MESSAGE_PREFIX_LEN, &mut message);
+    let Some(prefix) = message.first_chunk::<MESSAGE_PREFIX_LEN>() else { return Ok(None) };
+    let len = u32::from_le_bytes(*prefix) as usize;
+    if left - MESSAGE_PREFIX_LEN < len {
+        return Ok(None);
+    }
+    memory::reserve(&mut message, len)?;
+    memory::reserve_queue(into, 1)?;
+    rest.append(len, &mut message);
+    into.push_back(message);
+    Ok(Some(MESSAGE_PREFIX_LEN + len))
 }
 
 impl Drop for Pump {

@@ -128,6 +128,7 @@ impl Channel for SocketChannel {
             if self.closed.load(Ordering::Acquire) {
                 return Ok(Received::Closed);
             }
+            buffer.make_room(piece.len()).map_err(|none| Error::no_memory(none, "a message", None, None))?;
             match socket::receive(self.socket.as_fd(), &mut piece) {
                 Ok(0) => {
                     self.note_closed();
