@@ -89,6 +89,8 @@ options! {
         "How many bytes one end of an in-memory pair may have sent that the other has not received; a single message may be larger.";
     channel_send_buffer_bytes: "channel.send_buffer_bytes", number(0, GIB, 0),
         "The kernel's send buffer of the socket; 0 leaves it to the kernel, which adapts it.";
+    channel_quick_acks: "channel.quick_acks", Kind::Word(&["tail", "never"]),
+        "When what a TCP peer sends is confirmed to its system at once, which otherwise takes up to 40 ms, and real replicas hold the rest of an ack back for it: while nothing is left to send and acks are awaited, or never. Linux only.";
     runner_write_timeout_ms: "runner.write_timeout_ms", number(1, DAY_MS, 30_000),
         "A replica that takes no byte for so long, while there are some to send, has failed.";
     runner_linger_ms: "runner.linger_ms", number(0, DAY_MS, 1000),
@@ -206,6 +208,7 @@ impl Options {
             write_timeout: self.millis(Index::channel_write_timeout_ms),
             keepalive: Some(self.millis(Index::channel_keepalive_ms)).filter(|time| !time.is_zero()),
             send_buffer_bytes: self.size(Index::channel_send_buffer_bytes),
+            quick_acks: self.number(Index::channel_quick_acks) == 0,
         }
     }
 

@@ -41,6 +41,15 @@ enum Watching {
     Quiet,
 }
 
+/// What ends a sleep besides what happens.
+#[derive(Clone, Copy, Default)]
+struct Wakes {
+    /// When everything is looked at again.
+    look_at: Option<Instant>,
+    /// When the sessions are given a turn, and a quiet log stays quiet.
+    turn_at: Option<Instant>,
+}
+
 /// While sessions only send and take acks, a quiet log is taken to stay quiet; for at most so many turns.
 const BUSY_TURNS_MAX: u32 = 64;
 
@@ -121,7 +130,7 @@ impl Reactor {
         if self.watching != Watching::Quiet {
             self.sessions.iter_mut().for_each(Session::look_again);
         }
-        let (progress, wake_at) = self.turn_all(now);
+        let (progress, wakes) = self.turn_all(now);
         if self.sessions.is_empty() {
             return;
         }
@@ -141,7 +150,7 @@ impl Reactor {
             Watching::Unknown => {
                 if self.bell.fall_asleep() {
                     self.next_look = None;
-                    self.sleep(wake_at, false);
+                    self.sleep(wakes, false);
                 } else {
                     self.wake_up(false);
                 }
@@ -151,7 +160,7 @@ impl Reactor {
                 let patience = if self.is_notified { self.options.safety_look } else { self.options.unnotified_look };
                 self.next_look = Some(now + patience);
             }
-            Watching::Quiet => self.sleep(wake_at, true),
+            Watching::Quiet => self.sleep(wakes, true),
         }
     }
 
@@ -162,9 +171,9 @@ impl Reactor {
     }
 
     /// Gives every session a turn; says whether any moved, and when time alone will let one go on.
-    fn turn_all(&mut self, now: Instant) -> (bool, Option<Instant>) {
+    fn turn_all(&mut self, now: Instant) -> (bool, Wakes) {
         let mut progress = false;
-        let mut wake_at: Option<Instant> = None;
+        let mut wakes = Wakes::default();
         let mut at = 0;
         self.poll.clear();
         while let Some(session) = self.sessions.get_mut(at) {
@@ -175,7 +184,8 @@ impl Reactor {
                 Turn::Blocked(wants) => {
                     let (fd, interest) = session.wait_on(wants.interest);
                     self.poll.add(fd, interest);
-                    wake_at = wake_at.into_iter().chain(wants.wake_at).min();
+                    wakes.look_at = wakes.look_at.into_iter().chain(wants.wake_at).min();
+                    wakes.turn_at = wakes.turn_at.into_iter().chain(wants.turn_at).min();
                 }
                 Turn::Ended(end) => {
                     let ended = self.sessions.swap_remove(at);
@@ -185,7 +195,7 @@ impl Reactor {
             }
             at += 1;
         }
-        (progress, wake_at)
+        (progress, wakes)
     }
 
     /// Arms the notification of every log that was read to its end.
@@ -204,7 +214,7 @@ impl Reactor {
     }
 
     /// Sleeps until a session can go on, the bell rings or, with `watched`, a log changes.
-    fn sleep(&mut self, wake_at: Option<Instant>, watched: bool) {
+    fn sleep(&mut self, wakes: Wakes, watched: bool) {
         let read = Interest { read: true, write: false };
         let bell = self.poll.add(self.bell.fd().as_raw_fd(), read);
         self.watches.clear();
@@ -212,7 +222,8 @@ impl Reactor {
         for fd in logs.iter().filter_map(|log| log.watch_fd()) {
             self.watches.push(self.poll.add(fd, read));
         }
-        let deadline = wake_at.into_iter().chain(self.next_look).min();
+        let look_at = wakes.look_at.into_iter().chain(self.next_look).min();
+        let deadline = wakes.turn_at.into_iter().chain(look_at).min();
         self.sessions.iter().for_each(|session| session.link().note_sleep());
         if let Err(error) = self.poll.sleep_until(deadline) {
             self.fail_all(&Error::os("wait for", "the replica and the log", error));
@@ -225,7 +236,7 @@ impl Reactor {
         for (at, session) in self.sessions.iter_mut().enumerate() {
             session.was_polled(self.poll.is_ready(at));
         }
-        let is_time = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let is_time = look_at.is_some_and(|look_at| Instant::now() >= look_at);
         if is_rung || has_changed || is_time || !watched {
             self.wake_up(is_rung);
         }
@@ -451,5 +462,55 @@ mod tests {
         assert!(!hooks::is_to_come(), "one has rung two");
         assert_eq!(two.borrow_mut().go_to_sleep(), 1);
         assert_eq!(one.go_to_sleep(), 0, "and has heard nothing of it itself");
+    }
+
+    /// Has nothing, and wants to be asked again after a while.
+    struct Dozing {
+        log: Arc<Log>,
+        pause: Duration,
+        asked: Arc<parking_lot::Mutex<Vec<Instant>>>,
+    }
+
+    impl crate::log::Source for Dozing {
+        fn next(&mut self, _: u64, now: &crate::log::Now) -> crate::error::Result<crate::log::Next<'_>> {
+            self.asked.lock().push(now.get());
+            let look_again = Some(now.get() + self.pause);
+            let reason = crate::log::tail::WaitReason::End;
+            let wait = crate::log::tail::Wait { reason, at: Lsn::NULL, stalled: false, look_again };
+            Ok(crate::log::Next::Nothing(crate::log::Pause { wait, missing_vlsn: None, look_again, stalled: false }))
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            Some(&self.log)
+        }
+
+        fn progress(&self) -> crate::log::SourceProgress {
+            crate::log::SourceProgress::default()
+        }
+    }
+
+    /// The first that is due: what the source has asked for, or the safety look. The other would come after this test's
+    /// patience.
+    #[test]
+    fn a_quiet_source_is_asked_again_when_it_has_asked_for_it_or_for_safety() {
+        const SOON: Duration = Duration::from_millis(5);
+        const LATE: Duration = Duration::from_secs(120);
+        for (pause, safety_look) in [(SOON, LATE), (LATE, SOON)] {
+            let directory = LogDir::with(0);
+            let asked = Arc::new(parking_lot::Mutex::new(Vec::new()));
+            let source = Dozing { log: directory.open(), pause, asked: Arc::clone(&asked) };
+            let mut run = Stepped::over_source(Box::new(source), safety_look);
+            for _ in 0..5 {
+                run.go_to_sleep();
+                let before = std::mem::take(&mut *asked.lock());
+                assert_eq!(run.reactor.next_look, Some(before[before.len() - 1] + safety_look));
+                run.reactor.step();
+                assert_eq!(asked.lock().len(), 0, "not before the sleep");
+                run.reactor.step();
+                let waited = asked.lock()[0] - before[before.len() - 1];
+                assert!((SOON..LATE / 2).contains(&waited), "{waited:?}");
+            }
+            assert_eq!(run.link.snapshot().sleeps, 5);
+        }
     }
 }

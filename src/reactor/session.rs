@@ -11,7 +11,7 @@ use crate::diagnostics::Level;
 use crate::error::Error;
 use crate::log::tail::Wait;
 use crate::log::{Log, Pause, Source};
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamCounts};
 use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
 
@@ -54,6 +54,8 @@ pub struct Wants {
     pub interest: Interest,
     /// When time alone will let it go on.
     pub wake_at: Option<Instant>,
+    /// When it wants a turn, although neither it nor its source will have anything new.
+    pub turn_at: Option<Instant>,
 }
 
 enum Phase {
@@ -86,6 +88,11 @@ pub struct Session {
     last_taken: Instant,
     /// That nothing has arrived was found out a moment ago.
     has_nothing: bool,
+    /// Whether there is any use in telling the transport that only acks are awaited.
+    hastens: bool,
+    /// Whether anything has arrived since it was told, and when that was.
+    has_received: bool,
+    hastened: Option<Instant>,
 }
 
 /// How many times a turn receives before it lets the sending go on.
@@ -93,6 +100,13 @@ const RECEIVES_PER_TURN: usize = 4;
 
 /// How many times a broken connection is still received from: more than a socket's buffer can hold.
 const LAST_RECEIVES_MAX: usize = 64;
+
+/// With no more acks outstanding than this, each one is hastened.
+const HASTENED_EACH_MAX: u64 = 32;
+
+/// With more, that is done so often. Each time the replica's system sends what acks there are, however few: all at once
+/// they cost a replica that is catching up a third of its speed, and so almost nothing.
+const HASTEN_EVERY: Duration = Duration::from_millis(1);
 
 impl Session {
     /// A session that has not begun.
@@ -120,6 +134,9 @@ impl Session {
             is_stalled: false,
             last_taken: now,
             has_nothing: false,
+            hastens: true,
+            has_received: false,
+            hastened: None,
         }
     }
 
@@ -213,7 +230,8 @@ impl Session {
         if progress {
             return Turn::Progress;
         }
-        Turn::Blocked(self.wants())
+        let turn_at = self.hasten(now);
+        Turn::Blocked(Wants { turn_at, ..self.wants() })
     }
 
     /// The figures for the host.
@@ -250,6 +268,34 @@ impl Session {
         self.stream.counts().frames == 0 || self.stream.known_vlsn() >= self.stream.sent_vlsn()
     }
 
+    /// How many acks are outstanding: of a replica that acknowledges each frame, and of one that does not each VLSN.
+    fn acks_outstanding(&self) -> u64 {
+        let StreamCounts { frames, acks, .. } = self.stream.counts();
+        let vlsns = self.stream.sent_vlsn().saturating_sub(self.stream.known_vlsn());
+        if frames == 0 { 0 } else { vlsns.min(frames.saturating_sub(acks).max(1)) }
+    }
+
+    /// Tells the transport that there is nothing but acks to wait for, once for whatever has arrived; or says when it
+    /// will be time to. A replica that still has much to acknowledge is catching up, and is not told each time.
+    fn hasten(&mut self, now: Instant) -> Option<Instant> {
+        let is_sending = self.stream.has_output() && !matches!(self.phase, Phase::Lingering { .. });
+        if !self.hastens || !self.has_received || is_sending {
+            return None;
+        }
+        let outstanding = self.acks_outstanding();
+        if outstanding == 0 {
+            return None;
+        }
+        let each = outstanding <= HASTENED_EACH_MAX;
+        if let Some(next) = self.hastened.map(|last| last + HASTEN_EVERY).filter(|next| !each && now < *next) {
+            return Some(next);
+        }
+        self.has_received = false;
+        self.hastened = Some(now);
+        self.hastens = self.transport.hasten_answers(each);
+        None
+    }
+
     /// A session that is ending anyway, and is then stopped or closed, ends for the reason it had.
     fn end_of(&self, end: End) -> End {
         match &self.phase {
@@ -263,14 +309,14 @@ impl Session {
         let read = true;
         match &self.phase {
             Phase::Lingering { until, .. } => {
-                Wants { interest: Interest { read, write: false }, wake_at: Some(*until) }
+                Wants { interest: Interest { read, write: false }, wake_at: Some(*until), turn_at: None }
             }
             Phase::Streaming | Phase::Flushing(_) => {
                 let write = self.stream.has_output();
                 let write_deadline = write.then(|| self.last_taken + self.options.write_timeout);
                 let source_deadline = self.pause.and_then(|pause| pause.look_again);
                 let wake_at = [write_deadline, source_deadline].into_iter().flatten().min();
-                Wants { interest: Interest { read, write }, wake_at }
+                Wants { interest: Interest { read, write }, wake_at, turn_at: None }
             }
         }
     }
@@ -280,6 +326,7 @@ impl Session {
         let Scratch { received, acks } = scratch;
         if !self.arrived.is_empty() {
             let arrived = std::mem::take(&mut self.arrived);
+            self.has_received = true;
             self.take(&arrived, acks).map_err(End::Failed)?;
         }
         if std::mem::take(&mut self.has_nothing) {
@@ -288,6 +335,7 @@ impl Session {
         for turn in 0..RECEIVES_PER_TURN {
             match self.transport.receive(received) {
                 Transfer::Moved(count) => {
+                    self.has_received = true;
                     self.take(&received[..count], acks).map_err(End::Failed)?;
                     if count < received.len() {
                         return Ok(true);
@@ -397,6 +445,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::io::IoSlice;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -408,6 +457,7 @@ mod tests {
     use crate::log::{Entry, Lsn, Next, Now, SourceProgress};
     use crate::stream::StreamOptions;
     use crate::sys::bell::Bell;
+    use crate::transport::Closing;
 
     /// Takes everything at once, and notes how much that was.
     struct Sink(Arc<Mutex<Vec<usize>>>);
@@ -534,5 +584,351 @@ mod tests {
         link.stop();
         assert!(matches!(session.turn(now, &mut scratch), Turn::Ended(End::Stopped)));
         assert_eq!(asked.load(Ordering::Relaxed), 10);
+    }
+
+    // --- a connection and a source that do what the test says -------------------------------------------------
+
+    #[derive(Default)]
+    struct Line {
+        /// So many bytes more are taken.
+        room: usize,
+        /// What a send meets instead of room.
+        broken: Option<Closing>,
+        /// What is received, one after the other; then nothing.
+        incoming: VecDeque<Transferred>,
+        /// What can be received only when a send has met the break.
+        behind: VecDeque<Transferred>,
+        /// How often answers were hastened, and whether the last time was for those that follow, too.
+        hastened: (usize, bool),
+        cannot_hasten: bool,
+        finished: bool,
+    }
+
+    enum Transferred {
+        Bytes(Vec<u8>),
+        Closed(Closing),
+    }
+
+    #[derive(Default, Clone)]
+    struct Scripted(Arc<Mutex<Line>>);
+
+    impl Transport for Scripted {
+        fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
+            let mut line = self.0.lock().unwrap();
+            if let Some(how) = line.broken {
+                let behind = std::mem::take(&mut line.behind);
+                line.incoming.extend(behind);
+                return Transfer::Closed(how);
+            }
+            let taken = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(line.room);
+            line.room -= taken;
+            if taken == 0 { Transfer::Again } else { Transfer::Moved(taken) }
+        }
+
+        fn receive(&mut self, into: &mut [u8]) -> Transfer {
+            match self.0.lock().unwrap().incoming.pop_front() {
+                None => Transfer::Again,
+                Some(Transferred::Closed(how)) => Transfer::Closed(how),
+                Some(Transferred::Bytes(bytes)) => {
+                    into[..bytes.len()].copy_from_slice(&bytes);
+                    Transfer::Moved(bytes.len())
+                }
+            }
+        }
+
+        fn hasten_answers(&mut self, from_now_on: bool) -> bool {
+            let mut line = self.0.lock().unwrap();
+            line.hastened = (line.hastened.0 + 1, from_now_on);
+            !line.cannot_hasten
+        }
+
+        fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+            (-1, interest)
+        }
+
+        fn finish(&mut self) {
+            self.0.lock().unwrap().finished = true;
+        }
+    }
+
+    #[derive(Default)]
+    struct Supply {
+        last: u64,
+        fails: bool,
+        look_again: Option<Instant>,
+    }
+
+    impl Source for Arc<Mutex<Supply>> {
+        fn next(&mut self, vlsn: u64, _: &Now) -> Result<Next<'_>> {
+            let supply = self.lock().unwrap();
+            if vlsn <= supply.last {
+                let (lsn, payload) = (Lsn::NULL, &[7; FRAME - 21]);
+                return Ok(Next::Entry(Entry { vlsn, lsn, entry_type: 13, payload, payload_crc: 0, block: None }));
+            }
+            if supply.fails {
+                return Err(log_error());
+            }
+            let look_again = supply.look_again;
+            let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again };
+            Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again, stalled: false }))
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            None
+        }
+
+        fn progress(&self) -> SourceProgress {
+            SourceProgress::default()
+        }
+    }
+
+    /// The bytes of a frame.
+    const FRAME: usize = 121;
+
+    fn log_error() -> Error {
+        Error::LogGap { expected: 4, found: 5, at: Lsn::NULL }
+    }
+
+    fn ack(vlsn: u64) -> Vec<u8> {
+        [&8u32.to_le_bytes()[..], &vlsn.to_le_bytes()].concat()
+    }
+
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+    const LINGER: Duration = Duration::from_secs(1);
+
+    struct Played {
+        line: Arc<Mutex<Line>>,
+        supply: Arc<Mutex<Supply>>,
+        session: Session,
+        scratch: Scratch,
+        now: Instant,
+    }
+
+    impl Played {
+        /// A session with a connection that has room, over a source of so many entries.
+        fn over(entries: u64) -> Played {
+            let line = Arc::new(Mutex::new(Line { room: usize::MAX, ..Line::default() }));
+            let supply = Arc::new(Mutex::new(Supply { last: entries, ..Supply::default() }));
+            let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
+            let options = SessionOptions { write_timeout: WRITE_TIMEOUT, linger: LINGER };
+            let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1 << 20, ..StreamOptions::default() });
+            let (transport, source) = (Box::new(Scripted(Arc::clone(&line))), Box::new(Arc::clone(&supply)));
+            let now = Instant::now();
+            let session = Session::new(stream, transport, source, link, Arc::new(Nobody), options, now);
+            Played { line, supply, session, scratch: Scratch::default(), now }
+        }
+
+        fn line(&self) -> std::sync::MutexGuard<'_, Line> {
+            self.line.lock().unwrap()
+        }
+
+        fn supply(&self) -> std::sync::MutexGuard<'_, Supply> {
+            self.supply.lock().unwrap()
+        }
+
+        /// Takes turns until nothing moves.
+        fn turn(&mut self) -> Turn {
+            loop {
+                match self.session.turn(self.now, &mut self.scratch) {
+                    Turn::Progress => {}
+                    turn => return turn,
+                }
+            }
+        }
+
+        /// Takes turns until nothing moves, and says what is waited for.
+        fn wants(&mut self) -> Wants {
+            match self.turn() {
+                Turn::Blocked(wants) => wants,
+                turn => panic!("{turn:?}"),
+            }
+        }
+
+        fn end(&mut self) -> End {
+            match self.turn() {
+                Turn::Ended(end) => end,
+                turn => panic!("{turn:?}"),
+            }
+        }
+
+        fn append(&mut self, entries: u64) {
+            self.supply().last += entries;
+            self.session.look_again();
+        }
+
+        fn arrives(&self, bytes: Vec<u8>) {
+            self.line().incoming.push_back(Transferred::Bytes(bytes));
+        }
+    }
+
+    #[test]
+    fn the_write_timeout_does_not_run_while_there_is_nothing_to_write() {
+        let mut played = Played::over(3);
+        let idle = played.wants();
+        assert_eq!((idle.interest, idle.wake_at), (Interest { read: true, write: false }, None));
+        played.now += WRITE_TIMEOUT * 10;
+        played.line().room = 0;
+        played.append(2);
+        let blocked = played.wants();
+        assert!(blocked.interest.write);
+        assert_eq!(blocked.wake_at, Some(played.now + WRITE_TIMEOUT), "it begins with what there is to write");
+        played.now += WRITE_TIMEOUT - Duration::from_nanos(1);
+        assert!(played.wants().interest.write);
+        played.line().room = 1;
+        assert_eq!(played.wants().wake_at, Some(played.now + WRITE_TIMEOUT), "and anew with each byte that is taken");
+        played.now += WRITE_TIMEOUT;
+        assert_eq!(played.end(), End::Failed(Error::WriteTimeout { waited_ms: 30_000 }));
+    }
+
+    #[test]
+    fn a_source_is_asked_again_when_it_has_said_so_and_not_later() {
+        let mut played = Played::over(3);
+        let soon = played.now + Duration::from_millis(7);
+        played.supply().look_again = Some(soon);
+        assert_eq!(played.wants().wake_at, Some(soon));
+        // Also while a write waits for longer.
+        played.line().room = 0;
+        played.append(1);
+        assert_eq!(played.wants().wake_at, Some(soon));
+        let later = played.now + WRITE_TIMEOUT * 2;
+        played.supply().look_again = Some(later);
+        played.session.look_again();
+        assert_eq!(played.wants().wake_at, Some(played.now + WRITE_TIMEOUT));
+    }
+
+    #[test]
+    fn what_is_read_before_the_log_fails_is_sent_and_then_its_acks_are_waited_for() {
+        let mut played = Played::over(3);
+        played.supply().fails = true;
+        played.line().room = FRAME;
+        assert!(played.wants().interest.write);
+        assert!(!played.line().finished);
+        played.line().room = usize::MAX;
+        let lingers = played.wants();
+        assert_eq!((lingers.interest.write, lingers.wake_at), (false, Some(played.now + LINGER)));
+        assert!(played.line().finished);
+        played.arrives(ack(3));
+        assert_eq!(played.end(), End::Failed(log_error()));
+    }
+
+    #[test]
+    fn a_replica_that_closes_hides_no_error_of_the_log() {
+        for how in [Closing::Finished, Closing::Reset] {
+            // While what came before the error is still being sent, seen by a receive or by a send; and while acks are
+            // waited for.
+            for (room, by_send) in [(FRAME, false), (FRAME, true), (usize::MAX, false)] {
+                let mut played = Played::over(3);
+                played.supply().fails = true;
+                played.line().room = room;
+                played.wants();
+                if by_send {
+                    played.line().broken = Some(how);
+                } else {
+                    played.line().incoming.push_back(Transferred::Closed(how));
+                }
+                assert_eq!(played.end(), End::Failed(log_error()), "{how:?} {room} {by_send}");
+            }
+            let mut played = Played::over(3);
+            played.wants();
+            played.line().incoming.push_back(Transferred::Closed(how));
+            assert_eq!(played.end(), End::ClosedByPeer(how), "without one that is the end");
+        }
+    }
+
+    #[test]
+    fn a_stop_counts_even_if_the_replica_closes_while_its_last_acks_are_waited_for() {
+        let mut played = Played::over(3);
+        played.wants();
+        played.session.link().stop();
+        assert_eq!(played.wants().wake_at, Some(played.now + LINGER));
+        played.line().incoming.push_back(Transferred::Closed(Closing::Reset));
+        assert_eq!(played.end(), End::Stopped);
+    }
+
+    #[test]
+    fn the_last_acks_of_a_connection_that_breaks_while_sending_count() {
+        let mut played = Played::over(3);
+        played.wants();
+        {
+            let mut line = played.line();
+            line.broken = Some(Closing::Reset);
+            let acks = [1, 2, 3].map(|vlsn| Transferred::Bytes(ack(vlsn)));
+            line.behind.extend(acks.into_iter().chain([Transferred::Closed(Closing::Reset)]));
+        }
+        played.append(1);
+        assert_eq!(played.end(), End::ClosedByPeer(Closing::Reset));
+        assert_eq!(played.session.link().acks.known_vlsn(), 3);
+        assert_eq!(played.session.snapshot().stream.acks, 3);
+    }
+
+    #[test]
+    fn acks_that_came_before_a_close_count() {
+        let mut played = Played::over(3);
+        played.wants();
+        played.arrives(ack(2));
+        played.line().incoming.push_back(Transferred::Closed(Closing::Finished));
+        assert_eq!(played.end(), End::ClosedByPeer(Closing::Finished));
+        assert_eq!(played.session.link().acks.known_vlsn(), 2);
+    }
+
+    #[test]
+    fn the_replicas_answers_are_hastened_once_for_what_arrives_and_only_when_nothing_else_is_waited_for() {
+        let mut played = Played::over(2);
+        played.wants();
+        assert_eq!(played.line().hastened.0, 0, "nothing has arrived");
+        played.arrives(ack(1)[..4].to_vec());
+        played.wants();
+        played.wants();
+        assert_eq!(played.line().hastened.0, 1, "the rest of the ack may wait for it");
+        played.arrives(ack(1)[4..].to_vec());
+        played.wants();
+        assert_eq!(played.line().hastened.0, 2, "another ack is to come");
+        played.arrives(ack(2));
+        played.wants();
+        assert_eq!(played.line().hastened.0, 2, "there is no more to come");
+
+        played.line().room = FRAME;
+        played.append(2);
+        played.arrives(ack(3)[..4].to_vec());
+        assert!(played.wants().interest.write);
+        assert_eq!(played.line().hastened.0, 2, "more is to be sent");
+        played.line().room = FRAME;
+        played.wants();
+        assert_eq!(played.line().hastened.0, 3);
+        played.session.link().stop();
+        played.arrives(ack(3)[4..].to_vec());
+        played.wants();
+        assert_eq!(played.line().hastened.0, 4, "a run that ends waits for acks, too");
+    }
+
+    #[test]
+    fn the_answers_of_a_replica_that_is_catching_up_are_hastened_now_and_then() {
+        let mut played = Played::over(HASTENED_EACH_MAX + 2);
+        played.wants();
+        played.arrives(ack(1)[..4].to_vec());
+        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.line().hastened, (1, false), "the first at once");
+        played.arrives(ack(1)[4..].to_vec());
+        let then = played.now + HASTEN_EVERY;
+        assert_eq!(played.wants().turn_at, Some(then));
+        assert_eq!(played.line().hastened.0, 1, "as many are outstanding as are not hastened one by one");
+        played.now = then;
+        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.line().hastened.0, 2);
+        played.arrives(ack(2));
+        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.line().hastened, (3, true), "few are outstanding");
+    }
+
+    #[test]
+    fn a_transport_that_cannot_hasten_answers_is_told_no_more() {
+        let mut played = Played::over(9);
+        played.line().cannot_hasten = true;
+        played.wants();
+        for vlsn in 1..5 {
+            played.arrives(ack(vlsn));
+            played.wants();
+        }
+        assert_eq!(played.line().hastened.0, 1);
     }
 }

@@ -199,6 +199,33 @@ pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+/// Confirms to the peer's system at once what has been received, where the system can be told to, which by itself takes up
+/// to 40 ms. For peers that write small pieces: their system holds each back until the one before is confirmed.
+/// `from_now_on`: what follows, too, until the system goes back to its own ways, which is when something is sent.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn confirm_received(fd: BorrowedFd<'_>, from_now_on: bool) -> io::Result<()> {
+    // Any other even number than 0 is for once.
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, if from_now_on { 1 } else { 2 })
+}
+
+/// Whether what is received is confirmed at once, for now.
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+pub fn confirms_at_once(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|value| value != 0)
+}
+
+/// Goes back to the system's own ways, as it does by itself sooner or later.
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+pub fn confirm_later(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)
+}
+
+/// Never confirms anything: this system cannot be told to.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn confirm_received(_: BorrowedFd<'_>, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Says that nothing more will be sent.
 pub fn shutdown_write(fd: BorrowedFd<'_>) {
     // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure means nothing.

@@ -47,6 +47,11 @@ impl MessageBuffer {
         Ok(rest.get(..len))
     }
 
+    /// Whether there is nothing, not even the beginning of a message.
+    pub fn is_empty(&self) -> bool {
+        self.begin == self.bytes.len()
+    }
+
     /// Drops the next message.
     pub fn take(&mut self) {
         if let Ok(Some(message)) = self.peek() {

@@ -52,6 +52,12 @@ pub trait Transport: Send {
     fn told(&mut self) -> usize {
         0
     }
+    /// Says that the peer's answers are all that is waited for, so that the next of them may come sooner; `from_now_on`:
+    /// those that follow, too. False: that is no use here.
+    fn hasten_answers(&mut self, from_now_on: bool) -> bool {
+        let _ = from_now_on;
+        false
+    }
     /// What to poll, and for what, to be woken when there is something for that interest.
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest);
     /// Says that nothing more will be sent; what is being sent is finished, and receiving goes on.

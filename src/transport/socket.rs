@@ -23,6 +23,8 @@ pub struct SocketOptions {
     pub keepalive: Option<Duration>,
     /// The kernel's send buffer in bytes; 0 leaves it to the kernel.
     pub send_buffer_bytes: usize,
+    /// What arrives is confirmed to the peer's system at once while only that is waited for.
+    pub quick_acks: bool,
 }
 
 /// See the module's comment. Any thread; one may send while another receives.
@@ -142,6 +144,10 @@ impl Channel for SocketChannel {
                     }
                     Transfer::Failed(error) => return Err(error),
                     Transfer::Again | Transfer::Moved(_) => {
+                        if self.options.quick_acks && !buffer.is_empty() {
+                            // The rest of the message may wait for that. What cannot be told needs no telling.
+                            let _ = socket::confirm_received(self.socket.as_fd(), false);
+                        }
                         let read = Interest { read: true, write: false };
                         let ready = wait_for(self.socket.as_raw_fd(), read, deadline)
                             .map_err(|error| Error::os("wait for", "the connection", error))?;
@@ -172,8 +178,9 @@ impl Channel for SocketChannel {
         if !self.is_open() {
             return Err(Error::ChannelClosed);
         }
-        let SocketChannel { socket, receiving, .. } = *self;
-        Ok((Box::new(SocketTransport { socket }), receiving.into_inner().into_rest()))
+        let SocketChannel { socket, receiving, options, .. } = *self;
+        let transport = SocketTransport { socket, quick_acks: options.quick_acks };
+        Ok((Box::new(transport), receiving.into_inner().into_rest()))
     }
 }
 
@@ -181,6 +188,8 @@ impl Channel for SocketChannel {
 #[derive(Debug)]
 struct SocketTransport {
     socket: OwnedFd,
+    /// As in the options, until the system refuses: a socket of the Unix domain needs none of this.
+    quick_acks: bool,
 }
 
 impl Transport for SocketTransport {
@@ -196,6 +205,11 @@ impl Transport for SocketTransport {
         }
     }
 
+    fn hasten_answers(&mut self, from_now_on: bool) -> bool {
+        self.quick_acks = self.quick_acks && socket::confirm_received(self.socket.as_fd(), from_now_on).is_ok();
+        self.quick_acks
+    }
+
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
         (self.socket.as_raw_fd(), interest)
     }
@@ -206,5 +220,155 @@ impl Transport for SocketTransport {
 
     fn inherited_fd(&self) -> Option<RawFd> {
         Some(self.socket.as_raw_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::options::Options;
+
+    fn options(set: &[(&str, &str)]) -> SocketOptions {
+        let mut options = Options::default();
+        set.iter().for_each(|(key, value)| options.set(key, value).unwrap());
+        options.socket()
+    }
+
+    fn tcp_pair() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (OwnedFd::from(ours), listener.accept().unwrap().0)
+    }
+
+    fn channel(socket: OwnedFd, set: &[(&str, &str)]) -> SocketChannel {
+        let options = options(set);
+        options.prepare(socket.as_fd()).unwrap();
+        SocketChannel::new(socket, options)
+    }
+
+    fn generous() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn messages_come_whole_in_whatever_pieces_they_arrive() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let channel = channel(ours.into(), &[]);
+        let mut into = [0; 8];
+        theirs.write_all(&[3, 0]).unwrap();
+        assert_eq!(channel.receive(&mut into, Some(Instant::now())), Ok(Received::Again));
+        theirs.write_all(&[0, 0, b'a', b'b']).unwrap();
+        assert_eq!(channel.receive(&mut into, Some(Instant::now())), Ok(Received::Again));
+        theirs.write_all(b"c\0\0\0\0").unwrap();
+        assert_eq!(channel.receive(&mut into, Some(generous())), Ok(Received::Message(3)));
+        assert_eq!(&into[..3], b"abc");
+        assert_eq!(channel.receive(&mut into, Some(generous())), Ok(Received::Message(0)));
+        channel.send(b"xy").unwrap();
+        let mut sent = [0; 6];
+        theirs.read_exact(&mut sent).unwrap();
+        assert_eq!(&sent, b"\x02\0\0\0xy");
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_stays_and_says_what_it_needs() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let channel = channel(ours.into(), &[]);
+        theirs.write_all(b"\x03\0\0\0abc").unwrap();
+        let small = channel.receive(&mut [0; 2], Some(generous()));
+        assert_eq!(small, Err(Error::BufferTooSmall { capacity: 2, needed: 3 }));
+        assert_eq!(channel.receive(&mut [0; 3], Some(generous())), Ok(Received::Message(3)));
+    }
+
+    #[test]
+    fn what_had_arrived_before_a_close_is_received_and_goes_with_the_channel() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let channel = Box::new(channel(ours.into(), &[]));
+        theirs.write_all(b"\x01\0\0\0a\x01\0\0\0b\x09").unwrap();
+        assert_eq!(channel.receive(&mut [0; 1], Some(generous())), Ok(Received::Message(1)));
+        drop(theirs);
+        let (mut transport, arrived) = channel.into_transport(Options::default().threads(0)).unwrap();
+        assert_eq!(arrived, b"\x01\0\0\0b\x09");
+        assert_eq!(transport.receive(&mut [0; 8]), Transfer::Closed(Closing::Finished));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_given_up_and_the_channel_closed() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let channel = channel(ours.into(), &[("channel.write_timeout_ms", "20")]);
+        let message = vec![0; 16 << 20];
+        assert_eq!(channel.send(&message), Err(Error::WriteTimeout { waited_ms: 20 }));
+        assert!(!channel.is_open());
+        assert_eq!(channel.send(b"a"), Err(Error::ChannelClosed));
+    }
+
+    #[test]
+    fn a_close_ends_a_wait_in_another_thread() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let channel = std::sync::Arc::new(channel(ours.into(), &[]));
+        let waiting = std::sync::Arc::clone(&channel);
+        let thread = std::thread::spawn(move || waiting.receive(&mut [0; 1], Some(generous())));
+        channel.close();
+        assert_eq!(thread.join().unwrap(), Ok(Received::Closed));
+    }
+
+    /// Two senders at once: each message whole, and each sender's in its order.
+    #[test]
+    fn senders_do_not_mix() {
+        const EACH: u32 = 200;
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let channel = channel(ours.into(), &[("channel.send_buffer_bytes", "4608")]);
+        std::thread::scope(|scope| {
+            for sender in 0..2u8 {
+                let channel = &channel;
+                scope.spawn(move || {
+                    for at in 0..EACH {
+                        // Longer than the socket takes at once.
+                        let mut message = vec![sender; 10_000];
+                        message.extend(at.to_le_bytes());
+                        channel.send(&message).unwrap();
+                    }
+                });
+            }
+            let mut next = [0u32, 0];
+            for _ in 0..2 * EACH {
+                let mut message = [0; 4 + 10_000 + 4];
+                theirs.read_exact(&mut message).unwrap();
+                assert_eq!(message[..4], 10_004u32.to_le_bytes());
+                let sender = message[4];
+                assert!(message[4..10_004].iter().all(|byte| *byte == sender));
+                assert_eq!(message[10_004..], next[usize::from(sender)].to_le_bytes());
+                next[usize::from(sender)] += 1;
+            }
+        });
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn answers_are_hastened_over_tcp_unless_the_options_say_never() {
+        for (option, hastens) in [("tail", true), ("never", false)] {
+            let (ours, _theirs) = tcp_pair();
+            let fd = ours.as_raw_fd();
+            let channel = Box::new(channel(ours, &[("channel.quick_acks", option)]));
+            let (mut transport, _) = channel.into_transport(Options::default().threads(0)).unwrap();
+            // SAFETY: the transport owns the descriptor, and lives.
+            let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+            socket::confirm_later(socket).unwrap();
+            assert!(!socket::confirms_at_once(socket).unwrap());
+            assert_eq!(transport.hasten_answers(true), hastens);
+            assert_eq!(socket::confirms_at_once(socket).unwrap(), hastens);
+        }
+    }
+
+    #[test]
+    fn there_is_nothing_to_hasten_over_a_unix_socket() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (mut transport, _) =
+            Box::new(channel(ours.into(), &[])).into_transport(Options::default().threads(0)).unwrap();
+        assert!(!transport.hasten_answers(true));
+        assert!(!transport.hasten_answers(true));
     }
 }

@@ -1,7 +1,7 @@
 //! What is measured, how a result is read from it, and what it has to reach.
 
 use super::Figures;
-use super::Peer::{self, Limit, Nodelay, Original, Ours, Told};
+use super::Peer::{self, Limit, Nodelay, Original, Ours, Patient, Told};
 use super::latency::Pace;
 
 /// What one measurement does.
@@ -34,15 +34,18 @@ pub struct Case {
     pub short: Option<&'static str>,
     /// By whom.
     pub peers: &'static [Peer],
+    /// Whether who receives is a real replica.
+    pub is_real: bool,
 }
 
 const ALL: &[Peer] = &[Ours, Original, Limit];
 const OURS_AND_ORIGINAL: &[Peer] = &[Ours, Original];
 const OURS_AND_LIMIT: &[Peer] = &[Ours, Limit];
 const LATENCY: &[Peer] = &[Ours, Told, Original, Nodelay, Limit];
+const REAL: &[Peer] = &[Ours, Patient, Original];
 
 const fn feed(name: &'static str, log: &'static str, short: Option<&'static str>, peers: &'static [Peer]) -> Case {
-    Case { name, task: Task::Feed, log: Some(log), short, peers }
+    Case { name, task: Task::Feed, log: Some(log), short, peers, is_real: false }
 }
 
 impl Case {
@@ -62,13 +65,51 @@ pub const CASES: &[Case] = &[
     feed("stream-mixed", "mixed", Some("mixed-short"), ALL),
     feed("stream-order", "order", None, OURS_AND_LIMIT),
     feed("stream-disorder", "disorder", None, OURS_AND_LIMIT),
-    Case { name: "scan", task: Task::Scan, log: Some("256"), short: None, peers: ALL },
-    Case { name: "seek", task: Task::Seek, log: Some("16k"), short: None, peers: OURS_AND_ORIGINAL },
-    Case { name: "latency-spaced", task: Task::Latency(Pace::Spaced), log: None, short: None, peers: LATENCY },
-    Case { name: "latency-close", task: Task::Latency(Pace::Close), log: None, short: None, peers: LATENCY },
-    Case { name: "idle", task: Task::Idle, log: Some("1k-files-short"), short: None, peers: OURS_AND_ORIGINAL },
-    Case { name: "slow-1m", task: Task::Slow(8), log: Some("1m"), short: None, peers: OURS_AND_ORIGINAL },
-    Case { name: "slow-mixed", task: Task::Slow(8), log: Some("mixed"), short: None, peers: OURS_AND_ORIGINAL },
+    Case { name: "scan", task: Task::Scan, log: Some("256"), short: None, peers: ALL, is_real: false },
+    Case { name: "seek", task: Task::Seek, log: Some("16k"), short: None, peers: OURS_AND_ORIGINAL, is_real: false },
+    Case {
+        name: "latency-spaced",
+        task: Task::Latency(Pace::Spaced),
+        log: None,
+        short: None,
+        peers: LATENCY,
+        is_real: false,
+    },
+    Case {
+        name: "latency-close",
+        task: Task::Latency(Pace::Close),
+        log: None,
+        short: None,
+        peers: LATENCY,
+        is_real: false,
+    },
+    Case { name: "real-apart", task: Task::Latency(Pace::Apart), log: None, short: None, peers: REAL, is_real: true },
+    Case { name: "real-close", task: Task::Latency(Pace::Close), log: None, short: None, peers: REAL, is_real: true },
+    Case { name: "real-bulk", task: Task::Feed, log: Some("100-short"), short: None, peers: REAL, is_real: true },
+    Case {
+        name: "idle",
+        task: Task::Idle,
+        log: Some("1k-files-short"),
+        short: None,
+        peers: OURS_AND_ORIGINAL,
+        is_real: false,
+    },
+    Case {
+        name: "slow-1m",
+        task: Task::Slow(8),
+        log: Some("1m"),
+        short: None,
+        peers: OURS_AND_ORIGINAL,
+        is_real: false,
+    },
+    Case {
+        name: "slow-mixed",
+        task: Task::Slow(8),
+        log: Some("mixed"),
+        short: None,
+        peers: OURS_AND_ORIGINAL,
+        is_real: false,
+    },
 ];
 
 /// Which of two values is the better one.
@@ -217,6 +258,39 @@ pub const ROWS: &[Row] = &[
         subject: Told,
         original: Nodelay,
         ..cost("told-close-p50", "p50, host notifies; original with NODELAY", "latency-close", P50, MICROS, &[])
+    },
+    cost(
+        "real-apart",
+        "ack by a real replica, appends 20 ms apart, p50",
+        "real-apart",
+        P50,
+        MICROS,
+        &[TimesOriginal(50.0)],
+    ),
+    Row {
+        original: Patient,
+        ..cost(
+            "real-patient",
+            "p50, against ours, quick_acks = never",
+            "real-apart",
+            P50,
+            MICROS,
+            &[TimesOriginal(50.0)],
+        )
+    },
+    cost("real-p99", "p99", "real-apart", P99, MICROS, &[]),
+    cost("real-close", "ack by a real replica, back to back, p50", "real-close", P50, MICROS, &[TimesOriginal(50.0)]),
+    rate("real-bulk", "stream to a real replica, 100 B", "real-bulk", entries_rate, ENTRIES, &[TimesOriginal(1.0)]),
+    Row {
+        original: Patient,
+        ..rate(
+            "real-bulk-patient",
+            "against ours, quick_acks = never",
+            "real-bulk",
+            entries_rate,
+            ENTRIES,
+            &[TimesOriginal(0.95)],
+        )
     },
     cost("idle", "idle, wake-ups", "idle", |figures| figures.get("wakeups"), "1/s", &[AtMost(1.0)]),
     cost("idle-cpu", "idle, CPU", "idle", |figures| figures.get("cpu_ms"), "ms/s", &[AtMost(0.1)]),

@@ -120,7 +120,7 @@ impl Feed {
     /// Feeds until the last ack.
     pub fn run(&self) -> Result<Figures> {
         match self.peer {
-            Peer::Ours | Peer::Told => self.run_ours(),
+            Peer::Ours | Peer::Told | Peer::Patient => self.run_ours(),
             Peer::Original | Peer::Nodelay => self.run_original(),
             Peer::Limit => self.run_limit(),
         }
@@ -128,7 +128,8 @@ impl Feed {
 
     fn run_ours(&self) -> Result<Figures> {
         let library = Library::load(&self.library)?;
-        let options = library.options(self.options.iter().filter_map(|option| option.split_once('=')))?;
+        let given = self.options.iter().filter_map(|option| option.split_once('='));
+        let options = library.options(self.peer.options().iter().copied().chain(given))?;
         let runner = library.runner(&self.connect, &options)?;
         let before = Cpu::now();
         let mut context = Context { runner, watch: Watch::new(self.last) };

@@ -33,14 +33,36 @@ const WARM: usize = 20;
 const SAMPLES_MAX: usize = 50_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 const FILE_MAX: u64 = 64 << 20;
+const APART: Duration = Duration::from_millis(20);
 
 /// When the next append comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Pace {
     /// 1 to 10 ms after the one before.
     Spaced,
+    /// 20 ms after the one before.
+    Apart,
     /// As soon as the one before was acked.
     Close,
+}
+
+impl Pace {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pace::Spaced => "spaced",
+            Pace::Apart => "apart",
+            Pace::Close => "close",
+        }
+    }
+
+    fn pause(self, random: &mut Random) -> Option<Duration> {
+        match self {
+            Pace::Spaced => Some(random.pause()),
+            Pace::Apart => Some(APART),
+            Pace::Close => None,
+        }
+    }
 }
 
 /// Appends, and measures when the acks come
@@ -110,7 +132,7 @@ impl Latency {
     /// Measures.
     pub fn run(&self) -> Result<Figures> {
         match self.peer {
-            Peer::Ours | Peer::Told => self.run_ours(),
+            Peer::Ours | Peer::Told | Peer::Patient => self.run_ours(),
             Peer::Original | Peer::Nodelay => self.run_original(),
             Peer::Limit => self.run_limit(),
         }
@@ -120,7 +142,7 @@ impl Latency {
         let library = Library::load(&self.library)?;
         let (place, writer, mix) = self.begin()?;
         let times = Times::new();
-        let options = library.options([])?;
+        let options = library.options(self.peer.options().iter().copied())?;
         let mut runner = library.runner(&self.connect, &options)?;
         runner.set_ack_callback(acked, &*times)?;
         let log = library.log(place.path(), &options)?;
@@ -173,8 +195,8 @@ impl Latency {
         let (mut begun, mut readable) = (Vec::new(), Vec::new());
         let end = Instant::now() + Duration::from_secs_f64(self.seconds);
         while Instant::now() < end && begun.len() < SAMPLES_MAX {
-            if self.pace == Pace::Spaced {
-                thread::sleep(random.pause());
+            if let Some(pause) = self.pace.pause(&mut random) {
+                thread::sleep(pause);
             }
             let vlsn = BEFORE + 1 + begun.len() as u64;
             begun.push(times.now());
@@ -227,8 +249,8 @@ impl Latency {
         let mut took = Vec::new();
         let end = Instant::now() + Duration::from_secs_f64(self.seconds / 2.0);
         while Instant::now() < end && took.len() < SAMPLES_MAX {
-            if self.pace == Pace::Spaced {
-                thread::sleep(random.pause());
+            if let Some(pause) = self.pace.pause(&mut random) {
+                thread::sleep(pause);
             }
             let begun = Instant::now();
             near.write_all(&[0; PING]).map_err(Error::new)?;

@@ -29,6 +29,8 @@ pub enum Peer {
     Ours,
     /// The same, with a host that says when it has appended.
     Told,
+    /// The same, with `channel.quick_acks` = `never`.
+    Patient,
     /// Upstream's own sender.
     Original,
     /// The same with TCP_NODELAY set, which upstream does not.
@@ -43,10 +45,16 @@ impl Peer {
         match self {
             Peer::Ours => "ours",
             Peer::Told => "told",
+            Peer::Patient => "patient",
             Peer::Original => "original",
             Peer::Nodelay => "nodelay",
             Peer::Limit => "limit",
         }
+    }
+
+    /// The options that make it what it is.
+    pub fn options(self) -> &'static [(&'static str, &'static str)] {
+        if self == Peer::Patient { &[("channel.quick_acks", "never")] } else { &[] }
     }
 }
 

@@ -84,7 +84,10 @@ pub fn work_out(taken: &Taken, longest_file: u64) -> Vec<Outcome> {
         };
         let judge = |goal: &Goal| {
             Some(match *goal {
-                Goal::TimesOriginal(wanted) => (format!("{wanted} x original"), times_original? >= wanted),
+                Goal::TimesOriginal(wanted) => {
+                    let other = if row.original == Peer::Patient { "without" } else { "original" };
+                    (format!("{wanted} x {other}"), times_original? >= wanted)
+                }
                 Goal::OfLimit(wanted) => match row.better {
                     Better::Higher => (format!("{wanted:.2} of the limit"), of_limit? >= wanted),
                     Better::Lower => (format!("<= {wanted} x limit"), of_limit? <= wanted),

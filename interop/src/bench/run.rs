@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::cases::{CASES, Case, Task};
-use super::latency::Pace;
 use super::logs::{SPECS, Spec, named};
 use super::process::{Cpu, machine_cpu_seconds};
 use super::report::{Taken, json, table, work_out};
@@ -185,17 +184,18 @@ impl Run {
         let log = log_of(case, peer);
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let seconds = |quick: f64, long: f64| if self.quick { quick } else { long }.to_string();
+        let frames = if case.is_real { "replica" } else { "frames" };
         let (sink, mut line) = match case.task {
             Task::Feed if peer == Peer::Limit => (Some("raw"), words(&["feed"])),
-            Task::Feed => (Some("frames"), words(&["feed"])),
+            Task::Feed => (Some(frames), words(&["feed"])),
             Task::Scan if is_original => (None, words(&["scan"])),
             Task::Scan => (None, words(&["scan", "--passes", SCAN_PASSES])),
             Task::Seek => (None, words(&["scan", "--from", &log.map_or(0, |log| log.entries).to_string()])),
             Task::Latency(pace) => {
-                let pace = if pace == Pace::Spaced { "spaced" } else { "close" };
                 // A median of the original takes its time; the others have enough samples soon.
-                let seconds = if is_original { seconds(3.0, 4.0) } else { seconds(1.5, 3.0) };
-                (Some("frames"), words(&["latency", "--pace", pace, "--seconds", &seconds]))
+                let is_slow = is_original || case.is_real;
+                let seconds = if is_slow { seconds(3.0, 4.0) } else { seconds(1.5, 3.0) };
+                (Some(frames), words(&["latency", "--pace", pace.name(), "--seconds", &seconds]))
             }
             Task::Idle => (Some("frames"), words(&["rest", "--seconds", &seconds(3.0, 6.0)])),
             Task::Slow(replicas) => {
@@ -259,7 +259,9 @@ fn run_against(kind: Option<&str>, mut line: Vec<String>, connects: bool) -> Res
         }
         let arrived = finish(&mut child, deadline, Some(out))?;
         let arrived = Figures::parse(arrived.trim().strip_prefix("arrived ").unwrap_or_default())?;
-        if kind == Some("frames") && figures.get("entries").is_some_and(|sent| arrived.get("frames") != Some(sent)) {
+        if matches!(kind, Some("frames" | "replica"))
+            && figures.get("entries").is_some_and(|sent| arrived.get("frames") != Some(sent))
+        {
             return Err(Error::new(format_args!("not everything arrived: {arrived}")));
         }
     }

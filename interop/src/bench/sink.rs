@@ -9,8 +9,11 @@ use crc32fast::Hasher;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tempfile::TempDir;
 
 use super::pages::Pages;
+use crate::generation::Generation;
+use crate::replica::{AckMode, Holds, Replica};
 use crate::{Error, Result};
 
 /// How much is read at once: few system calls, and it stays in a core's cache. Not whole pages: who is behind, and so
@@ -23,6 +26,9 @@ const ACK: usize = 4 + 8;
 /// What a slow replica takes in a second: some 2 MB.
 const SLOW_READ_BYTES: usize = 64 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_millis(30);
+/// Longer than any measurement.
+const REPLICA_TIMEOUT_S: u64 = 600;
+const REPLICA_FILE_MAX: u64 = 64 << 20;
 
 /// What the receiving end does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +37,8 @@ pub enum Kind {
     Frames,
     /// Reads to the end, and says with one byte that it is there.
     Raw,
+    /// Is a real replica: noxu-rep 7.11.2's receiver and log writer, which acks every frame from the thread that reads.
+    Replica,
     /// Reads slowly and acks nothing, from any number of senders, until it is killed.
     Slow,
 }
@@ -57,6 +65,9 @@ pub struct Arrived {
 impl Sink {
     /// Receives from one sender until it has finished; `listening` hears of the port.
     pub fn run(&self, listening: impl FnOnce(u16)) -> Result<Arrived> {
+        if self.kind == Kind::Replica {
+            return receive_as_a_replica(listening);
+        }
         let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(Error::new)?;
         listening(listener.local_addr().map_err(Error::new)?.port());
         if self.kind == Kind::Slow {
@@ -69,6 +80,26 @@ impl Sink {
             _ => receive_raw(&stream),
         }
     }
+}
+
+/// How much it was in bytes it does not say.
+fn receive_as_a_replica(listening: impl FnOnce(u16)) -> Result<Arrived> {
+    let place = TempDir::new().map_err(Error::new)?;
+    let replica = Replica {
+        listen: ([127, 0, 0, 1], 0).into(),
+        port_file: None,
+        dir: place.path().to_path_buf(),
+        expect_vlsn: None,
+        timeout_seconds: REPLICA_TIMEOUT_S,
+        ack: AckMode::Real,
+        ack_bytes: 8,
+        version: Generation::Seven,
+        apply: false,
+        file_max: REPLICA_FILE_MAX,
+        progress: false,
+    };
+    let Holds { entries, last } = replica.run(listening)?;
+    Ok(Arrived { frames: entries, bytes: 0, last })
 }
 
 fn receive_raw(stream: &TcpStream) -> Result<Arrived> {
