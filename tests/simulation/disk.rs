@@ -3,7 +3,7 @@
 //! What the writer does comes as [`Op`]s. An op is atomic, and happens either between two looks of the reader or in
 //! the middle of one, between two of its calls. Open files outlive their names, as on a real disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use noxu_feeder::log::format::FLAG_INVISIBLE;
 
 use crate::oracle::{self, Seen};
 use crate::rng::Rng;
+use crate::situations::{Situation, Tally};
 use crate::trace::Trace;
 use crate::truth::{RecordId, Truth};
 
@@ -92,8 +93,17 @@ pub(crate) struct State {
     pub(crate) stamps: Stamps,
     stamps_asked: u64,
     pub(crate) fault: Option<Fault>,
+    /// Once in so many reads that may bring less than there is, they do.
+    pub(crate) short_read_odds: u64,
     pub(crate) truth: Truth,
     pub(crate) trace: Trace,
+    pub(crate) seen: Tally,
+    /// The numbers of files that were deleted and made anew.
+    pub(crate) made_anew: BTreeSet<u32>,
+    /// The lowest position that was read, behind the beginning of its file, since somebody put `None` here.
+    pub(crate) lowest_read: Option<u64>,
+    /// Nothing happens meanwhile, and nothing is noted.
+    is_undisturbed: bool,
     scheduled: VecDeque<Op>,
     rng: Rng,
 }
@@ -113,8 +123,13 @@ impl Disk {
             stamps,
             stamps_asked: 0,
             fault: None,
+            short_read_odds: 0,
             truth: Truth::default(),
             trace: Trace::new(),
+            seen: Tally::default(),
+            made_anew: BTreeSet::new(),
+            lowest_read: None,
+            is_undisturbed: false,
             scheduled: VecDeque::new(),
             rng,
         })))
@@ -124,9 +139,20 @@ impl Disk {
         self.0.lock().expect("no thread panics while it holds this")
     }
 
+    /// What `ask` finds out changes nothing, and nothing happens meanwhile.
+    pub(crate) fn undisturbed<T>(&self, ask: impl FnOnce(&Disk) -> T) -> T {
+        self.state().is_undisturbed = true;
+        let answer = ask(self);
+        self.state().is_undisturbed = false;
+        answer
+    }
+
     /// A call of the reader begins: perhaps the writer was faster.
     fn called(&self, fault: Fault) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
+        if state.is_undisturbed {
+            return Ok(state);
+        }
         while !state.scheduled.is_empty() && state.rng.one_in(3) {
             let op = state.scheduled.pop_front().expect("just seen");
             state.apply_noting(op, "meanwhile ");
@@ -134,6 +160,11 @@ impl Disk {
         if state.fault == Some(fault) {
             state.fault = None;
             state.note(format!("FAULT {fault:?}"));
+            state.seen.note(match fault {
+                Fault::List => Situation::ListingFails,
+                Fault::Open => Situation::OpeningFails,
+                Fault::Read => Situation::ReadingFails,
+            });
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         Ok(state)
@@ -144,6 +175,15 @@ impl State {
     pub(crate) fn note(&mut self, line: String) {
         let (now, tick) = (self.now.as_millis(), self.tick);
         self.trace.note(format!("{now:>6} ms #{tick} {line}"));
+    }
+
+    /// How much a read brings that has to bring `least` of what is `there`.
+    fn draw_read(&mut self, least: usize, there: usize) -> usize {
+        if self.is_undisturbed || !self.rng.one_in(self.short_read_odds) {
+            return there;
+        }
+        self.seen.note(Situation::ReadsShort);
+        least + self.rng.index(there - least)
     }
 
     /// A file that has no name yet.
@@ -193,6 +233,9 @@ impl State {
         match op {
             Op::Create { file, inode, bytes } => {
                 assert!(self.names.insert(file, inode).is_none(), "a name is taken");
+                if self.inodes.iter().any(|other| other.was_named == Some(file)) && self.made_anew.insert(file) {
+                    self.seen.note(Situation::FileMadeAnew);
+                }
                 self.inodes[inode].bytes = bytes;
                 self.inodes[inode].name = Some(file);
                 self.inodes[inode].changed = self.now;
@@ -314,12 +357,19 @@ struct Handle {
 }
 
 impl LogFile for Handle {
-    fn read_some_at(&self, into: &mut [u8], offset: u64, _: usize) -> io::Result<usize> {
-        let state = self.disk.called(Fault::Read)?;
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
+        let mut state = self.disk.called(Fault::Read)?;
         let bytes = &state.inodes[self.inode].bytes;
         let from = bytes.len().min(offset as usize);
-        let count = into.len().min(bytes.len() - from);
-        into[..count].copy_from_slice(&bytes[from..from + count]);
+        let there = into.len().min(bytes.len() - from);
+        let least = least.min(there);
+        let count = if least < there { state.draw_read(least, there) } else { there };
+        let read = &state.inodes[self.inode];
+        into[..count].copy_from_slice(&read.bytes[from..from + count]);
+        if let Some(file) = read.name.filter(|_| offset > 0) {
+            let at = u64::from(file) << 32 | offset;
+            state.lowest_read = Some(state.lowest_read.map_or(at, |lowest| lowest.min(at)));
+        }
         Ok(count)
     }
 

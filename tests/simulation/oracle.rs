@@ -232,7 +232,7 @@ pub(crate) fn parse_to_end(bytes: &[u8], first: u64) -> (u64, u64) {
 }
 
 /// The first whole entry at or behind `from` with nothing but zeros before it.
-fn behind_zeros(bytes: &[u8], from: u64) -> Option<u64> {
+pub(crate) fn behind_zeros(bytes: &[u8], from: u64) -> Option<u64> {
     for at in from..bytes.len() as u64 {
         if let Seen::Entry { .. } = see(bytes, at) {
             return Some(at);

@@ -54,6 +54,7 @@ pub(crate) struct Plan {
     pub(crate) fault_odds: u64,
     pub(crate) damage_odds: u64,
     pub(crate) reconnect_odds: u64,
+    pub(crate) short_read_odds: u64,
     pub(crate) ending: Ending,
 }
 
@@ -141,6 +142,7 @@ impl Plan {
             fault_odds,
             damage_odds,
             reconnect_odds,
+            short_read_odds: 0,
             ending: match rng.below(16) {
                 0 => Ending::Unflushed,
                 1 => Ending::NeverAppended,

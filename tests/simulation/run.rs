@@ -14,6 +14,7 @@ use crate::oracle::{self, Failure, Kind, Outcome, Question, Seen, Verdict};
 use crate::plan::{Ending, Plan};
 use crate::replica::Link;
 use crate::rng::Rng;
+use crate::situations::{Situation, Tally};
 use crate::subject::Subject;
 use crate::writer::{Writer, encode};
 
@@ -38,7 +39,7 @@ struct Run {
 }
 
 /// See the module's comment. The error says what went wrong, and what happened before.
-pub(crate) fn run(seed: u64) -> Result<(), String> {
+pub(crate) fn run(seed: u64) -> Result<Tally, String> {
     let mut rng = Rng::new(seed.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ seed);
     let plan = Plan::draw(&mut rng);
     let disk = Disk::new(plan.stamps, rng.fork());
@@ -58,11 +59,14 @@ pub(crate) fn run(seed: u64) -> Result<(), String> {
     let link = plan.is_streamed.then(|| Link::new(plan.from, rng.fork()));
     let mut run = Run { rng, plan, disk, writer, base, subject, link, permitted: BTreeSet::new(), is_damaged: false };
     run.subject.keeps_yielded = run.link.is_some();
+    run.disk.state().short_read_odds = run.plan.short_read_odds;
     let result = run.play();
-    result.map_err(|text| {
-        let trace = run.disk.state().trace.text();
-        format!("{text}\n{:?}\n{trace}", run.plan)
-    })
+    run.subject.look_at_it();
+    let mut state = run.disk.state();
+    match result {
+        Ok(()) => Ok(std::mem::take(&mut state.seen)),
+        Err(text) => Err(format!("{text}\n{:?}\n{}", run.plan, state.trace.text())),
+    }
 }
 
 impl Run {
@@ -152,7 +156,14 @@ impl Run {
         }
         if rollback && self.writer.next_vlsn > self.plan.first_vlsn + 1 {
             let most = (self.writer.next_vlsn - self.plan.first_vlsn - 1).min(20);
-            self.writer.roll_back(&mut state, most);
+            let (next, held) = (self.subject.next.unwrap_or(0), self.subject.highest_held(&state));
+            let stays = self.writer.roll_back(&mut state, most);
+            if held > stays.max(next) {
+                state.seen.note(Situation::RollbackOfHeld);
+            }
+            if next > stays + 1 {
+                state.seen.note(Situation::RollbackOfReturned);
+            }
         }
         if repeat {
             self.writer.repeat(&mut state);
@@ -162,7 +173,7 @@ impl Run {
             state.fault = Some(fault);
         }
         if limit {
-            self.move_limit(&state);
+            self.move_limit(&mut state);
         }
         drop(state);
         if cleaner {
@@ -191,9 +202,28 @@ impl Run {
         let disk = self.disk.clone();
         let mut state = disk.state();
         let was = self.subject.failed.clone();
+        let current = self.subject.position().map(|here| (here >> 32) as u32);
+        let lens: Vec<(u32, usize)> =
+            state.names.iter().map(|(&file, &inode)| (file, state.inodes[inode].bytes.len())).collect();
         let cut = self.writer.recover(&mut state);
+        for (file, len) in lens {
+            let is_read = current == Some(file);
+            let now = state.bytes(file).map(<[u8]>::len);
+            for situation in match now {
+                None if is_read => [Some(Situation::RecoveryDeletes), Some(Situation::RecoveryDeletesCurrent)],
+                None => [Some(Situation::RecoveryDeletes), None],
+                Some(now) if now < len => [Some(Situation::RecoveryCuts), None],
+                Some(_) => [None, None],
+            }
+            .into_iter()
+            .flatten()
+            {
+                state.seen.note(situation);
+            }
+        }
         if self.subject.position().is_some_and(|here| here > cut) {
             // It read what recovery took away again.
+            state.seen.note(Situation::RecoveryCutsRead);
             self.permitted.extend(RESTORE);
             self.permitted.extend(DAMAGE);
         }
@@ -220,8 +250,12 @@ impl Run {
             });
             if self.subject.position().is_some_and(|here| here >> 32 == u64::from(file)) {
                 self.permitted.extend([Kind::Hole, Kind::Torn, Kind::EndsEarly]);
+                state.seen.note(Situation::CleanerTakesCurrent);
+            } else if self.subject.position().is_some_and(|here| here >> 32 > u64::from(file)) {
+                state.seen.note(Situation::CleanerTakesLower);
             }
             if is_needed {
+                state.seen.note(Situation::CleanerTakesNeeded);
                 // Whatever it finds at the end of a file that has no name any more.
                 self.permitted.extend([Kind::Gone, Kind::Gap, Kind::Hole, Kind::Torn]);
             }
@@ -229,7 +263,7 @@ impl Run {
         self.writer.meanwhile = meanwhile;
     }
 
-    fn move_limit(&mut self, state: &State) {
+    fn move_limit(&mut self, state: &mut State) {
         let count = state.truth.records.len();
         if count == 0 {
             return;
@@ -251,6 +285,7 @@ impl Run {
             if self.subject.position().is_some_and(|here| limit < here) {
                 // It knows already what it may not send; that it is wrong to send it stays.
                 self.permitted.extend(RESTORE);
+                state.seen.note(Situation::LimitBehindReader);
             }
         }
     }
@@ -456,6 +491,7 @@ impl Run {
             None => self.subject.next.unwrap_or(self.subject.from),
         });
         self.state().note(format!("RECONNECT from VLSN {from}"));
+        self.subject.look_at_it();
         let limit = self.subject.send_limit;
         let start = self.plan.start(self.writer.first_file);
         self.subject = Subject::new(&self.disk, self.base, start, from, self.plan.options, self.plan.budget);
@@ -712,6 +748,7 @@ impl Run {
         self.link = link;
         std::mem::swap(&mut self.subject, &mut fresh);
         result.map_err(|text| format!("afresh from {from}: {text}"))?;
+        fresh.look_at_it();
         let took = self.state().now - opened;
         if start == Lsn::NULL && from > 0 {
             return self.compare_sought(&fresh, &expected, &question, took);

@@ -12,8 +12,10 @@ use noxu_feeder::error::{Error, Result};
 use noxu_feeder::log::format::Lsn;
 use noxu_feeder::log::{Log, Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
 
-use crate::disk::Disk;
-use crate::oracle::{self, Met, Question};
+use crate::disk::{Disk, State};
+use crate::oracle::{self, Failure, Met, Question};
+use crate::situations::Situation;
+use crate::witness::Witness;
 
 /// See the module's comment.
 pub(crate) struct Subject {
@@ -45,6 +47,7 @@ pub(crate) struct Subject {
     pub(crate) paused_at: u64,
     /// Which VLSN it says is missing, and since when it has been saying so.
     pub(crate) missing: Option<(u64, Duration)>,
+    witness: Witness,
     /// What it did wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -59,6 +62,8 @@ impl Subject {
         budget: u64,
     ) -> Subject {
         let tick = disk.state().tick;
+        let mut witness = Witness::default();
+        witness.begins(disk, start, from, &options);
         Subject {
             disk: disk.clone(),
             base,
@@ -78,6 +83,7 @@ impl Subject {
             pause: None,
             paused_at: 0,
             missing: None,
+            witness,
             wrong: None,
         }
     }
@@ -99,6 +105,11 @@ impl Subject {
     /// Where it reads.
     pub(crate) fn position(&self) -> Option<u64> {
         Some(self.scanner.tail().position()).filter(|&lsn| lsn != Lsn::NULL).map(|lsn| lsn.0)
+    }
+
+    /// Has noted what its last answer led to.
+    pub(crate) fn look_at_it(&mut self) {
+        self.witness.look_at(&self.scanner, &mut self.disk.state(), self.next, &self.options);
     }
 
     /// Asks for one entry. False: nothing, or an error.
@@ -157,6 +168,16 @@ impl Subject {
         }
     }
 
+    /// The highest VLSN that it has read, as far as can be seen.
+    pub(crate) fn highest_held(&self, state: &State) -> u64 {
+        let here = self.position().unwrap_or(0);
+        let held = state
+            .truth
+            .at_or_above(self.next.unwrap_or(u64::MAX))
+            .filter(|(id, record)| record.is_there() && state.position(*id).is_some_and(|position| position < here));
+        held.filter_map(|(_, record)| record.vlsn).max().unwrap_or(0)
+    }
+
     /// Whether the place of the error is still what it was.
     fn is_still_broken(&self) -> bool {
         let Some(Error::LogDamaged { at, .. }) = self.failed else {
@@ -172,6 +193,23 @@ impl Subject {
     }
 }
 
+/// Whether a gap is one because the window is full. `missing`: what has been missing, and since when.
+fn is_full(
+    error: &Error,
+    missing: Option<(u64, Duration)>,
+    options: &ScannerOptions,
+    now: Duration,
+) -> Option<Situation> {
+    let Error::LogGap { expected, found, .. } = error else { return None };
+    let window = options.window;
+    let is_at_once = missing.is_none_or(|(_, since)| now < since + options.tail.settle);
+    if *found >= expected + window.entries_max as u64 {
+        Some(Situation::FullByEntries)
+    } else {
+        (is_at_once && window.bytes_max < 10_000).then_some(Situation::FullByBytes)
+    }
+}
+
 /// A search that ends has not so many steps.
 const BUSY_MAX: u64 = 100_000;
 
@@ -181,6 +219,7 @@ impl Source for Subject {
     }
 
     fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
+        self.look_at_it();
         let tick = self.disk.state().tick;
         if self.pause.take().is_some() {
             self.fresh_since = tick;
@@ -209,9 +248,15 @@ impl Source for Subject {
             (Ok(_), Some(before)) if was_broken && !self.must_clear => {
                 wrong(format!("after the error `{before}` it goes on"));
             }
-            (Ok(_), Some(before)) => state.note(format!("the error `{before}` is gone")),
+            (Ok(_), Some(before)) => {
+                let cut = self.must_clear;
+                state.seen.note(if cut { Situation::ErrorCut } else { Situation::ErrorCompleted });
+                state.note(format!("the error `{before}` is gone"));
+            }
             (Err(error), None) => {
                 state.note(format!("reader: ERROR {error}"));
+                let is_full = is_full(error, self.missing, &self.options, state.now);
+                self.witness.failed(&mut state, &Failure::of(error), is_full);
                 self.failed = Some(error.clone());
                 return answer;
             }
@@ -221,8 +266,9 @@ impl Source for Subject {
         self.busy = if matches!(answer, Ok(Next::Busy)) { self.busy + 1 } else { 0 };
         match &answer {
             Ok(Next::Busy) if self.busy > BUSY_MAX => wrong(format!("it is busy {} times in a row", self.busy)),
-            Ok(Next::Busy) => {}
+            Ok(Next::Busy) => state.seen.note(Situation::Busy),
             Ok(Next::Entry(entry)) => {
+                self.witness.entry(&mut state, entry, self.missing, &self.options);
                 state.trace.returned(entry.vlsn);
                 if let Some(next) = self.next
                     && entry.vlsn != next
@@ -282,6 +328,7 @@ impl Source for Subject {
                 if self.missing.map(|(vlsn, _)| vlsn) != pause.missing_vlsn {
                     self.missing = pause.missing_vlsn.map(|vlsn| (vlsn, now - self.base));
                 }
+                self.witness.nothing(&mut state, pause);
                 self.pause = Some(*pause);
                 self.paused_at = if state.tick == tick { tick } else { 0 };
             }
