@@ -122,7 +122,7 @@ typedef void (*nxf_drop_callback)(void *context);
 #define NXF_E_NO_MEMORY (-10)
 /** The log directory cannot be listed, or a log file cannot be opened or read. */
 #define NXF_E_LOG_IO (-20)
-/** A file in the log directory has no header that can be used. */
+/** A file in the log directory has no header that can be used, or is no regular file: a directory, a FIFO, a device. */
 #define NXF_E_LOG_FILE_HEADER (-21)
 /** The log is damaged: a checksum fails, an entry is torn, or the like. Nothing at or behind it is sent. */
 #define NXF_E_LOG_DAMAGED (-22)

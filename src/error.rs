@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::log::files::NotRegular;
 use crate::log::format::{FileName, HeaderFault, Lsn};
 use crate::memory::NoMemory;
 
@@ -170,6 +171,14 @@ pub enum Error {
         file: u32,
         /// What its header says.
         fault: HeaderFault,
+    },
+    /// What has a log file's name is no file that could be read.
+    #[error("log file {}: it is {what}, and no regular file", FileName(*file))]
+    LogNotRegular {
+        /// Number of the file.
+        file: u32,
+        /// What it is.
+        what: &'static str,
     },
     /// The log is damaged.
     #[error("log damaged at {at}{}: {fault}", expecting(*expected_vlsn))]
@@ -373,7 +382,7 @@ pub mod status {
         E_NO_MEMORY = -10,
         /// The log directory or a file cannot be read.
         E_LOG_IO = -20,
-        /// A log file's header cannot be used.
+        /// A log file's header cannot be used, or it is no regular file.
         E_LOG_FILE_HEADER = -21,
         /// Damage in the log.
         E_LOG_DAMAGED = -22,
@@ -411,8 +420,11 @@ impl Error {
         Error::Os { action, what: what.into(), os: error.into() }
     }
 
-    /// A log file could not be read, as the system says or for want of memory.
+    /// A log file could not be read, as the system says, or for want of memory, or because it is none.
     pub fn log_read(file: u32, offset: u64, error: io::Error) -> Error {
+        if let Some(NotRegular { what }) = NotRegular::of(&error) {
+            return Error::LogNotRegular { file, what };
+        }
         match error.get_ref().and_then(|inner| inner.downcast_ref::<NoMemory>()) {
             // Offsets in a log file fit 32 bits: an LSN has no room for more.
             Some(none) => Error::no_memory(*none, "reading the log", Some(Lsn::new(file, offset as u32)), None),
@@ -441,7 +453,7 @@ impl Error {
             Error::SourceOrder { .. } | Error::Callback { .. } => status::E_CALLBACK,
             Error::NoMemory { .. } => status::E_NO_MEMORY,
             Error::LogDirectory { .. } | Error::LogRead { .. } => status::E_LOG_IO,
-            Error::LogFileHeader { .. } => status::E_LOG_FILE_HEADER,
+            Error::LogFileHeader { .. } | Error::LogNotRegular { .. } => status::E_LOG_FILE_HEADER,
             Error::LogDamaged { .. } => status::E_LOG_DAMAGED,
             Error::LogGap { .. } => status::E_LOG_GAP,
             Error::LogTruncated { .. } | Error::LogRewritten { .. } => status::E_LOG_TRUNCATED,
@@ -474,6 +486,7 @@ impl Error {
         match self {
             Error::LogRead { file, .. }
             | Error::LogFileHeader { file, .. }
+            | Error::LogNotRegular { file, .. }
             | Error::LogTruncated { file, .. }
             | Error::LogFileGone { file, .. } => Some(*file),
             Error::NoMemory { at, .. } => at.map(Lsn::file),

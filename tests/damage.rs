@@ -8,13 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{CountingDisk, LogDir, PATIENCE, RECORD, Reader, SETTLE, write_file};
+use common::{CountingDisk, Got, LogDir, NOT_REGULAR, PATIENCE, RECORD, Reader, SETTLE, options, write_file};
 use noxu_feeder::error::{EntryFault, Error};
-use noxu_feeder::log::Lsn;
 use noxu_feeder::log::files::Directory;
 use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE, encode_entry};
 use noxu_feeder::log::order::WindowLimits;
 use noxu_feeder::log::tail::WaitReason;
+use noxu_feeder::log::{Log, Lsn};
 
 /// Reads all there is, then lets the settle time pass; the VLSNs and the error.
 fn read_to_the_error(reader: &mut Reader) -> (Vec<u64>, Error) {
@@ -664,6 +664,61 @@ fn nothing_is_returned_from_a_file_that_has_a_name_elsewhere_only() {
         let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
         assert_eq!(reader.read(0), Err(gone), "case {at}");
     }
+}
+
+/// Does what must not wait for anybody.
+fn promptly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (say, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || say.send(work()));
+    said.recv_timeout(PATIENCE).expect("it came back")
+}
+
+#[test]
+fn what_is_no_regular_file_is_named_and_holds_nobody_up() {
+    for ((make, what), vlsn) in NOT_REGULAR.into_iter().flat_map(|kind| [0, 1, 2].map(|vlsn| (kind, vlsn))) {
+        for number in 0..3 {
+            let mut log = LogDir::empty();
+            let mut read = Vec::new();
+            for file in 0..3 {
+                if file == number {
+                    make(&log.file_path(file));
+                } else {
+                    log.begin_file(file);
+                    log.append(i64::from(file) + 1);
+                    read.extend((file < number && u64::from(file) + 1 >= vlsn).then_some(u64::from(file) + 1));
+                }
+            }
+            let expected = Error::LogNotRegular { file: number, what };
+            assert!(expected.to_string().contains(what) && expected.file() == Some(number));
+            let open = Log::open(log.path(), options(), None).unwrap();
+            // In the middle of the log, it does not have to be looked at for that.
+            match promptly(move || open.vlsn_range()) {
+                Ok(_) => assert_eq!(number, 1),
+                Err(error) => assert_eq!(error, expected),
+            }
+            let mut reader = log.reader();
+            let (vlsns, error) = promptly(move || {
+                let mut vlsns = Vec::new();
+                loop {
+                    match reader.next(vlsns.last().map_or(vlsn, |last| last + 1)) {
+                        Ok(Got::Entry(vlsn, ..)) => vlsns.push(vlsn),
+                        Ok(Got::Nothing(pause)) => reader.now = pause.look_again.unwrap_or(reader.now + SETTLE),
+                        Err(error) => return (vlsns, error),
+                    }
+                }
+            });
+            assert_eq!(error, expected, "from VLSN {vlsn}");
+            assert_eq!(vlsns, read, "from VLSN {vlsn} with {what} as file {number}");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_regular_file_is_a_log_file() {
+    let (log, elsewhere) = (LogDir::with(1..=3), tempfile::tempdir().unwrap());
+    fs::rename(log.file_path(0), elsewhere.path().join("file")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("file"), log.file_path(0)).unwrap();
+    assert_eq!(log.reader().read(1).unwrap(), [1, 2, 3]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::{LogDir, RECORD};
+use common::{LogDir, NOT_REGULAR, RECORD};
 use noxu_feeder::acks::{Ack, Deadline, End, Polled, Waited};
 use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::Error;
@@ -589,5 +589,28 @@ fn a_run_over_a_local_pair_ends_with_either_side() {
             assert_eq!(runner.acks().ended(), Some(End::ClosedByPeer(Closing::Finished)));
         }
         runner.dispose().unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_ends_a_run_and_holds_up_neither_stop_nor_free() {
+    for (make, what) in NOT_REGULAR {
+        let log = LogDir::with(1..=3);
+        make(&log.file_path(1));
+        let mut setup = set_up(1, &[("runner.linger_ms", "0")]);
+        setup.start(&log);
+        setup.replica.expect(1..=3);
+        let Setup { runner, .. } = setup;
+        let (say, said) = channel();
+        std::thread::spawn(move || {
+            let waited = runner.acks().wait_finished(generous());
+            let end = runner.acks().ended();
+            runner.stop(generous()).unwrap();
+            drop(runner);
+            say.send((waited, end)).unwrap();
+        });
+        let (waited, end) = said.recv_timeout(2 * PATIENCE).expect("nobody was held up");
+        assert!(waited);
+        assert_eq!(end, Some(End::Failed(Error::LogNotRegular { file: 1, what })));
     }
 }

@@ -39,7 +39,7 @@ pub const NXF_E_CALLBACK: nxf_status = -9;
 pub const NXF_E_NO_MEMORY: nxf_status = -10;
 /// The log directory cannot be listed, or a log file cannot be opened or read.
 pub const NXF_E_LOG_IO: nxf_status = -20;
-/// A file in the log directory has no header that can be used.
+/// A file in the log directory has no header that can be used, or is no regular file: a directory, a FIFO, a device.
 pub const NXF_E_LOG_FILE_HEADER: nxf_status = -21;
 /// The log is damaged: a checksum fails, an entry is torn, or the like. Nothing at or behind it is sent.
 pub const NXF_E_LOG_DAMAGED: nxf_status = -22;

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::budget::{Budget, Searched};
-use super::files::{Files, LogFile};
+use super::files::{Files, LogFile, NotRegular};
 use super::format::{FILE_HEADER_LEN_V3, FileHeader, Lsn, ParsedFileHeader};
 use super::probe::{Behind, Probe};
 use super::window::Sighted;
@@ -193,7 +193,7 @@ impl Seek {
         self.probe.budget().spend(OPENING_COSTS);
         let file = match self.files.open(number) {
             Ok(file) => file,
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(none) if none.kind() == io::ErrorKind::NotFound || NotRegular::of(&none).is_some() => return Ok(None),
             Err(error) => return Err(read_error(number, error)),
         };
         let mut bytes = [0; FILE_HEADER_LEN_V3];

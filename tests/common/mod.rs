@@ -327,6 +327,24 @@ impl LogFile for CountingFile {
     }
 }
 
+/// Makes what is no regular file at a path; and what it is called in messages.
+pub type NotRegular = (fn(&Path), &'static str);
+
+/// What can have a log file's name and be none. The FIFO has nobody at its other end.
+pub const NOT_REGULAR: [NotRegular; 4] = [
+    (|path| fs::create_dir(path).unwrap(), "a directory"),
+    (
+        |path| {
+            let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+            // SAFETY: the path is NUL-terminated.
+            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        },
+        "a FIFO",
+    ),
+    (|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()), "a socket"),
+    (|path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(), "a device"),
+];
+
 /// A file of any content.
 pub fn write_file(path: &Path, bytes: &[u8]) {
     File::create(path).unwrap().write_all(bytes).unwrap();

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{DirectoryStamp, FileIdentity, Files, LogFile};
+use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular};
 use crate::log::format::FileName;
-use crate::sys::directory::{HeldDirectory, Status};
+use crate::sys::directory::{HeldDirectory, Kind, Status};
 
 /// A directory of the real file system.
 #[derive(Debug)]
@@ -53,6 +53,19 @@ fn c_name(number: u32) -> CString {
     CString::new(FileName(number).to_string()).expect("digits and letters")
 }
 
+fn expect_regular(found: &Status) -> io::Result<()> {
+    let what = match found.kind {
+        Kind::File => return Ok(()),
+        Kind::Directory => "a directory",
+        Kind::Link => "a link",
+        Kind::Fifo => "a FIFO",
+        Kind::Socket => "a socket",
+        Kind::Device => "a device",
+        Kind::Other => "something else",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular { what }))
+}
+
 fn identity_of(status: &Status) -> FileIdentity {
     FileIdentity { device: status.device, inode: status.inode, generation: 0 }
 }
@@ -80,7 +93,14 @@ impl Files for Directory {
     }
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(self.on_file(number, |name| self.held.open_file(name))?))
+        let file = self.on_file(number, |name| {
+            // Not opened to see what it is: a device may take that for a command.
+            expect_regular(&self.held.status_of(name, true)?)?;
+            self.held.open_file(name)
+        })?;
+        // It may have been another one by then.
+        expect_regular(&Status::from(&file.metadata()?))?;
+        Ok(Arc::new(file))
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {

@@ -50,13 +50,28 @@ pub struct DirectoryStamp {
     pub changed_ns: i128,
 }
 
+/// Why a file was not opened: a log file is a regular file, or a link to one. An [`io::Error`] carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("it is {what}, and no regular file")]
+pub struct NotRegular {
+    /// What it is instead.
+    pub what: &'static str,
+}
+
+impl NotRegular {
+    /// What `error` carries, if that is why a file was not opened.
+    pub fn of(error: &io::Error) -> Option<NotRegular> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
 /// A directory of log files.
 pub trait Files: Send + Sync {
     /// The numbers of the log files, ascending.
     fn list(&self) -> io::Result<Vec<u32>>;
     /// A stamp of the directory, cheap to get.
     fn stamp(&self) -> io::Result<DirectoryStamp>;
-    /// Opens a file for reading. An error if it is no regular file.
+    /// Opens a file for reading, without waiting. If it is no regular file, the error carries a [`NotRegular`].
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>>;
     /// The identity of the file that has this name now, `None` if there is no such file. Cheap to get.
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>>;
