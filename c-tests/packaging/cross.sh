@@ -26,7 +26,11 @@ grep NOXU_FEEDER_RUST_TARGET "$scratch/log"
 
 configure "$sources" "$scratch/build" "$cargo" -DCMAKE_TOOLCHAIN_FILE="$scratch/toolchain.cmake" \
     -DNOXU_FEEDER_RUST_TARGET="$target" -DCMAKE_INSTALL_PREFIX="$scratch/prefix"
-"${CMAKE:-cmake}" --build "$scratch/build"
+"${CMAKE:-cmake}" --build "$scratch/build" 2>&1 | tee "$scratch/log"
+if grep '^warning' "$scratch/log"; then
+    echo "what compiles without a warning for this machine should do so for others"
+    exit 1
+fi
 "${CMAKE:-cmake}" --install "$scratch/build"
 "${CMAKE:-cmake}" -S "$here/find_package" -B "$scratch/hosts" -DCMAKE_TOOLCHAIN_FILE="$scratch/toolchain.cmake" \
     -DCMAKE_FIND_ROOT_PATH="$scratch/prefix" -DNXF_ONLY_C=ON

@@ -21,12 +21,13 @@ if [ "$flags" != -lnoxu_feeder ]; then
 fi
 # Nor is the stage taken for a part of the path, by whoever builds against it.
 PKG_CONFIG_SYSROOT_DIR=$scratch/stage pkg-config --variable=prefix noxu_feeder
-"${CC:-cc}" "$here/host.c" -o "$scratch/host" -I"$scratch/stage/usr/include" -L"$scratch/stage/usr/lib" $flags
+"${CC:-cc}" "$here/host.c" -o "$scratch/host" -I"$scratch/stage/usr/include" -L"$scratch/stage/usr/lib" "$flags"
 LD_LIBRARY_PATH=$scratch/stage/usr/lib DYLD_LIBRARY_PATH=$scratch/stage/usr/lib "$scratch/host"
 
 # Every page that another one leads to is there, but for what only developers of the library need.
 doc=$scratch/stage/usr/share/doc/noxu-feeder
-dangling=$(cd "$doc" && for page in README.md docs/*.md; do
+cd "$doc"
+dangling=$(for page in README.md docs/*.md; do
     grep -oE '\]\([^):]+\)' "$page" | sed -E 's/^\]\(//; s/\)$//; s/#.*//' | grep . | while read -r link; do
         [ -e "$(dirname "$page")/$link" ] || echo "$page: $link"
     done

@@ -37,6 +37,8 @@ for named in $(grep -hoE '\b[a-z_]+ ?\(3\)' ./*.3 | tr -d ' ' | sort -u); do
 done
 
 if command -v mandoc >/dev/null; then
+    # Word splitting is meant: a list of pages.
+    # shellcheck disable=SC2046
     # The date of a page would be that of a release; long lines are the header's.
     if mandoc -T lint -W style $(grep -L '^\.so ' ./*.3) | grep -vE 'missing date|input text line longer'; then
         failed=1

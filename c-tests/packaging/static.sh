@@ -14,7 +14,9 @@ needs readelf
 export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
 for kind in -static -static-pie; do
     echo 'int main(void) { return 0; }' >empty.c
-    "${CC:-cc}" "$kind" empty.c -o empty 2>/dev/null && ./empty || left_out "this C compiler links nothing with $kind"
+    if ! "${CC:-cc}" "$kind" empty.c -o empty 2>/dev/null || ! ./empty; then
+        left_out "this C compiler links nothing with $kind"
+    fi
 
     # Word splitting is how the output of pkg-config is used.
     # shellcheck disable=SC2046

@@ -11,7 +11,10 @@ use crc32fast::Hasher;
 
 use super::format::{ENTRY_HEADER_LEN_VLSN, FLAG_INVISIBLE};
 
+// What only x86 has an instruction for is left out elsewhere, but for the tests.
+
 /// CRC-32's polynomial without its x^32, reflected.
+#[cfg(any(target_arch = "x86_64", test))]
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
 /// Payloads from this length on are hashed once without help, too: to put two checksums together without an instruction
@@ -20,7 +23,9 @@ const COMBINE_FROM: usize = 1024;
 
 /// There is a table of the powers for each number of bytes below this, and one for multiples of it. For payloads of
 /// `TABLE * MULTIPLES` bytes, 1 MiB, and more there is none: against hashing these nothing counts.
+#[cfg(any(target_arch = "x86_64", test))]
 const TABLE: usize = 4096;
+#[cfg(any(target_arch = "x86_64", test))]
 const MULTIPLES: usize = 256;
 
 /// The checksums of a whole entry.
@@ -92,6 +97,7 @@ impl Checksummer {
 }
 
 /// `a` times `b` modulo the polynomial, a bit at a time.
+#[cfg(any(target_arch = "x86_64", test))]
 const fn multiply(a: u32, mut b: u32) -> u32 {
     let mut product = 0;
     let mut bit = 32;
@@ -106,12 +112,15 @@ const fn multiply(a: u32, mut b: u32) -> u32 {
 }
 
 /// x^8n: what `n` bytes behind a message multiply its CRC by. For as many more than `TABLE` as a header has bytes.
+#[cfg(any(target_arch = "x86_64", test))]
 static BYTES: [u32; TABLE + ENTRY_HEADER_LEN_VLSN] = powers(1 << (31 - 8));
 
 /// x^8n for `n` that are so many times `TABLE`.
+#[cfg(any(target_arch = "x86_64", test))]
 static TABLES: [u32; MULTIPLES] = powers(multiply(BYTES[TABLE - 1], BYTES[1]));
 
 /// The powers of `base`, from 1 on.
+#[cfg(any(target_arch = "x86_64", test))]
 const fn powers<const N: usize>(base: u32) -> [u32; N] {
     let mut powers = [1 << 31; N];
     let mut n = 1;
