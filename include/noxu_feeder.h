@@ -309,7 +309,7 @@ nxf_status nxf_log_set_send_limit(const nxf_log *log, uint64_t lsn);
 
 /**
  * The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete: of this
- * moment, as the log grows. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
+ * moment, as the log grows. From then on the lag in the statistics of this log's runners is counted up to there. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
  *
  * NXF_OK: both are written. NXF_AGAIN, and nothing written: the log has no replicated entry yet. Otherwise what a
  * scanner would find there: NXF_E_LOG_IO and the like.
@@ -638,7 +638,7 @@ typedef struct nxf_runner_stats_t {
     bool is_notified;
     /** A VLSN that was not found although later ones were; 0 for none. */
     uint64_t missing_vlsn;
-    /** The VLSN that the run starts with. */
+    /** The VLSN that the run starts with. For a start at 0 the one that was found to be the lowest; 0 before that. */
     uint64_t start_vlsn;
     /** The highest VLSN read from the log; one below the start before the first. */
     uint64_t read_vlsn;
@@ -678,6 +678,46 @@ typedef struct nxf_runner_stats_t {
     uint64_t sleeps;
     /** The longest time that the host took for one delivery of acknowledgements, in nanoseconds. */
     uint64_t callback_longest_ns;
+    /**
+     * The highest VLSN known to be in the log: seen by this run or by another over the same nxf_log, and be it held
+     * back or behind the send limit, or found by nxf_log_vlsn_range(). A run with a slow replica does not read far
+     * ahead, so there may be more: unread_bytes says how much. Of a source of the host's own, the highest read. One
+     * below the start before any is known.
+     */
+    uint64_t last_known_vlsn;
+    /**
+     * How many entries the replica is behind: last_known_vlsn minus acked_vlsn or, where nothing at or above
+     * start_vlsn is acknowledged yet, minus what is below it. Goes on after the run has ended, as all that follows
+     * here in bytes, and tells what a new run will have to send.
+     */
+    uint64_t lag_entries;
+    /** How many bytes the replica is behind: unacked_bytes and unread_bytes. */
+    uint64_t lag_bytes;
+    /**
+     * Bytes of frames that were read from the log and not acknowledged: queued_bytes, and what was sent. Of what was
+     * sent at once, and acknowledged in part, a part in proportion.
+     */
+    uint64_t unacked_bytes;
+    /**
+     * Bytes of log files that were not read yet, or are of entries held back: up to the end of the newest file, with
+     * headers, holes and what is not sent. The file system is asked for it, by this function, and the first time for
+     * each file that was not read yet. 0 before the first file was opened, for a source of the host's own, and where
+     * the file system does not tell.
+     */
+    uint64_t unread_bytes;
+    /**
+     * For how many milliseconds the oldest frame that was sent and is not acknowledged has been out; 0 if there is
+     * none. Never less than that, and more by a thirtieth of the longest time that frames have been out, at most. When
+     * the run has ended, this and last_ack_ms are what they were then.
+     */
+    uint64_t oldest_unacked_ms;
+    /** For how many milliseconds no acknowledgement has come; before the first, since the run began. */
+    uint64_t last_ack_ms;
+    /**
+     * Whether the run goes on to its end only: it was stopped, or the log cannot be read on. What was read before that
+     * is still sent in the second case, and acknowledgements are taken in both. False when it has ended.
+     */
+    bool is_ending;
 } nxf_runner_stats_t;
 
 /**
@@ -794,7 +834,8 @@ void *nxf_runner_user_pointer(const nxf_runner *runner);
 
 /**
  * Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to
- * sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Never waits.
+ * sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Waits for nothing, but for the file
+ * system, which is asked for lengths if lag_bytes is among what is to be written.
  */
 nxf_status nxf_runner_stats(const nxf_runner *runner, nxf_runner_stats_t *stats, nxf_error **err);
 

@@ -971,6 +971,16 @@ struct runner_stats : nxf_runner_stats_t {
     enum run_state run() const noexcept { return static_cast<enum run_state>(nxf_runner_stats_t::run_state); }
     /** log_state. */
     enum log_state log() const noexcept { return static_cast<enum log_state>(nxf_runner_stats_t::log_state); }
+    /** oldest_unacked_ms. */
+    std::chrono::milliseconds oldest_unacked() const noexcept
+    {
+        return std::chrono::milliseconds(static_cast<std::chrono::milliseconds::rep>(oldest_unacked_ms));
+    }
+    /** last_ack_ms. */
+    std::chrono::milliseconds last_ack() const noexcept
+    {
+        return std::chrono::milliseconds(static_cast<std::chrono::milliseconds::rep>(last_ack_ms));
+    }
     /** callback_longest_ns. */
     std::chrono::nanoseconds callback_longest() const noexcept
     {

@@ -262,6 +262,11 @@ impl Runner {
         }
     }
 
+    /// The log that is read, once the run has begun to read one.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.get().map(|log| &**log)
+    }
+
     /// The replica's name.
     pub fn replica_name(&self) -> &CStr {
         self.link.replica_name()
@@ -284,11 +289,6 @@ impl Runner {
     /// The longest time that the host took for one delivery of acks.
     pub fn callback_longest(&self) -> Duration {
         self.link.callback_longest()
-    }
-
-    /// The VLSN that the run starts with.
-    pub fn start_vlsn(&self) -> u64 {
-        self.start_vlsn
     }
 
     /// Whether the run has begun.

@@ -682,7 +682,8 @@ fn a_runner_takes_its_channel_over_or_leaves_it() {
 
         // What is written of the statistics is what the caller has room for.
         let full = size_of::<nxf_runner_stats_t>();
-        for size in [8, 16, 24, 56, full, full + 64] {
+        let released = offset_of!(nxf_runner_stats_t, last_known_vlsn);
+        for size in [8, 16, 24, 56, released, released + 16, full, full + 64] {
             let mut stats = OfSize::new(&size, size);
             let behind = full.min(size) / size_of::<usize>();
             stats.words[behind..].fill(MaybeUninit::new(usize::MAX));
@@ -694,6 +695,8 @@ fn a_runner_takes_its_channel_over_or_leaves_it() {
             if size >= full {
                 let stats = &*stats.pointer::<nxf_runner_stats_t>();
                 assert_eq!((stats.run_state, stats.start_vlsn, stats.sent_vlsn), (NXF_RUN_NEW, 5, 4));
+                assert_eq!((stats.last_known_vlsn, stats.lag_entries, stats.lag_bytes), (4, 0, 0));
+                assert_eq!((stats.oldest_unacked_ms, stats.last_ack_ms, stats.is_ending), (0, 0, false));
             }
         }
         let mut short = OfSize::new(&0usize, 8);

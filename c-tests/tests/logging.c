@@ -81,6 +81,25 @@ static void a_stalled_log_is_said_in_words_and_so_is_that_it_goes_on(void **stat
     record_wait(feed->record, "3 replica 'r1': the log goes on at 00000000.ndb offset 83");
 }
 
+/* It may take its time until the replica has what came before. */
+static void a_log_that_cannot_be_read_on_is_said_before_all_is_sent(void **state)
+{
+    struct feed *feed = feed_of(state);
+    listen_to(feed, NXF_LEVEL_WARN);
+    feed_set(feed, "runner.write_timeout_ms", "86400000");
+    feed_set(feed, "runner.queue_bytes_max", "1073741824");
+    for (uint64_t vlsn = 1; vlsn <= 3000; vlsn++)
+        log_add_sized(feed->log, vlsn, 1000);
+    log_add_sized(feed->log, 3002, 1);
+    feed_connect_tcp(feed, REPLICA_READS_NOTHING, 4096);
+    feed_make_runner(feed, 1);
+    feed_start(feed);
+    record_wait(feed->record, "2 replica 'r1': the log cannot be read on; what was read is still sent: VLSN 3001 is not in "
+                              "the log: after it comes 3002, at 00000000.ndb offset 3066036");
+    replica_reset(feed->replica);
+    assert_int_equal(feed_wait_ended(feed, NULL), NXF_E_LOG_GAP);
+}
+
 /* A line is a line, whatever the host has called the replica. */
 static void a_name_breaks_no_line(void **state)
 {
@@ -172,6 +191,7 @@ int main(void)
         feed_test(an_ended_run_is_news_to_those_who_want_it),
         feed_test(who_ended_a_run_is_said_in_words),
         feed_test(a_stalled_log_is_said_in_words_and_so_is_that_it_goes_on),
+        feed_test(a_log_that_cannot_be_read_on_is_said_before_all_is_sent),
         feed_test(a_name_breaks_no_line),
         feed_test(what_is_less_urgent_is_not_said),
         feed_test(a_scanner_warns_of_what_is_strange_in_the_log),

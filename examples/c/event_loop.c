@@ -129,13 +129,17 @@ static nxf_status start(struct replica *replica, nxf_log *log, uint16_t port, nx
  */
 static nxf_status take_acks(struct replica *replica, uint64_t until, nxf_error **err)
 {
+    nxf_runner_stats_t stats = {.struct_size = sizeof stats};
     nxf_ack acks[64];
     size_t count;
     nxf_status status;
 
     while ((status = nxf_runner_poll_acks(replica->runner, acks, 64, 0, &count, err)) == NXF_OK) {
         /* Here a host would release the commits that waited for these. */
-        printf("%s: acknowledged up to VLSN %" PRIu64 "\n", replica->name, acks[count - 1].vlsn);
+        if ((status = nxf_runner_stats(replica->runner, &stats, err)) != NXF_OK)
+            return status;
+        printf("%s: acknowledged up to VLSN %" PRIu64 ", %" PRIu64 " entries behind\n", replica->name,
+               acks[count - 1].vlsn, stats.lag_entries);
         /* Enough: begin to stop, and do not wait for it. The descriptor tells when the run has ended. */
         if (nxf_runner_known_replica_vlsn(replica->runner) >= until)
             if ((status = nxf_runner_stop(replica->runner, 0, err)) != NXF_OK && status != NXF_TIMEOUT)
@@ -151,7 +155,11 @@ static int finish(struct replica *replica, uint64_t until)
     nxf_status result = nxf_runner_result(replica->runner, &err);
     int is_complete = nxf_runner_known_replica_vlsn(replica->runner) >= until;
 
-    printf("%s: %s\n", replica->name, err != NULL ? nxf_error_message(err) : is_complete ? "done" : "has closed");
+    if (err != NULL)
+        printf("%s\n", nxf_error_message(err)); /* names the replica */
+    else
+        printf("%s: %s, %s\n", replica->name, is_complete ? "done" : "not done",
+               nxf_run_state_name(nxf_runner_state(replica->runner)));
     if (err != NULL && nxf_error_is_retriable(err))
         printf("%s: a new connection and a new runner may help\n", replica->name);
     if (err != NULL && nxf_error_needs_restore(err))

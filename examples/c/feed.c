@@ -32,16 +32,19 @@ static double seconds_now(void)
 }
 
 /* One line that is written over on a terminal, and a line a second elsewhere. */
-static void show_progress(const nxf_runner *runner, double since, int is_terminal)
+static void show_progress(const nxf_log *log, const nxf_runner *runner, double since, int is_terminal)
 {
     nxf_runner_stats_t stats = {.struct_size = sizeof stats};
     double seconds = seconds_now() - since;
+    uint64_t first, last;
+    /* A run does not read far ahead of a slow replica. Once somebody has looked, its lag counts up to the log's end. */
+    (void)nxf_log_vlsn_range(log, &first, &last, NULL);
     if (nxf_runner_stats(runner, &stats, NULL) != NXF_OK)
         return;
-    printf("%s%" PRIu64 " entries sent, %.1f MB/s, acknowledged up to %" PRIu64 ", lag %" PRIu64 "%s%s",
+    printf("%s%" PRIu64 " entries sent, %.1f MB/s, acknowledged up to %" PRIu64 ", lag %" PRIu64 " (%.1f MB)%s%s%s",
            is_terminal ? "\r" : "", stats.frames_sent, (double)stats.bytes_sent / 1e6 / (seconds > 0 ? seconds : 1),
-           stats.acked_vlsn, stats.read_vlsn > stats.acked_vlsn ? stats.read_vlsn - stats.acked_vlsn : 0,
-           stats.is_stalled ? ", STALLED" : "", is_terminal ? "\x1b[K" : "\n");
+           stats.acked_vlsn, stats.lag_entries, (double)stats.lag_bytes / 1e6, stats.is_stalled ? ", STALLED: " : "",
+           stats.is_stalled ? nxf_log_state_name(stats.log_state) : "", is_terminal ? "\x1b[K" : "\n");
     fflush(stdout);
 }
 
@@ -75,13 +78,13 @@ int main(int argc, char **argv)
 
     do {
         status = nxf_runner_wait_acked(runner, until, is_terminal ? 100 : 1000, &err);
-        show_progress(runner, begin, is_terminal);
+        show_progress(log, runner, begin, is_terminal);
     } while (status == NXF_TIMEOUT);
 
     if (status == NXF_OK)
         status = nxf_runner_stop(runner, -1, &err);
     printf("%s%s after %.1f s: %" PRIu64 " acknowledgements, the last for VLSN %" PRIu64 "\n", is_terminal ? "\n" : "",
-           status == NXF_OK ? "done" : nxf_status_name(status), seconds_now() - begin, acks,
+           status == NXF_OK ? "done" : nxf_run_state_name(nxf_runner_state(runner)), seconds_now() - begin, acks,
            nxf_runner_known_replica_vlsn(runner));
     if (err != NULL)
         fprintf(stderr, "%s\n", nxf_error_message(err));

@@ -19,15 +19,24 @@
 using std::chrono::steady_clock;
 
 // One line that is written over on a terminal, and a line a second elsewhere.
-static void show_progress(const nxf::runner &runner, steady_clock::time_point begin, bool is_terminal)
+static void show_progress(const nxf::log &log, const nxf::runner &runner, steady_clock::time_point begin,
+                          bool is_terminal)
 {
+    // A run does not read far ahead of a slow replica. Once somebody has looked, its lag counts up to the log's end.
+    try {
+        static_cast<void>(log.vlsn_range());
+    } catch (const nxf::error &) {
+        // What is wrong with the log the run will say, when it comes to it.
+    }
     const nxf::runner_stats stats = runner.stats();
     const std::chrono::duration<double> seconds = steady_clock::now() - begin;
-    const std::uint64_t lag = stats.read_vlsn > stats.acked_vlsn ? stats.read_vlsn - stats.acked_vlsn : 0;
     std::cout << (is_terminal ? "\r" : "") << stats.frames_sent << " entries sent, " << std::fixed
               << std::setprecision(1) << static_cast<double>(stats.bytes_sent) / 1e6 / seconds.count()
-              << " MB/s, acknowledged up to " << stats.acked_vlsn << ", lag " << lag
-              << (stats.is_stalled ? ", STALLED" : "") << (is_terminal ? "\x1b[K" : "\n") << std::flush;
+              << " MB/s, acknowledged up to " << stats.acked_vlsn << ", lag " << stats.lag_entries << " ("
+              << static_cast<double>(stats.lag_bytes) / 1e6 << " MB)";
+    if (stats.is_stalled)
+        std::cout << ", STALLED: " << nxf::log_state_name(stats.log());
+    std::cout << (is_terminal ? "\x1b[K" : "\n") << std::flush;
 }
 
 static int feed(const std::string &directory, const std::string &host, std::uint16_t port, std::uint64_t until)
@@ -45,13 +54,14 @@ static int feed(const std::string &directory, const std::string &host, std::uint
     nxf::waited waited;
     do {
         waited = runner.wait_acked(until, std::chrono::milliseconds(is_terminal ? 100 : 1000));
-        show_progress(runner, begin, is_terminal);
+        show_progress(log, runner, begin, is_terminal);
     } while (waited == nxf::waited::timed_out);
+    const nxf::run_state how = runner.state();
     runner.stop();
 
     const bool is_done = waited == nxf::waited::acked;
     const std::chrono::duration<double> seconds = steady_clock::now() - begin;
-    std::cout << (is_terminal ? "\n" : "") << (is_done ? "done" : "the replica closed") << " after " << seconds.count()
+    std::cout << (is_terminal ? "\n" : "") << (is_done ? "done" : nxf::run_state_name(how)) << " after " << seconds.count()
               << " s: " << acks << " acknowledgements, the last for VLSN " << runner.known_replica_vlsn() << "\n";
     return is_done || until == std::numeric_limits<std::uint64_t>::max() ? 0 : 1;
 }

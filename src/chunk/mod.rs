@@ -96,6 +96,11 @@ impl Chunk {
         self.marks.len()
     }
 
+    /// The VLSN of its first frame.
+    pub fn first_vlsn(&self) -> Option<u64> {
+        self.marks.first().map(|mark| mark.vlsn)
+    }
+
     /// The VLSN of its last frame.
     pub fn last_vlsn(&self) -> Option<u64> {
         self.marks.last().map(|mark| mark.vlsn)

@@ -79,7 +79,7 @@ pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -
 }
 
 /// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete: of this
-/// moment, as the log grows. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
+/// moment, as the log grows. From then on the lag in the statistics of this log's runners is counted up to there. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
 ///
 /// NXF_OK: both are written. NXF_AGAIN, and nothing written: the log has no replicated entry yet. Otherwise what a
 /// scanner would find there: NXF_E_LOG_IO and the like.
@@ -97,6 +97,7 @@ pub unsafe extern "C" fn nxf_log_vlsn_range(
             let Some((first, last)) = log.vlsn_range()? else {
                 return Ok(NXF_AGAIN);
             };
+            log.note_vlsn(last);
             place_first.write(first);
             place_last.write(last);
             Ok(NXF_OK)

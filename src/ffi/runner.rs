@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Instant;
 
 use super::border::{
     Context, Handle, Opaque, buffer, give, guard, guard_about, items, name_of, null, opaque, out, string, take, with,
@@ -127,7 +128,7 @@ pub struct nxf_runner_stats_t {
     pub is_notified: bool,
     /// A VLSN that was not found although later ones were; 0 for none.
     pub missing_vlsn: u64,
-    /// The VLSN that the run starts with.
+    /// The VLSN that the run starts with. For a start at 0 the one that was found to be the lowest; 0 before that.
     pub start_vlsn: u64,
     /// The highest VLSN read from the log; one below the start before the first.
     pub read_vlsn: u64,
@@ -167,6 +168,34 @@ pub struct nxf_runner_stats_t {
     pub sleeps: u64,
     /// The longest time that the host took for one delivery of acknowledgements, in nanoseconds.
     pub callback_longest_ns: u64,
+    /// The highest VLSN known to be in the log: seen by this run or by another over the same nxf_log, and be it held
+    /// back or behind the send limit, or found by nxf_log_vlsn_range(). A run with a slow replica does not read far
+    /// ahead, so there may be more: unread_bytes says how much. Of a source of the host's own, the highest read. One
+    /// below the start before any is known.
+    pub last_known_vlsn: u64,
+    /// How many entries the replica is behind: last_known_vlsn minus acked_vlsn or, where nothing at or above
+    /// start_vlsn is acknowledged yet, minus what is below it. Goes on after the run has ended, as all that follows
+    /// here in bytes, and tells what a new run will have to send.
+    pub lag_entries: u64,
+    /// How many bytes the replica is behind: unacked_bytes and unread_bytes.
+    pub lag_bytes: u64,
+    /// Bytes of frames that were read from the log and not acknowledged: queued_bytes, and what was sent. Of what was
+    /// sent at once, and acknowledged in part, a part in proportion.
+    pub unacked_bytes: u64,
+    /// Bytes of log files that were not read yet, or are of entries held back: up to the end of the newest file, with
+    /// headers, holes and what is not sent. The file system is asked for it, by this function, and the first time for
+    /// each file that was not read yet. 0 before the first file was opened, for a source of the host's own, and where
+    /// the file system does not tell.
+    pub unread_bytes: u64,
+    /// For how many milliseconds the oldest frame that was sent and is not acknowledged has been out; 0 if there is
+    /// none. Never less than that, and more by a thirtieth of the longest time that frames have been out, at most. When
+    /// the run has ended, this and last_ack_ms are what they were then.
+    pub oldest_unacked_ms: u64,
+    /// For how many milliseconds no acknowledgement has come; before the first, since the run began.
+    pub last_ack_ms: u64,
+    /// Whether the run goes on to its end only: it was stopped, or the log cannot be read on. What was read before that
+    /// is still sent in the second case, and acknowledgements are taken in both. False when it has ended.
+    pub is_ending: bool,
 }
 
 /// Feeds one replica: a run, which begins once, and ends when it is stopped, when the replica closes, or with an
@@ -493,7 +522,8 @@ pub unsafe extern "C" fn nxf_runner_user_pointer(runner: *const nxf_runner) -> *
 }
 
 /// Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to
-/// sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Never waits.
+/// sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Waits for nothing, but for the file
+/// system, which is asked for lengths if lag_bytes is among what is to be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stats(
     runner: *const nxf_runner,
@@ -515,7 +545,7 @@ pub unsafe extern "C" fn nxf_runner_stats(
             let written = size.min(size_of::<nxf_runner_stats_t>());
             std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), stats.cast::<u8>(), written);
             // Its padding is copied with it and holds anything; a host may compare or store the struct as bytes.
-            for at in PADDING.filter(|&at| at < written) {
+            for at in PADDING.into_iter().flatten().filter(|&at| at < written) {
                 stats.cast::<u8>().add(at).write(0);
             }
             Ok(NXF_OK)
@@ -523,10 +553,13 @@ pub unsafe extern "C" fn nxf_runner_stats(
     }
 }
 
-/// The one place in nxf_runner_stats_t that belongs to no member.
-const PADDING: std::ops::Range<usize> = {
+/// The places in nxf_runner_stats_t that belong to no member.
+const PADDING: [std::ops::Range<usize>; 2] = {
     use std::mem::offset_of;
-    offset_of!(nxf_runner_stats_t, is_notified) + size_of::<bool>()..offset_of!(nxf_runner_stats_t, missing_vlsn)
+    [
+        offset_of!(nxf_runner_stats_t, is_notified) + size_of::<bool>()..offset_of!(nxf_runner_stats_t, missing_vlsn),
+        offset_of!(nxf_runner_stats_t, is_ending) + size_of::<bool>()..size_of::<nxf_runner_stats_t>(),
+    ]
 };
 
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
@@ -535,6 +568,14 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let acked_vlsn = runner.acks().known_vlsn();
     let run_state = runner.state();
     let now = runner.snapshot();
+    let as_of = now.ended.unwrap_or_else(Instant::now);
+    let millis = |since: Option<Instant>| since.map_or(0, |since| as_of.saturating_duration_since(since).as_millis());
+    let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
+    let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.log().map_or(0, |log| log.last_vlsn()));
+    // Only for who wants to know it: this asks the file system.
+    let wants_unread = struct_size > std::mem::offset_of!(nxf_runner_stats_t, lag_bytes);
+    let behind = runner.log().filter(|_| wants_unread).zip(now.source.position);
+    let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
     let log_state = now.pause.map_or(states::log::READING, |pause| pause.wait.reason.state());
     nxf_runner_stats_t {
         struct_size,
@@ -544,7 +585,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         is_stalled: now.pause.is_some_and(|pause| pause.stalled),
         is_notified: now.is_notified,
         missing_vlsn: now.pause.and_then(|pause| pause.missing_vlsn).unwrap_or(0),
-        start_vlsn: runner.start_vlsn(),
+        start_vlsn: now.start_vlsn,
         read_vlsn: now.read_vlsn,
         sent_vlsn: now.sent_vlsn,
         acked_vlsn,
@@ -564,6 +605,14 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         listings: now.source.listings,
         sleeps: now.sleeps,
         callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos()).unwrap_or(u64::MAX),
+        last_known_vlsn,
+        lag_entries: last_known_vlsn.saturating_sub(acked_vlsn.max(now.start_vlsn.saturating_sub(1))),
+        lag_bytes: now.unacked_bytes + unread_bytes,
+        unacked_bytes: now.unacked_bytes,
+        unread_bytes,
+        oldest_unacked_ms: millis(now.unacked_since),
+        last_ack_ms: millis(now.acked_last),
+        is_ending: now.is_ending,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod attention;
 pub mod block;
 pub mod budget;
 pub mod checksum;
+pub mod extent;
 pub mod files;
 pub mod format;
 pub mod now;

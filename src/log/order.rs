@@ -118,6 +118,15 @@ impl Order {
         self.held_bytes
     }
 
+    /// The highest VLSN returned or held back; 0 for none.
+    pub fn last(&self) -> u64 {
+        match self.held.iter().rposition(Held::is_found) {
+            Some(ahead) => self.next + ahead as u64,
+            None if self.has_returned() => self.next - 1,
+            None => 0,
+        }
+    }
+
     /// The lowest VLSN held back, and where it stands.
     pub fn lowest_held(&self) -> Option<(u64, Lsn)> {
         let ahead = self.held.iter().position(Held::is_found)?;

@@ -327,6 +327,16 @@ impl Scanner {
         self.order.as_ref().map_or(0, Order::held)
     }
 
+    /// How many bytes of the log these take.
+    pub fn held_bytes(&self) -> u64 {
+        self.order.as_ref().map_or(0, Order::held_bytes)
+    }
+
+    /// The highest VLSN that was returned or is held back; 0 before the first.
+    pub fn last_vlsn(&self) -> u64 {
+        self.order.as_ref().map_or(0, Order::last)
+    }
+
     /// The reader below, for its counters.
     pub fn tail(&self) -> &Tail {
         &self.tail

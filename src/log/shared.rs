@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::RwLock;
 
 use super::budget::Halt;
+use super::extent::Extent;
 use super::files::{Directory, Files};
 use super::format::Lsn;
 use super::range::Range;
@@ -29,6 +30,9 @@ pub struct Log {
     /// Of every loop that reads this log.
     bells: RwLock<Vec<Weak<Bell>>>,
     send_limit: AtomicU64,
+    /// The highest VLSN that anybody has seen in it.
+    last_vlsn: AtomicU64,
+    extent: Extent,
     logger: Logger,
 }
 
@@ -44,6 +48,8 @@ impl Log {
             is_unwatched: AtomicBool::new(false),
             bells: RwLock::new(Vec::new()),
             send_limit: AtomicU64::new(u64::MAX),
+            last_vlsn: AtomicU64::new(0),
+            extent: Extent::default(),
             logger,
         }))
     }
@@ -83,6 +89,31 @@ impl Log {
     #[inline]
     pub fn send_limit(&self) -> Lsn {
         Lsn(self.send_limit.load(Ordering::Acquire))
+    }
+
+    /// The highest VLSN that anybody has seen in this log; 0 for none.
+    pub fn last_vlsn(&self) -> u64 {
+        self.last_vlsn.load(Ordering::Relaxed)
+    }
+
+    /// Notes that this VLSN is there.
+    pub fn note_vlsn(&self, vlsn: u64) {
+        if vlsn > self.last_vlsn() {
+            self.last_vlsn.fetch_max(vlsn, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that there is none behind `last`, which was read. `before` is what [`last_vlsn`](Self::last_vlsn) was when that was begun to
+    /// be looked for: if another has been seen since, it stays.
+    pub fn note_end(&self, last: u64, before: u64) {
+        if last < before {
+            let _ = self.last_vlsn.compare_exchange(before, last, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes its files have from `position` on; 0 where that cannot be found out. Asks the file system.
+    pub fn bytes_from(&self, position: Lsn) -> u64 {
+        self.extent.bytes_from(&*self.files, position).unwrap_or(0)
     }
 
     /// Has `bell` rung when the log may have more, for as long as somebody keeps it.
@@ -143,5 +174,28 @@ impl Log {
                 bell.ring();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn the_last_vlsn_is_the_highest_seen_until_the_log_is_seen_to_end_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path(), Options::default().scanner(), None).unwrap();
+        let after = |change: &dyn Fn()| {
+            change();
+            log.last_vlsn()
+        };
+        assert_eq!(after(&|| ()), 0);
+        assert_eq!(after(&|| log.note_vlsn(10)), 10);
+        assert_eq!(after(&|| log.note_vlsn(9)), 10);
+        assert_eq!(after(&|| log.note_end(8, 9)), 10, "another has been seen since that look began");
+        assert_eq!(after(&|| log.note_end(10, 10)), 10);
+        assert_eq!(after(&|| log.note_end(8, 10)), 8, "what was behind has been cut off");
+        assert_eq!(after(&|| log.note_end(9, 8)), 8, "seen first, and then the end");
     }
 }

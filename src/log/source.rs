@@ -48,6 +48,12 @@ pub struct SourceProgress {
     pub holes_crossed: u64,
     /// How often the directory was listed.
     pub listings: u64,
+    /// The highest VLSN seen so far; 0 for none.
+    pub last_vlsn: u64,
+    /// Where reading goes on.
+    pub position: Option<Lsn>,
+    /// How many bytes before that are held back for a late VLSN.
+    pub held_bytes: u64,
 }
 
 /// A scanner over a shared log.
@@ -93,6 +99,9 @@ impl Source for LogSource {
             held: self.scanner.held() as u64,
             holes_crossed: self.scanner.tail().holes_crossed(),
             listings: self.scanner.tail().listings(),
+            last_vlsn: self.scanner.last_vlsn(),
+            position: self.scanner.tail().front(),
+            held_bytes: self.scanner.held_bytes(),
         }
     }
 }

@@ -95,7 +95,8 @@ impl<S: Supply> Source for SuppliedSource<S> {
 
     fn progress(&self) -> SourceProgress {
         let counts = ScannerCounts { returned: self.returned, ..ScannerCounts::default() };
-        SourceProgress { counts, ..SourceProgress::default() }
+        let last_vlsn = if self.returned > 0 { self.next.map_or(0, |next| next - 1) } else { 0 };
+        SourceProgress { counts, last_vlsn, ..SourceProgress::default() }
     }
 }
 

@@ -443,6 +443,12 @@ impl Tail {
         self.current.as_ref().map_or(Lsn::NULL, |current| lsn_of(current.number, current.cursor))
     }
 
+    /// Where what was not read yet begins, whatever is read again now.
+    pub fn front(&self) -> Option<Lsn> {
+        let newest = self.looking_back.as_ref().map(|(_, file)| file).or(self.current.as_ref())?;
+        Some(lsn_of(newest.number, newest.cursor))
+    }
+
     /// How often the directory was listed.
     pub fn listings(&self) -> u64 {
         self.listing.listings()

@@ -5,7 +5,7 @@ use std::fmt::Arguments;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -42,6 +42,18 @@ pub struct Snapshot {
     pub pause: Option<Pause>,
     /// How often the loop went to sleep.
     pub sleeps: u64,
+    /// The VLSN that the run begins with; 0 while that is not known.
+    pub start_vlsn: u64,
+    /// How many bytes of frames were read from the source and are not acknowledged.
+    pub unacked_bytes: u64,
+    /// When the oldest frame that is not acknowledged was sent.
+    pub unacked_since: Option<Instant>,
+    /// When an ack came last, or the run began.
+    pub acked_last: Option<Instant>,
+    /// When it ended.
+    pub ended: Option<Instant>,
+    /// Whether it is known how it will end, and only what was read is still sent, or acks are taken.
+    pub is_ending: bool,
     /// Whether the log's changes are noticed by the kernel's notification; else it is looked at now and then.
     pub is_notified: bool,
 }
@@ -67,7 +79,7 @@ impl Link {
     /// A link to a loop that sleeps on `bell`.
     pub fn new(bell: Arc<Bell>, replica_name: CString, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
         let before = start_vlsn.saturating_sub(1);
-        let snapshot = Snapshot { read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
+        let snapshot = Snapshot { start_vlsn, read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
         Link {
             bell,
             acks: Acks::new(ack_queue_max),

@@ -252,7 +252,8 @@ impl Reactor {
 /// Tells the host that a session has ended, as the last thing it hears of it.
 fn finish(session: Session, end: End) {
     let link = Arc::clone(session.link());
-    link.publish(link::Snapshot { pause: None, is_notified: false, ..session.snapshot() });
+    let ended = Some(Instant::now());
+    link.publish(link::Snapshot { pause: None, is_notified: false, is_ending: false, ended, ..session.snapshot() });
     tell(&link, &**session.callbacks(), &end);
     link.set_inherited_fd(None);
     // With the session goes this loop's hold on the host's functions and on the channel.

@@ -9,8 +9,9 @@ use crate::acks::End;
 use crate::chunk::fill::{Filled, fill};
 use crate::diagnostics::Level;
 use crate::error::Error;
-use crate::log::tail::Wait;
+use crate::log::tail::{Wait, WaitReason};
 use crate::log::{Log, Pause, Source};
+use crate::stream::outstanding::Outstanding;
 use crate::stream::{Stream, StreamCounts};
 use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
@@ -84,6 +85,11 @@ pub struct Session {
     pause: Option<Pause>,
     /// Whether people were told that the log is stalled.
     is_stalled: bool,
+    /// What was sent and is not acknowledged.
+    outstanding: Outstanding,
+    /// How many acks had come when last looked, and when the last of them did; when the run began, before that.
+    acks: u64,
+    acked_last: Instant,
     /// When the transport last took a byte, or had nothing to take.
     last_taken: Instant,
     /// That nothing has arrived was found out a moment ago.
@@ -119,6 +125,7 @@ impl Session {
         options: SessionOptions,
         now: Instant,
     ) -> Session {
+        let outstanding = Outstanding::new(stream.start_vlsn());
         source.feeds(&link.replica_name().to_string_lossy());
         link.set_inherited_fd(transport.inherited_fd());
         Session {
@@ -132,6 +139,9 @@ impl Session {
             arrived: Vec::new(),
             pause: None,
             is_stalled: false,
+            outstanding,
+            acks: 0,
+            acked_last: now,
             last_taken: now,
             has_nothing: false,
             hastens: true,
@@ -172,6 +182,17 @@ impl Session {
 
     /// Moves what can be moved without waiting.
     pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
+        let turn = self.move_on(now, scratch);
+        let acks = self.stream.counts().acks;
+        if acks != self.acks {
+            self.acks = acks;
+            self.acked_last = now;
+            self.outstanding.acked(self.stream.known_vlsn());
+        }
+        turn
+    }
+
+    fn move_on(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
         if let Phase::Lingering { end, until } = &self.phase
             && now >= *until
         {
@@ -180,8 +201,7 @@ impl Session {
         let told = self.transport.told();
         let mut progress = told > 0;
         if progress {
-            self.stream.sent(told as u64);
-            self.last_taken = now;
+            self.note_sent(told, now);
         }
         match self.receive(scratch) {
             Ok(received) => progress |= received,
@@ -234,11 +254,25 @@ impl Session {
         Turn::Blocked(Wants { turn_at, ..self.wants() })
     }
 
+    /// The transport took so many bytes.
+    fn note_sent(&mut self, count: usize, now: Instant) {
+        self.stream.sent(count as u64);
+        self.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
+        self.last_taken = now;
+    }
+
     /// The figures for the host.
     pub fn snapshot(&self) -> Snapshot {
+        let start_vlsn = self.stream.start_vlsn();
         Snapshot {
+            start_vlsn,
+            unacked_bytes: self.stream.queued_bytes() + self.outstanding.bytes(self.stream.counts().bytes),
+            unacked_since: self.outstanding.since(),
+            acked_last: Some(self.acked_last),
+            ended: None,
+            is_ending: !matches!(self.phase, Phase::Streaming),
             read_vlsn: self.stream.next_vlsn().saturating_sub(1),
-            sent_vlsn: self.stream.sent_vlsn(),
+            sent_vlsn: self.stream.sent_vlsn().max(start_vlsn.saturating_sub(1)),
             stream: self.stream.counts(),
             queued_bytes: self.stream.queued_bytes(),
             source: self.source.progress(),
@@ -373,12 +407,18 @@ impl Session {
         let mut chunk = self.stream.empty_chunk();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
         let from_vlsn = self.stream.next_vlsn();
+        let known = self.source.log().map(|log| log.last_vlsn());
         let filled = fill(filling, &mut *self.source, from_vlsn, &self.stream.chunk_limits(), now);
+        self.note_last(&filled, known.unwrap_or(0));
         let any = !chunk.is_empty();
         if any && !self.stream.has_output() {
             self.last_taken = now;
         }
+        let started = self.stream.start_vlsn();
         self.stream.push(chunk);
+        if started == 0 {
+            self.outstanding = Outstanding::new(self.stream.start_vlsn());
+        }
         match filled {
             Filled::Full | Filled::Busy => true,
             Filled::Dry(pause) => {
@@ -388,9 +428,27 @@ impl Session {
                 any
             }
             Filled::Failed(error) => {
+                if self.stream.has_output() {
+                    let text = format_args!("the log cannot be read on; what was read is still sent: {error}");
+                    self.link.say(Level::Warn, text);
+                }
                 self.phase = Phase::Flushing(error);
                 true
             }
+        }
+    }
+
+    /// Tells all who read this log how far it goes, as far as that is known now. `before`: what they knew before the look.
+    fn note_last(&self, filled: &Filled, before: u64) {
+        let Some(log) = self.source.log() else { return };
+        let last = self.source.progress().last_vlsn;
+        log.note_vlsn(last);
+        if let Filled::Dry(pause) = filled
+            && pause.wait.reason == WaitReason::End
+            // Who has read nothing has come to the end all the same, and does not know what is before it.
+            && last > 0
+        {
+            log.note_end(last, before);
         }
     }
 
@@ -426,8 +484,7 @@ impl Session {
         let transfer = stream.with_output(|pieces| transport.send(pieces));
         match transfer {
             Transfer::Moved(count) => {
-                self.stream.sent(count as u64);
-                self.last_taken = now;
+                self.note_sent(count, now);
                 Ok(count > 0)
             }
             Transfer::Again => {

@@ -5,6 +5,7 @@
 //! replica's known VLSN never falls, and that no ack is believed for a frame that the replica cannot have.
 
 pub mod acks;
+pub mod outstanding;
 pub mod tracker;
 
 use std::collections::VecDeque;
@@ -51,6 +52,8 @@ pub struct StreamCounts {
 #[derive(Debug)]
 pub struct Stream {
     options: StreamOptions,
+    /// The VLSN of the first frame; 0 while that is not known.
+    start_vlsn: u64,
     /// The lowest VLSN that may be sent next; 0 for "the lowest there is".
     next_vlsn: u64,
     /// The highest VLSN whose frame was wholly handed to the transport.
@@ -85,6 +88,7 @@ impl Stream {
     pub fn new(start_vlsn: u64, options: StreamOptions) -> Stream {
         Stream {
             options,
+            start_vlsn,
             next_vlsn: start_vlsn,
             sent_vlsn: start_vlsn.saturating_sub(1),
             known_vlsn: 0,
@@ -97,6 +101,11 @@ impl Stream {
             acks: AckReader::default(),
             counts: StreamCounts::default(),
         }
+    }
+
+    /// The VLSN of the first frame: the one it was made with or, for the lowest there is, that one once it is known.
+    pub fn start_vlsn(&self) -> u64 {
+        self.start_vlsn
     }
 
     /// The VLSN to ask a source for.
@@ -168,6 +177,9 @@ impl Stream {
             self.keep(chunk);
             return;
         };
+        if self.start_vlsn == 0 {
+            self.start_vlsn = chunk.first_vlsn().unwrap_or(0);
+        }
         debug_assert!(last_vlsn >= self.next_vlsn, "a chunk must not go back");
         self.next_vlsn = last_vlsn.saturating_add(1);
         self.queued_bytes += chunk.len();

@@ -34,6 +34,8 @@ pub struct Status {
     pub device: u64,
     /// Its number there.
     pub inode: u64,
+    /// How many bytes it has.
+    pub len: u64,
     /// When its content last changed, in nanoseconds since the epoch. Can be set to any time by programs.
     pub modified_ns: i128,
     /// When it last changed in any way. Cannot be set.
@@ -47,6 +49,7 @@ impl From<&Metadata> for Status {
             kind: Kind::of(found.mode() as libc::mode_t),
             device: found.dev(),
             inode: found.ino(),
+            len: found.size(),
             modified_ns: nanoseconds(found.mtime(), found.mtime_nsec()),
             changed_ns: nanoseconds(found.ctime(), found.ctime_nsec()),
         }
@@ -116,6 +119,7 @@ mod held {
                 #[allow(clippy::unnecessary_cast, reason = "other systems have other types")]
                 device: found.st_dev as u64,
                 inode: found.st_ino,
+                len: u64::try_from(found.st_size).unwrap_or(0),
                 modified_ns: nanoseconds(found.st_mtime, found.st_mtime_nsec),
                 changed_ns: nanoseconds(found.st_ctime, found.st_ctime_nsec),
             })

@@ -47,6 +47,15 @@ impl Directory {
             found => found,
         }
     }
+
+    /// What the system says of the file that has this name now, `None` if there is no such file.
+    fn status_of(&self, number: u32) -> io::Result<Option<Status>> {
+        match self.on_file(number, |name| self.held.status_of(name, true)) {
+            Ok(found) => Ok(Some(found)),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn c_name(number: u32) -> CString {
@@ -104,11 +113,11 @@ impl Files for Directory {
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
-        match self.on_file(number, |name| self.held.status_of(name, true)) {
-            Ok(found) => Ok(Some(identity_of(&found))),
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.status_of(number)?.as_ref().map(identity_of))
+    }
+
+    fn len_of(&self, number: u32) -> io::Result<Option<u64>> {
+        Ok(self.status_of(number)?.map(|found| found.len))
     }
 
     fn path(&self) -> Option<&Path> {

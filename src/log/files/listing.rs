@@ -181,6 +181,11 @@ impl Listing {
     pub fn above(&self, number: u32) -> Option<u32> {
         number.checked_add(1).and_then(|next| self.at_or_above(next))
     }
+
+    /// All numbers, ascending.
+    pub fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
 }
 
 #[cfg(test)]

@@ -75,6 +75,14 @@ pub trait Files: Send + Sync {
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>>;
     /// The identity of the file that has this name now, `None` if there is no such file. Cheap to get.
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>>;
+    /// The length of the file that has this name now, `None` if there is no such file.
+    fn len_of(&self, number: u32) -> io::Result<Option<u64>> {
+        match self.open(number) {
+            Ok(file) => file.len().map(Some),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
     /// The directory's path, to be named in messages; `None` when it has none.
     fn path(&self) -> Option<&Path>;
 }
