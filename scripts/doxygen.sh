@@ -36,7 +36,13 @@ WARN_LOGFILE           =
 EXTRACT_ALL            = NO
 GENERATE_HTML          = YES
 GENERATE_LATEX         = NO
+# What the C++ header asks for.
+PREDEFINED             = __cplusplus=201703L
 HAVE_DOT               = NO
 CLASS_GRAPH            = NO
 END
+if [ ! -f "$out/html/classnxf_1_1runner.html" ]; then
+    echo "error: doxygen has read nothing in noxu_feeder.hpp" >&2
+    exit 1
+fi
 echo "The reference is in ${out#"$root"/}/html/index.html"
