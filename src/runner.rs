@@ -395,3 +395,201 @@ fn drive(mut reactor: Reactor, callbacks: &Weak<dyn Callbacks>, link: &Arc<Link>
     let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || drop((told, reactor)))));
     link.acks.finish();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::log::supplied::{Supplied, SuppliedSource, Supply};
+    use crate::transport::Received;
+    use crate::transport::local::{LocalChannel, LocalOptions, local_pair};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn generous() -> Deadline {
+        Deadline::At(Instant::now() + PATIENCE)
+    }
+
+    fn at_once() -> Deadline {
+        Deadline::At(Instant::now())
+    }
+
+    /// Has VLSNs up to one, and then nothing yet; says when it is dropped.
+    struct UpTo(u64, #[expect(dead_code, reason = "whoever listens learns that it is dropped")] Option<LastWord>);
+
+    struct LastWord(std::sync::mpsc::Sender<()>);
+
+    impl Drop for LastWord {
+        fn drop(&mut self) {
+            // Who asked may not listen any more.
+            let _ = self.0.send(());
+        }
+    }
+
+    impl Supply for UpTo {
+        fn supply(&mut self, from_vlsn: u64) -> Result<Option<Supplied<'_>>> {
+            let vlsn = from_vlsn.max(1);
+            Ok((vlsn <= self.0).then_some(Supplied { vlsn, lsn: 0, entry_type: 13, payload: b"payload" }))
+        }
+    }
+
+    fn source(last: u64) -> Box<dyn Source> {
+        Box::new(SuppliedSource::new(UpTo(last, None), true))
+    }
+
+    fn source_with_a_last_word() -> (Box<dyn Source>, Receiver<()>) {
+        let (said, is_said) = channel();
+        (Box::new(SuppliedSource::new(UpTo(0, Some(LastWord(said))), true)), is_said)
+    }
+
+    fn runner(start_vlsn: u64) -> (Arc<Runner>, LocalChannel) {
+        let (ours, theirs) = local_pair(LocalOptions { queue_bytes_max: 1 << 20, write_timeout: PATIENCE });
+        let runner = Runner::new(Box::new(ours), c"r".to_owned(), start_vlsn, Options::default());
+        (Arc::new(runner.map_err(|(_, error)| error).unwrap()), theirs)
+    }
+
+    fn reason<T>(refused: Result<T, (Box<dyn Source>, Error)>) -> &'static str {
+        match refused.map(|_| ()).map_err(|(_, error)| error) {
+            Err(Error::WrongState { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes frames and acknowledges them, up to `last`.
+    fn acknowledge(replica: &LocalChannel, last: u64) {
+        let mut buffer = [0; 1000];
+        for vlsn in 1..=last {
+            let received = replica.receive(&mut buffer, Some(Instant::now() + PATIENCE)).unwrap();
+            assert!(matches!(received, Received::Message(_)), "{received:?} instead of VLSN {vlsn}");
+            replica.send(&vlsn.to_le_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn it_runs_once_and_whoever_is_refused_keeps_the_source() {
+        let (runner, replica) = runner(1);
+        assert_eq!((runner.state(), runner.is_started()), (states::run::NEW, false));
+        runner.start(source(3)).map_err(|(_, error)| error).unwrap();
+        assert_eq!(reason(runner.start(source(3))), "the runner has been started before");
+        assert_eq!(reason(runner.run(source(3))), "the runner has been started before");
+        acknowledge(&replica, 3);
+        assert_eq!(runner.wait_acked(3, generous()), Ok(Waited::Acked));
+        assert_eq!(runner.state(), states::run::RUNNING);
+        assert_eq!(runner.stop(generous()), Ok(true));
+        assert_eq!(runner.state(), states::run::STOPPED);
+        assert_eq!(runner.wait_acked(4, generous()), Ok(Waited::Ended(End::Stopped)));
+        let (source, is_dropped) = source_with_a_last_word();
+        let Err((kept, _)) = runner.start(source) else { panic!("it runs again") };
+        assert!(is_dropped.try_recv().is_err(), "it was not the runner's to drop");
+        drop(kept);
+    }
+
+    #[test]
+    fn one_that_was_stopped_before_it_began_never_begins_and_nobody_waits_for_it() {
+        let (runner, replica) = runner(1);
+        let waiting = {
+            let runner = Arc::clone(&runner);
+            std::thread::spawn(move || runner.wait_acked(1, Deadline::Never))
+        };
+        assert_eq!(runner.stop(Deadline::Never), Ok(true));
+        assert_eq!(waiting.join().unwrap(), Ok(Waited::Ended(End::Stopped)));
+        assert_eq!(reason(runner.start(source(1))), "the runner has been stopped");
+        assert_eq!(reason(runner.run(source(1))), "the runner has been stopped");
+        assert_eq!(runner.dispose(), Ok(()));
+        assert!(!replica.is_open(), "its channel went with it");
+    }
+
+    #[test]
+    fn a_peer_that_closed_before_it_began_is_how_it_ends_and_what_it_had_is_let_go_of() {
+        let (runner, replica) = runner(1);
+        let (ended, is_ended) = channel();
+        runner
+            .set_end_function(Box::new(move |name, end| ended.send((name.to_owned(), end.clone())).unwrap()))
+            .unwrap();
+        replica.close();
+        let (source, is_dropped) = source_with_a_last_word();
+        runner.start(source).map_err(|(_, error)| error).unwrap();
+        let end = End::ClosedByPeer(Closing::Finished);
+        assert_eq!(is_ended.recv_timeout(PATIENCE), Ok((c"r".to_owned(), end.clone())));
+        assert_eq!(runner.wait_acked(1, generous()), Ok(Waited::Ended(end)));
+        assert_eq!(is_dropped.recv_timeout(PATIENCE), Ok(()));
+        let closed = Runner::new(Box::new(replica), c"r".to_owned(), 1, Options::default());
+        assert_eq!(closed.err().map(|(_, error)| error), Some(Error::ChannelClosed));
+    }
+
+    #[test]
+    fn functions_are_set_before_it_begins_or_not_at_all() {
+        let (runner, replica) = runner(1);
+        let (acked, is_acked) = channel();
+        let unused: AckFunction = Box::new(|_, _| panic!("it was replaced"));
+        runner.set_ack_function(unused).unwrap();
+        runner.set_ack_function(Box::new(move |_, vlsn| acked.send(vlsn).unwrap())).unwrap();
+        runner.start(source(2)).map_err(|(_, error)| error).unwrap();
+        for refused in [
+            runner.check_can_set("set"),
+            runner.set_ack_function(Box::new(|_, _| ())),
+            runner.set_end_function(Box::new(|_, _| ())),
+        ] {
+            assert!(matches!(refused, Err(Error::WrongState { .. })), "{refused:?}");
+        }
+        acknowledge(&replica, 2);
+        assert_eq!([is_acked.recv_timeout(PATIENCE), is_acked.recv_timeout(PATIENCE)], [Ok(1), Ok(2)]);
+        assert_eq!(runner.stop(generous()), Ok(true));
+    }
+
+    #[test]
+    fn an_ack_for_what_will_never_be_sent_is_not_waited_for() {
+        for (start, below) in [(0, 0), (1, 0), (5, 4)] {
+            let (runner, _replica) = runner(start);
+            let refused = runner.wait_acked(below, Deadline::Never).unwrap_err();
+            assert!(matches!(&refused, Error::InvalidArgument { parameter: "vlsn", .. }), "{refused}");
+            assert_eq!(runner.wait_acked(start.max(1), at_once()), Ok(Waited::TimedOut));
+        }
+    }
+
+    #[test]
+    fn what_would_wait_for_its_own_function_is_refused_and_what_only_looks_is_not() {
+        let (runner, replica) = runner(1);
+        let (asked, is_asked) = channel();
+        let inside = Arc::downgrade(&runner);
+        let function = move |_: &CStr, _: u64| {
+            let runner = inside.upgrade().unwrap();
+            let waits = [runner.stop(Deadline::Never), runner.wait_acked(9, generous()).map(|_| true)];
+            let tries = runner.wait_acked(9, at_once());
+            let all = Runner::stop_all(&[Arc::clone(&runner)], Deadline::Never);
+            asked.send((waits, tries, all, runner.dispose())).unwrap();
+        };
+        runner.set_ack_function(Box::new(function)).unwrap();
+        runner.start(source(1)).map_err(|(_, error)| error).unwrap();
+        acknowledge(&replica, 1);
+        let (waits, tries, all, disposed) = is_asked.recv_timeout(PATIENCE).unwrap();
+        let refused = |call| Error::InsideCallback { call };
+        assert_eq!(waits, [Err(refused("stop")), Err(refused("wait_acked"))]);
+        assert_eq!(tries, Ok(Waited::TimedOut));
+        assert_eq!(all, Err((c"r".to_owned(), refused("stop_all"))));
+        assert_eq!(disposed, Err(refused("free")));
+        assert_eq!(runner.state(), states::run::RUNNING, "and nothing came of it");
+        assert_eq!(runner.dispose(), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_in_a_source_is_how_the_run_ends_also_for_those_who_wait() {
+        struct Panics;
+        impl Supply for Panics {
+            fn supply(&mut self, _: u64) -> Result<Option<Supplied<'_>>> {
+                panic!("on purpose")
+            }
+        }
+        let (runner, replica) = runner(1);
+        let (ended, is_ended) = channel();
+        runner.set_end_function(Box::new(move |_, end| ended.send(end.clone()).unwrap())).unwrap();
+        runner.start(Box::new(SuppliedSource::new(Panics, true))).map_err(|(_, error)| error).unwrap();
+        let end = is_ended.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(&end, End::Failed(Error::Panicked(text)) if text.contains("on purpose")), "{end:?}");
+        assert_eq!(runner.wait_acked(1, generous()), Ok(Waited::Ended(end)));
+        assert!(runner.acks().wait_finished(generous()));
+        assert!(!replica.is_open());
+        assert_eq!(runner.stop(generous()), Ok(true), "it has ended already");
+    }
+}

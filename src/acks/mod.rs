@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::memory;
 use crate::sys::signal_fd::SignalFd;
 use crate::transport::Closing;
@@ -233,6 +234,7 @@ impl Acks {
             if let Some(found) = look(self, &mut inner) {
                 break Some(found);
             }
+            failpoint("wait for acks");
             let timed_out = match deadline {
                 Deadline::Never => {
                     self.changed.wait(&mut inner);
@@ -291,6 +293,7 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failpoint::hooks;
     use crate::sys::poll::{Interest, wait_for};
     use std::sync::Arc;
 
@@ -353,6 +356,42 @@ mod tests {
         assert_eq!(never.join().unwrap(), Waited::Ended(End::Stopped));
         assert_eq!(acks.wait_acked(7, now()), Waited::Acked, "the watermark outlives the run");
         assert_eq!(acks.wait_acked(8, generous()), Waited::Ended(End::Stopped));
+    }
+
+    /// An ack comes when a waiter has looked and does not sleep yet.
+    #[test]
+    fn no_ack_falls_between_a_waiters_look_and_its_sleep() {
+        let acks = Arc::new(Acks::new(3));
+        let (told, is_told) = std::sync::mpsc::channel();
+        let waiting = {
+            let acks = Arc::clone(&acks);
+            std::thread::spawn(move || {
+                let announcing = Arc::clone(&acks);
+                hooks::run_at("wait for acks", move || {
+                    announcing.raise(7);
+                    let (done, is_done) = std::sync::mpsc::channel();
+                    std::thread::spawn(move || {
+                        announcing.announce();
+                        // Nobody listens any more when it had to wait, as it should.
+                        let _ = done.send(());
+                    });
+                    // Not to be waited for: it ends when this thread sleeps. One that does not heed that has ended by then.
+                    let _ = is_done.recv_timeout(Duration::from_millis(200));
+                });
+                told.send(acks.wait_acked(7, Deadline::Never)).unwrap();
+            })
+        };
+        assert_eq!(is_told.recv_timeout(Duration::from_secs(60)), Ok(Waited::Acked), "it sleeps, and nobody wakes it");
+        waiting.join().unwrap();
+    }
+
+    #[test]
+    fn a_timeout_of_any_size_is_a_deadline_or_none() {
+        assert!(Deadline::from_millis(i32::MAX).instant().is_some_and(|at| at > Instant::now()));
+        assert!(Deadline::from_millis(0).instant().is_some_and(|at| at <= Instant::now()));
+        for never in [-1, i32::MIN] {
+            assert_eq!(Deadline::from_millis(never).instant(), None);
+        }
     }
 
     #[test]

@@ -198,4 +198,90 @@ mod tests {
         assert_eq!(after(&|| log.note_end(8, 10)), 8, "what was behind has been cut off");
         assert_eq!(after(&|| log.note_end(9, 8)), 8, "seen first, and then the end");
     }
+
+    #[test]
+    fn a_log_that_is_not_there_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("absent");
+        let error = Log::open(&path, Options::default().scanner(), None).err().unwrap();
+        assert!(matches!(&error, Error::LogDirectory { path: named, .. } if *named == path), "{error}");
+    }
+}
+
+/// Of who is told. Not in Miri: it has neither what a bell is made of nor notification.
+#[cfg(all(test, not(miri)))]
+mod bell_tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::options::Options;
+    use crate::sys::poll::{Interest, wait_for};
+
+    fn log() -> (tempfile::TempDir, Arc<Log>) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path(), Options::default().scanner(), None).unwrap();
+        (dir, log)
+    }
+
+    fn registered(log: &Log) -> Arc<Bell> {
+        let bell = Arc::new(Bell::new().unwrap());
+        log.register(&bell);
+        bell
+    }
+
+    /// Whether it was rung since this was asked last.
+    fn was_rung(bell: &Bell) -> bool {
+        let was_rung = !bell.fall_asleep();
+        bell.wake_up(false);
+        was_rung
+    }
+
+    #[test]
+    fn every_loop_is_rung_when_there_is_more_or_more_may_be_sent() {
+        let (_dir, log) = log();
+        let bells = [registered(&log), registered(&log)];
+        assert!(!bells.iter().any(|bell| was_rung(bell)), "nobody has said anything");
+        log.notify();
+        assert!(bells.iter().all(|bell| was_rung(bell)));
+        assert_eq!(log.send_limit(), Lsn::NULL);
+        log.set_send_limit(Lsn::new(3, 100));
+        assert_eq!(log.send_limit(), Lsn::new(3, 100));
+        assert!(bells.iter().all(|bell| was_rung(bell)));
+        log.set_send_limit(Lsn::NULL);
+        assert!(bells.iter().all(|bell| was_rung(bell)));
+    }
+
+    #[test]
+    fn loops_that_are_gone_are_forgotten() {
+        let (_dir, log) = log();
+        let stays = registered(&log);
+        for _ in 0..100 {
+            drop(registered(&log));
+        }
+        assert!(log.bells.read().len() <= 2, "the last is only noticed by the next");
+        log.notify();
+        assert!(was_rung(&stays));
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn who_takes_a_notification_tells_the_others_once() {
+        let (dir, log) = log();
+        let bells = [registered(&log), registered(&log), registered(&log)];
+        let [own, others @ ..] = &bells;
+        assert!(log.watch_fd().is_none(), "who only reads needs none");
+        log.take_events(own);
+        assert!(log.arm());
+        let fd = log.watch_fd().expect("one for all");
+        assert!(log.arm() && log.watch_fd() == Some(fd));
+        log.take_events(own);
+        assert!(!bells.iter().any(|bell| was_rung(bell)), "nothing has changed");
+        std::fs::write(dir.path().join("00000000.ndb"), "more").unwrap();
+        let read = Interest { read: true, write: false };
+        assert!(wait_for(fd, read, Some(Instant::now() + Duration::from_secs(60))).unwrap(), "nothing is noticed");
+        log.take_events(own);
+        assert!(!was_rung(own) && others.iter().all(|bell| was_rung(bell)));
+        log.take_events(own);
+        assert!(!bells.iter().any(|bell| was_rung(bell)), "it was taken");
+    }
 }

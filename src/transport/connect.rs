@@ -1,7 +1,7 @@
 //! Connecting to a replica by name or address.
 
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -19,20 +19,29 @@ pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> 
         .to_socket_addrs()
         .map_err(|error| Error::NameNotFound { address: address.clone(), reason: error.to_string() })?
         .collect();
+    first_that(&addresses, deadline, socket::connect).map_err(failed)
+}
+
+/// Tries the addresses in turn, until one connects or `deadline` has come. Each gets its share of what is left of the time.
+fn first_that<T>(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    mut connect: impl FnMut(&SocketAddr, Instant) -> io::Result<T>,
+) -> io::Result<T> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for (at, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         let share = left / u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
         if share.is_zero() {
-            last = io::ErrorKind::TimedOut.into();
-            break;
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        match socket::connect(address, Instant::now() + share) {
-            Ok(socket) => return Ok(socket),
+        match connect(address, now + share) {
+            Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 #[cfg(test)]
@@ -49,6 +58,48 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             tcp_connect(host, port, Duration::from_secs(10)).unwrap();
         }
+    }
+
+    fn addresses(count: u16) -> Vec<SocketAddr> {
+        (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+    }
+
+    #[test]
+    fn every_address_is_tried_until_one_connects_and_the_last_says_why_none_did() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut tried = Vec::new();
+        let third = first_that(&addresses(5), deadline, |address, _| {
+            tried.push(address.port());
+            if address.port() == 3 { Ok("connected") } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+        });
+        assert_eq!((third.unwrap(), tried), ("connected", vec![1, 2, 3]));
+        let none = first_that(&addresses(2), deadline, |address, _| {
+            let kind = if address.port() == 1 { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionRefused };
+            Err::<(), _>(kind.into())
+        });
+        assert_eq!(none.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let no_address = first_that(&[], deadline, |_, _| Ok(()));
+        assert_eq!(no_address.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    /// An address that says nothing must not take the time of those behind it.
+    #[test]
+    fn what_is_left_of_the_time_is_shared_among_those_that_are_left() {
+        let second = Duration::from_secs(1);
+        let begin = Instant::now();
+        let deadline = begin + 4000 * second;
+        let mut shares = Vec::new();
+        let _ = first_that(&addresses(4), deadline, |_, until| {
+            shares.push(until.duration_since(begin));
+            Err::<(), _>(io::ErrorKind::TimedOut.into())
+        });
+        // None has taken any of its time, or little, so there is more for those behind.
+        for (share, least) in shares.iter().zip([1000, 1333, 2000, 4000]) {
+            assert!((least * second..=(least + 100) * second).contains(share), "{shares:?}");
+        }
+        assert_eq!(shares.len(), 4);
+        let over = first_that(&addresses(4), begin, |_, _| -> io::Result<()> { panic!("there is no time") });
+        assert_eq!(over.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

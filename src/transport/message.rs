@@ -76,6 +76,7 @@ impl MessageBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::frame::MESSAGE_LEN_MAX;
     use crate::error::Error;
     use proptest::prelude::*;
 
@@ -112,6 +113,49 @@ mod tests {
         buffer.take();
         assert_eq!(buffer.peek().unwrap(), None);
         assert_eq!(buffer.into_rest(), [2, 0, 0, 0, 8]);
+    }
+
+    #[test]
+    fn memory_grows_with_what_has_come_and_not_with_what_is_announced() {
+        let mut buffer = MessageBuffer::default();
+        let announced = u32::try_from(MESSAGE_LEN_MAX).unwrap().to_le_bytes();
+        buffer.make_room(100).unwrap();
+        buffer.push(&announced);
+        for _ in 0..50 {
+            buffer.make_room(100).unwrap();
+            buffer.push(&[7; 100]);
+            assert_eq!(buffer.peek().unwrap(), None);
+            assert!(buffer.bytes.capacity() <= 2 * (buffer.bytes.len() + 100), "{} bytes", buffer.bytes.capacity());
+        }
+    }
+
+    #[test]
+    fn what_a_large_message_took_is_given_back() {
+        let mut buffer = MessageBuffer::default();
+        let message = vec![7; 2 * KEPT_BYTES];
+        let bytes = [&u32::try_from(message.len()).unwrap().to_le_bytes()[..], &message].concat();
+        buffer.make_room(bytes.len()).unwrap();
+        buffer.push(&bytes);
+        assert_eq!(buffer.peek().unwrap(), Some(&message[..]));
+        buffer.take();
+        assert!(buffer.is_empty() && buffer.bytes.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn room_is_made_where_messages_were_taken_before_more_memory_is() {
+        let mut buffer = MessageBuffer::default();
+        buffer.make_room(64).unwrap();
+        let capacity = buffer.bytes.capacity();
+        for round in 0..100u8 {
+            buffer.make_room(20).unwrap();
+            buffer.push(&[&[16, 0, 0, 0][..], &[round; 16]].concat());
+            // One is always left, so that it is never empty.
+            if round > 0 {
+                assert_eq!(buffer.peek().unwrap(), Some(&[round - 1; 16][..]));
+                buffer.take();
+            }
+        }
+        assert_eq!(buffer.bytes.capacity(), capacity);
     }
 
     #[test]

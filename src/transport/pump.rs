@@ -312,3 +312,283 @@ impl Drop for Pump {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::sys::poll::wait_for;
+    use crate::transport::local::{LocalChannel, LocalOptions, local_pair};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn threads() -> Threads {
+        Threads { inside: 0, stack_bytes: 1024 * 1024 }
+    }
+
+    fn pump(channel: impl Channel + 'static) -> Box<dyn Transport> {
+        Pump::start(Box::new(channel), threads()).unwrap().0
+    }
+
+    fn pair() -> (Box<dyn Transport>, LocalChannel) {
+        let (ours, theirs) = local_pair(LocalOptions { queue_bytes_max: 1000, write_timeout: PATIENCE });
+        (pump(ours), theirs)
+    }
+
+    /// As it stands in a stream: with its length.
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u32).to_le_bytes()[..], message].concat()
+    }
+
+    fn received(channel: &LocalChannel) -> Vec<u8> {
+        let mut buffer = vec![0; 100_000];
+        match channel.receive(&mut buffer, Some(Instant::now() + PATIENCE)).unwrap() {
+            Received::Message(len) => buffer[..len].to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_signalled(pump: &dyn Transport, patience: Duration) -> bool {
+        let (fd, interest) = pump.wait_on(Interest { read: true, write: true });
+        wait_for(fd, interest, Some(Instant::now() + patience)).unwrap()
+    }
+
+    /// Sends what is in `bytes`, in pieces of `step`, and is told of each message, as a loop would be.
+    fn send_all(pump: &mut dyn Transport, mut bytes: &[u8], step: usize) {
+        while !bytes.is_empty() {
+            let pieces: Vec<IoSlice<'_>> = bytes.chunks(step).map(IoSlice::new).collect();
+            assert_eq!(pump.send(&pieces), Transfer::Again);
+            assert!(is_signalled(pump, PATIENCE), "nobody takes {} bytes", bytes.len());
+            bytes = &bytes[pump.told()..];
+        }
+    }
+
+    /// What it brings next, waiting for it.
+    fn brought(pump: &mut dyn Transport, into: &mut [u8]) -> Transfer {
+        assert!(is_signalled(pump, PATIENCE), "nothing comes");
+        pump.receive(into)
+    }
+
+    #[test]
+    fn messages_are_sent_whole_and_once_however_they_lie_in_pieces() {
+        for step in [1, 2, 5, 7, 1000] {
+            let (mut pump, peer) = pair();
+            let messages = [&b"one"[..], b"", b"a longer one", b"4"];
+            let stream: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+            let receiving = std::thread::spawn(move || [(); 4].map(|()| received(&peer)));
+            send_all(&mut *pump, &stream, step);
+            assert_eq!(receiving.join().unwrap(), messages, "in pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn only_whole_messages_are_taken_and_no_more_than_serve() {
+        let mut taken = VecDeque::new();
+        let cut = [&framed(b"whole")[..], &framed(b"cut")[..6]].concat();
+        assert_eq!(take_messages(&[IoSlice::new(&cut)], &mut taken), Ok(9));
+        assert_eq!(take_messages(&[IoSlice::new(&cut[9..])], &mut taken), Ok(0));
+        assert_eq!(take_messages(&[IoSlice::new(&cut[9..12])], &mut taken), Ok(0), "not even its length");
+        assert_eq!(take_messages(&[], &mut taken), Ok(0));
+        assert_eq!(taken, [framed(b"whole")]);
+        let many = framed(&[7; 100_000]).repeat(9);
+        assert_eq!(take_messages(&[IoSlice::new(&many)], &mut taken), Ok(3 * 100_004));
+    }
+
+    /// A channel that answers each message as soon as it has it.
+    #[derive(Default)]
+    struct Answering {
+        answers: Mutex<VecDeque<Vec<u8>>>,
+        changed: Condvar,
+        is_closed: Mutex<bool>,
+    }
+
+    impl Channel for Arc<Answering> {
+        fn send(&self, message: &[u8]) -> Result<()> {
+            self.answers.lock().push_back(message.to_vec());
+            self.changed.notify_all();
+            Ok(())
+        }
+
+        fn receive(&self, into: &mut [u8], deadline: Option<Instant>) -> Result<Received> {
+            let mut answers = self.answers.lock();
+            let Some(answer) = answers.pop_front() else {
+                if *self.is_closed.lock() {
+                    return Ok(Received::Closed);
+                }
+                let deadline = deadline.unwrap_or(Instant::now() + PATIENCE).min(Instant::now() + NO_ROOM_PAUSE);
+                self.changed.wait_until(&mut answers, deadline);
+                return Ok(Received::Again);
+            };
+            into[..answer.len()].copy_from_slice(&answer);
+            Ok(Received::Message(answer.len()))
+        }
+
+        fn close(&self) {
+            *self.is_closed.lock() = true;
+        }
+
+        fn is_open(&self) -> bool {
+            !*self.is_closed.lock()
+        }
+
+        fn into_transport(self: Box<Self>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+            Pump::start(self, threads)
+        }
+    }
+
+    #[test]
+    fn an_answer_is_not_seen_before_it_is_told_that_what_it_answers_was_sent() {
+        let mut pump = pump(Arc::<Answering>::default());
+        let mut into = [0; 100];
+        for round in 0..100u8 {
+            let message = framed(&[round]);
+            assert_eq!(pump.send(&[IoSlice::new(&message)]), Transfer::Again);
+            assert_eq!(pump.send(&[IoSlice::new(&message)]), Transfer::Again, "it is under way, and not taken again");
+            assert!(is_signalled(&*pump, PATIENCE));
+            // The answer may be there by now, or not.
+            assert_eq!(pump.receive(&mut into), Transfer::Again);
+            assert_eq!(pump.told(), message.len());
+            assert_eq!(pump.told(), 0);
+            assert_eq!(brought(&mut *pump, &mut into), Transfer::Moved(message.len()));
+            assert_eq!(into[..message.len()], message);
+            assert!(!is_signalled(&*pump, Duration::ZERO), "there is nothing left to do");
+        }
+    }
+
+    /// A channel that brings messages for as long as somebody takes them.
+    struct Endless {
+        brought: Arc<AtomicUsize>,
+        is_closed: Mutex<bool>,
+    }
+
+    const ENDLESS_LEN: usize = 4000;
+
+    impl Channel for Endless {
+        fn send(&self, _: &[u8]) -> Result<()> {
+            panic!("on purpose")
+        }
+
+        fn receive(&self, into: &mut [u8], _: Option<Instant>) -> Result<Received> {
+            if *self.is_closed.lock() {
+                return Ok(Received::Closed);
+            }
+            let number = self.brought.fetch_add(1, Ordering::Relaxed);
+            into[..ENDLESS_LEN].fill((number % 251) as u8);
+            Ok(Received::Message(ENDLESS_LEN))
+        }
+
+        fn close(&self) {
+            *self.is_closed.lock() = true;
+        }
+
+        fn is_open(&self) -> bool {
+            !*self.is_closed.lock()
+        }
+
+        fn into_transport(self: Box<Self>, threads: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+            Pump::start(self, threads)
+        }
+    }
+
+    fn endless() -> (Box<dyn Transport>, Arc<AtomicUsize>) {
+        let brought = Arc::new(AtomicUsize::new(0));
+        (pump(Endless { brought: Arc::clone(&brought), is_closed: Mutex::new(false) }), brought)
+    }
+
+    #[test]
+    fn no_more_is_received_than_somebody_takes_and_all_of_it_in_order() {
+        let (mut pump, brought) = endless();
+        // One that is still let in, and one that waits to be.
+        let bound = INCOMING_BYTES_MAX / (MESSAGE_PREFIX_LEN + ENDLESS_LEN) + 2;
+        let deadline = Instant::now() + PATIENCE;
+        while brought.load(Ordering::Relaxed) < bound {
+            assert!(Instant::now() < deadline, "only {brought:?} came");
+            std::thread::yield_now();
+        }
+        // What does not happen can only be watched for a while. Unbounded, thousands come in it.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(brought.load(Ordering::Relaxed), bound);
+        let mut into = vec![0; 3 * (MESSAGE_PREFIX_LEN + ENDLESS_LEN)];
+        let mut stream = Vec::new();
+        while stream.len() < 3 * INCOMING_BYTES_MAX {
+            match self::brought(&mut *pump, &mut into) {
+                Transfer::Moved(count) => stream.extend_from_slice(&into[..count]),
+                other => assert_eq!(other, Transfer::Again),
+            }
+        }
+        for (number, message) in stream.chunks_exact(MESSAGE_PREFIX_LEN + ENDLESS_LEN).enumerate() {
+            assert!(message == framed(&[(number % 251) as u8; ENDLESS_LEN]), "message {number}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_channel_is_how_it_ends() {
+        let (mut pump, _) = endless();
+        let message = framed(b"x");
+        pump.send(&[IoSlice::new(&message)]);
+        let deadline = Instant::now() + PATIENCE;
+        let ended = loop {
+            match pump.send(&[IoSlice::new(&message)]) {
+                Transfer::Again => assert!(Instant::now() < deadline, "nothing is said of it"),
+                ended => break ended,
+            }
+        };
+        assert!(matches!(&ended, Transfer::Failed(Error::Panicked(text)) if text.contains("on purpose")), "{ended:?}");
+    }
+
+    #[test]
+    fn what_came_before_the_peer_closed_is_brought_first() {
+        let (mut pump, peer) = pair();
+        peer.send(b"last").unwrap();
+        peer.close();
+        let mut into = [0; 100];
+        assert_eq!(brought(&mut *pump, &mut into), Transfer::Moved(8));
+        assert_eq!(into[..8], framed(b"last"));
+        for _ in 0..2 {
+            assert_eq!(brought(&mut *pump, &mut into), Transfer::Closed(Closing::Finished));
+            assert_eq!(pump.send(&[IoSlice::new(&framed(b"x"))]), Transfer::Closed(Closing::Finished));
+        }
+    }
+
+    #[test]
+    fn a_channel_without_room_is_asked_again_until_it_has_some() {
+        let (ours, peer) = local_pair(LocalOptions { queue_bytes_max: 10, write_timeout: Duration::ZERO });
+        ours.send(&[1; 10]).unwrap();
+        let mut pump = pump(ours);
+        let message = framed(&[2; 10]);
+        pump.send(&[IoSlice::new(&message)]);
+        assert!(is_signalled(&*pump, PATIENCE));
+        assert_eq!(pump.told(), message.len(), "from when it was tried the peer may have it");
+        assert_eq!(received(&peer), [1; 10]);
+        assert_eq!(received(&peer), [2; 10]);
+        assert_eq!(peer.receive(&mut [0; 10], Some(Instant::now())), Ok(Received::Again), "and once only");
+    }
+
+    #[test]
+    fn what_was_not_begun_when_nothing_more_is_to_be_sent_is_not_sent() {
+        let (ours, peer) = local_pair(LocalOptions { queue_bytes_max: 10, write_timeout: PATIENCE });
+        let mut pump = pump(ours);
+        let messages = [framed(&[1; 10]), framed(&[2; 10]), framed(&[3; 10])].concat();
+        pump.send(&[IoSlice::new(&messages)]);
+        let mut told = 0;
+        // The first is in the pair, and the second waits for its room.
+        while told < 2 * 14 {
+            assert!(is_signalled(&*pump, PATIENCE));
+            told += pump.told();
+        }
+        pump.finish();
+        assert_eq!([received(&peer), received(&peer)], [[1; 10], [2; 10]]);
+        drop(pump);
+        assert_eq!(peer.receive(&mut [0; 10], Some(Instant::now() + PATIENCE)), Ok(Received::Closed));
+        assert_eq!(told, 2 * 14);
+    }
+
+    #[test]
+    fn a_closed_channel_makes_no_transport() {
+        let (ours, peer) = local_pair(LocalOptions { queue_bytes_max: 10, write_timeout: PATIENCE });
+        peer.close();
+        assert_eq!(Pump::start(Box::new(ours), threads()).err(), Some(Error::ChannelClosed));
+    }
+}
