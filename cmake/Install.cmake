@@ -22,7 +22,13 @@ configure_package_config_file(cmake/NoxuFeederConfig.cmake.in "${generated_dir}/
 configure_file(cmake/NoxuFeederConfigVersion.cmake.in "${generated_dir}/NoxuFeederConfigVersion.cmake" @ONLY)
 
 # Made when the prefix is known for good: `cmake --install --prefix` has the last word.
+# What goes with the static library is private where there is a shared one.
 string(REPLACE ";" " " pc_libs_private "${NoxuFeeder_NATIVE_STATIC_LIBS}")
+set(pc_libs)
+if(NOT NOXU_FEEDER_SHARED)
+    set(pc_libs " ${pc_libs_private}")
+    set(pc_libs_private)
+endif()
 configure_file(cmake/InstallPkgConfig.cmake.in "${generated_dir}/InstallPkgConfig.cmake" @ONLY)
 install(SCRIPT "${generated_dir}/InstallPkgConfig.cmake" COMPONENT NoxuFeeder_Development)
 install(FILES "${generated_dir}/noxu_feeder.pc"
