@@ -171,3 +171,13 @@ fn a_replica_that_vanishes_from_an_idle_connection_is_noticed() {
     setup.cut();
     setup.expect_time_out();
 }
+
+/// Its system is there and says each time that it has no room. The write timeout does not run, since ours has taken it all.
+#[test]
+fn a_replica_that_takes_nothing_while_something_waits_for_it_is_given_up() {
+    let name = "a_replica_that_takes_nothing_while_something_waits_for_it_is_given_up";
+    let set = [("channel.keepalive_ms", "4000"), ("runner.write_timeout_ms", "86400000")];
+    let Some(mut setup) = set_up(name, &set) else { return };
+    setup.log.append_all(4..=10_000);
+    setup.expect_time_out();
+}

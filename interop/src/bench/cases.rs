@@ -44,8 +44,11 @@ const OURS_AND_LIMIT: &[Peer] = &[Ours, Limit];
 const LATENCY: &[Peer] = &[Ours, Told, Original, Nodelay, Limit];
 const REAL: &[Peer] = &[Ours, Patient, Original];
 
+/// What most cases have in common.
+const CASE: Case = Case { name: "", task: Task::Idle, log: None, short: None, peers: ALL, is_real: false };
+
 const fn feed(name: &'static str, log: &'static str, short: Option<&'static str>, peers: &'static [Peer]) -> Case {
-    Case { name, task: Task::Feed, log: Some(log), short, peers, is_real: false }
+    Case { name, task: Task::Feed, log: Some(log), short, peers, ..CASE }
 }
 
 impl Case {
@@ -65,51 +68,16 @@ pub const CASES: &[Case] = &[
     feed("stream-mixed", "mixed", Some("mixed-short"), ALL),
     feed("stream-order", "order", None, OURS_AND_LIMIT),
     feed("stream-disorder", "disorder", None, OURS_AND_LIMIT),
-    Case { name: "scan", task: Task::Scan, log: Some("256"), short: None, peers: ALL, is_real: false },
-    Case { name: "seek", task: Task::Seek, log: Some("16k"), short: None, peers: OURS_AND_ORIGINAL, is_real: false },
-    Case {
-        name: "latency-spaced",
-        task: Task::Latency(Pace::Spaced),
-        log: None,
-        short: None,
-        peers: LATENCY,
-        is_real: false,
-    },
-    Case {
-        name: "latency-close",
-        task: Task::Latency(Pace::Close),
-        log: None,
-        short: None,
-        peers: LATENCY,
-        is_real: false,
-    },
-    Case { name: "real-apart", task: Task::Latency(Pace::Apart), log: None, short: None, peers: REAL, is_real: true },
-    Case { name: "real-close", task: Task::Latency(Pace::Close), log: None, short: None, peers: REAL, is_real: true },
-    Case { name: "real-bulk", task: Task::Feed, log: Some("100-short"), short: None, peers: REAL, is_real: true },
-    Case {
-        name: "idle",
-        task: Task::Idle,
-        log: Some("1k-files-short"),
-        short: None,
-        peers: OURS_AND_ORIGINAL,
-        is_real: false,
-    },
-    Case {
-        name: "slow-1m",
-        task: Task::Slow(8),
-        log: Some("1m"),
-        short: None,
-        peers: OURS_AND_ORIGINAL,
-        is_real: false,
-    },
-    Case {
-        name: "slow-mixed",
-        task: Task::Slow(8),
-        log: Some("mixed"),
-        short: None,
-        peers: OURS_AND_ORIGINAL,
-        is_real: false,
-    },
+    Case { name: "scan", task: Task::Scan, log: Some("256"), peers: ALL, ..CASE },
+    Case { name: "seek", task: Task::Seek, log: Some("16k"), peers: OURS_AND_ORIGINAL, ..CASE },
+    Case { name: "latency-spaced", task: Task::Latency(Pace::Spaced), peers: LATENCY, ..CASE },
+    Case { name: "latency-close", task: Task::Latency(Pace::Close), peers: LATENCY, ..CASE },
+    Case { name: "real-apart", task: Task::Latency(Pace::Apart), peers: REAL, is_real: true, ..CASE },
+    Case { name: "real-close", task: Task::Latency(Pace::Close), peers: REAL, is_real: true, ..CASE },
+    Case { name: "real-bulk", task: Task::Feed, log: Some("100-short"), peers: REAL, is_real: true, ..CASE },
+    Case { name: "idle", task: Task::Idle, log: Some("1k-files-short"), peers: OURS_AND_ORIGINAL, ..CASE },
+    Case { name: "slow-1m", task: Task::Slow(8), log: Some("1m"), peers: OURS_AND_ORIGINAL, ..CASE },
+    Case { name: "slow-mixed", task: Task::Slow(8), log: Some("mixed"), peers: OURS_AND_ORIGINAL, ..CASE },
 ];
 
 /// Which of two values is the better one.
