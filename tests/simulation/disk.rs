@@ -92,6 +92,8 @@ pub(crate) struct State {
     pub(crate) directory_changed: Duration,
     pub(crate) stamps: Stamps,
     stamps_asked: u64,
+    /// Whether the directory was listed since it changed.
+    is_listed: bool,
     pub(crate) fault: Option<Fault>,
     /// Once in so many reads that may bring less than there is, they do.
     pub(crate) short_read_odds: u64,
@@ -122,6 +124,7 @@ impl Disk {
             directory_changed: Duration::ZERO,
             stamps,
             stamps_asked: 0,
+            is_listed: false,
             fault: None,
             short_read_odds: 0,
             truth: Truth::default(),
@@ -239,6 +242,13 @@ impl State {
                 self.inodes[inode].bytes = bytes;
                 self.inodes[inode].name = Some(file);
                 self.inodes[inode].changed = self.now;
+                if let Stamps::Ticking(every @ 1000..) = self.stamps
+                    && self.is_listed
+                    && self.directory_changed.as_millis() as u64 / every == self.now.as_millis() as u64 / every
+                {
+                    self.seen.note(Situation::BornInOneTick);
+                }
+                self.is_listed = false;
                 self.directory_changed = self.now;
             }
             Op::Write { inode, offset, bytes, completes } => {
@@ -313,7 +323,9 @@ impl State {
 
 impl Files for Disk {
     fn list(&self) -> io::Result<Vec<u32>> {
-        Ok(self.called(Fault::List)?.names.keys().copied().collect())
+        let mut state = self.called(Fault::List)?;
+        state.is_listed |= !state.is_undisturbed;
+        Ok(state.names.keys().copied().collect())
     }
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {

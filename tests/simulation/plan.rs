@@ -55,6 +55,18 @@ pub(crate) struct Plan {
     pub(crate) damage_odds: u64,
     pub(crate) reconnect_odds: u64,
     pub(crate) short_read_odds: u64,
+    /// The reader is asked when it wanted to be, also while nothing happens, and later by no more than this.
+    pub(crate) attentive: Option<Duration>,
+    /// How long nothing happens at most when it is long.
+    pub(crate) long_wait: Duration,
+    /// Writer and reader are frozen together.
+    pub(crate) freeze_odds: u64,
+    /// So many VLSNs come late in each of two places that were passed, and take turns.
+    pub(crate) alternating: u64,
+    /// They come all at once, with more behind them than the window has room for.
+    pub(crate) is_crowded: bool,
+    /// A recovery comes once in so many steps.
+    pub(crate) recover_odds: u64,
     pub(crate) ending: Ending,
 }
 
@@ -125,7 +137,13 @@ impl Plan {
                 gap_patience,
             },
             budget: u64::MAX,
-            stamps: rng.pick(&[Stamps::Ticking(1), Stamps::Ticking(100), Stamps::Ticking(2000), Stamps::Useless]),
+            stamps: rng.pick(&[
+                Stamps::Ticking(1),
+                Stamps::Ticking(100),
+                Stamps::Ticking(1000),
+                Stamps::Ticking(2000),
+                Stamps::Useless,
+            ]),
             first_vlsn,
             from,
             is_streamed: rng.one_in(3),
@@ -143,6 +161,12 @@ impl Plan {
             damage_odds,
             reconnect_odds,
             short_read_odds: 0,
+            attentive: None,
+            long_wait: settle * 3,
+            freeze_odds: 0,
+            alternating: 0,
+            is_crowded: false,
+            recover_odds: 3,
             ending: match rng.below(16) {
                 0 => Ending::Unflushed,
                 1 => Ending::NeverAppended,
@@ -152,10 +176,125 @@ impl Plan {
             },
         };
         plan.budget = [u64::MAX, 1, 2000][(plan.steps % 3) as usize];
-        if rng.one_in(1500) {
-            plan.draw_deep(rng);
+        if rng.one_in(3) {
+            // Later by more would be late.
+            plan.attentive = Some(rng.pick(&[Duration::ZERO, settle / 4]));
+            plan.freeze_odds = if rng.one_in(3) { 10 } else { 0 };
+        }
+        match rng.below(1500) {
+            0..=1 => plan.draw_deep(rng),
+            2..=60 => plan.draw_holes(rng),
+            61..=120 => plan.draw_left_files(rng),
+            121..=180 => plan.draw_slow(rng),
+            181..=240 => plan.draw_dawdling(rng),
+            241..=270 => plan.draw_alternating(rng),
+            271..=290 => plan.draw_crowded(rng),
+            _ => {}
         }
         plan
+    }
+
+    /// Nothing happens but what writers do every day, and the reader is asked when it wants to be.
+    fn draw_quiet(&mut self, rng: &mut Rng) {
+        self.attentive = Some(rng.pick(&[Duration::ZERO, self.options.tail.settle / 4]));
+        for odds in [
+            &mut self.backup_odds,
+            &mut self.crash_odds,
+            &mut self.power_odds,
+            &mut self.cleaner_odds,
+            &mut self.rollback_odds,
+            &mut self.repeat_odds,
+            &mut self.limit_odds,
+            &mut self.fault_odds,
+            &mut self.damage_odds,
+        ] {
+            *odds = 0;
+        }
+        self.options.window = WindowLimits { entries_max: 256 * 1024, bytes_max: 1 << 30 };
+        self.from = self.first_vlsn;
+        self.steps = rng.within(60, 160);
+        self.long_wait_odds = 1;
+        self.ending = Ending::Whole;
+    }
+
+    /// Holes that stand until they are crossed, with what comes next behind them.
+    fn draw_holes(&mut self, rng: &mut Rng) {
+        self.draw_quiet(rng);
+        self.writer.flush_within = self.options.tail.settle * 25 / 10;
+        self.writer.late_odds = 3;
+        self.writer.late_appends_max = 6;
+        self.writer.large_odds = 0;
+        self.writer.disorder_odds = 2;
+        self.writer.chunk_bytes_max = rng.pick(&[1, 60, 150]);
+        self.writer.file_bytes_max = 20_000;
+    }
+
+    /// Files that are left before they are complete, as nothing says how long they are.
+    fn draw_left_files(&mut self, rng: &mut Rng) {
+        self.draw_quiet(rng);
+        self.writer.nameless_odds = 1;
+        self.writer.late_odds = rng.pick(&[0, 3]);
+        self.writer.late_appends_max = 6;
+        self.writer.disorder_odds = 2;
+        self.writer.chunk_bytes_max = rng.pick(&[1, 60]);
+        self.writer.file_bytes_max = rng.pick(&[80, 200, 500]);
+        if rng.one_in(3) {
+            self.options.window = WindowLimits { entries_max: 256 * 1024, bytes_max: 400 };
+        }
+    }
+
+    /// Buffers that are written so slowly that it looks like damage.
+    fn draw_slow(&mut self, rng: &mut Rng) {
+        self.draw_quiet(rng);
+        let settle = self.options.tail.settle;
+        self.writer.flush_within = settle * 25 / 10;
+        self.writer.complete_within = settle * 25 / 10;
+        self.writer.split_odds = 2;
+        self.writer.disorder_odds = 2;
+        self.writer.chunk_bytes_max = rng.pick(&[60, 200, 1000]);
+        self.writer.file_bytes_max = rng.pick(&[200, 2000]);
+        self.writer.append_within = settle;
+        self.options.gap_patience = settle * 20;
+        self.crash_odds = rng.pick(&[0, 8]);
+        self.recover_odds = 15;
+    }
+
+    /// VLSNs that are taken, and appended nearly as late as a reader waits.
+    fn draw_dawdling(&mut self, rng: &mut Rng) {
+        self.draw_quiet(rng);
+        let patience = self.options.gap_patience;
+        self.writer.late_odds = 4;
+        self.writer.late_appends_max = 1_000_000;
+        self.writer.flush_within = self.options.tail.settle / 4;
+        self.writer.append_within = patience - self.options.tail.settle * 3 / 10;
+        self.writer.disorder_odds = 0;
+        self.writer.split_odds = 0;
+        self.long_wait = patience / 3;
+    }
+
+    /// See [`alternating`](Plan::alternating).
+    fn draw_alternating(&mut self, rng: &mut Rng) {
+        self.draw_quiet(rng);
+        self.alternating = rng.pick(&[1, 2, 12, 12, 520]);
+        self.writer.large_odds = 0;
+        self.is_streamed = false;
+        self.reconnect_odds = 0;
+        self.meanwhile_odds = 0;
+        self.freeze_odds = 0;
+        self.steps = rng.within(5, 30);
+    }
+
+    /// See [`is_crowded`](Plan::is_crowded).
+    fn draw_crowded(&mut self, rng: &mut Rng) {
+        self.draw_alternating(rng);
+        self.alternating = rng.within(1, 3);
+        self.is_crowded = true;
+        self.writer.late_odds = 0;
+        self.writer.disorder_odds = 0;
+        self.options.window = rng.pick(&[
+            WindowLimits { entries_max: 256 * 1024, bytes_max: 400 },
+            WindowLimits { entries_max: 8, bytes_max: 1 << 30 },
+        ]);
     }
 
     /// Disorder as deep as it has been seen, and ten times that.
@@ -190,6 +329,7 @@ impl Plan {
     /// Whether nothing in it needs time to be understood: what is on disk has to come at once.
     pub(crate) fn is_calm(&self) -> bool {
         self.writer.disorder_odds == 0
+            && self.alternating == 0
             && self.backup_odds == 0
             && self.crash_odds == 0
             && self.power_odds == 0

@@ -73,6 +73,12 @@ impl Run {
     fn play(&mut self) -> Result<(), String> {
         for step in 0..self.plan.steps {
             self.step().map_err(|text| format!("step {step}: {text}"))?;
+            if self.rng.one_in(self.plan.freeze_odds) {
+                self.freeze().map_err(|text| format!("step {step}, after a freeze: {text}"))?;
+            }
+        }
+        if self.plan.alternating > 0 {
+            self.alternate().map_err(|text| format!("by turns: {text}"))?;
         }
         self.end().map_err(|text| format!("at the end: {text}"))
     }
@@ -103,13 +109,12 @@ impl Run {
             8 => {
                 let most = self.plan.options.tail.settle.as_millis() as u64 / 2;
                 let ms = self.rng.within(0, most);
-                self.pass(Duration::from_millis(ms));
+                self.pass(Duration::from_millis(ms))?;
             }
             _ => {
                 if self.rng.one_in(self.plan.long_wait_odds) {
-                    let most = self.plan.options.tail.settle.as_millis() as u64 * 3;
-                    let ms = self.rng.within(0, most);
-                    self.pass(Duration::from_millis(ms));
+                    let ms = self.rng.within(0, self.plan.long_wait.as_millis() as u64);
+                    self.pass(Duration::from_millis(ms))?;
                 }
             }
         }
@@ -118,8 +123,107 @@ impl Run {
         Ok(())
     }
 
+    /// Time passes. An attentive reader is asked when it wants to be.
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
+        let until = self.state().now + time;
+        while let (Some(late), Some(at)) = (self.plan.attentive, self.subject.look_again()) {
+            let late = Duration::from_millis(self.rng.within(0, late.as_millis() as u64));
+            if at + late > until {
+                break;
+            }
+            let now = self.state().now;
+            self.let_pass((at + late).saturating_sub(now));
+            self.poll()?;
+        }
+        let now = self.state().now;
+        self.let_pass(until - now);
+        Ok(())
+    }
+
+    /// Reader and writer are frozen. What there is to judge afterwards is no older than before.
+    fn freeze(&mut self) -> Result<(), String> {
+        if self.plan.attentive.is_none() || self.subject.is_late || self.subject.look_again().is_none() {
+            return Ok(());
+        }
+        let time = self.plan.options.tail.settle * self.rng.within(1, 100) as u32;
+        {
+            let disk = self.disk.clone();
+            let mut state = disk.state();
+            state.note(format!("FROZEN for {} ms", time.as_millis()));
+            state.now += time;
+            state.seen.note(Situation::Frozen);
+            self.writer.was_frozen(time);
+        }
+        self.poll()
+    }
+
+    /// Two places that were passed are written by turns: each entry comes at once.
+    fn alternate(&mut self) -> Result<(), String> {
+        if self.subject.failed.is_some() {
+            return Ok(());
+        }
+        self.subject.drain(u64::MAX);
+        let pairs = self.plan.alternating;
+        let is_reversed = pairs < 10;
+        let settle = self.plan.options.tail.settle;
+        let vlsns = {
+            let disk = self.disk.clone();
+            self.writer.alternate(&mut disk.state(), pairs, is_reversed)
+        };
+        self.poll()?;
+        self.pass(settle * 3)?;
+        self.poll()?;
+        if self.plan.is_crowded {
+            return self.crowd(&vlsns);
+        }
+        for (at, vlsn) in vlsns.into_iter().enumerate() {
+            {
+                let disk = self.disk.clone();
+                self.writer.write_vlsn(&mut disk.state(), vlsn);
+            }
+            if is_reversed {
+                self.pass(settle * 5 / 4)?;
+                self.poll()?;
+                continue;
+            }
+            let is_next = self.subject.next == Some(vlsn) && self.subject.failed.is_none();
+            let came = self.subject.ask();
+            self.check_wrong()?;
+            self.check_error(false)?;
+            if is_next && !came {
+                return Err(format!("VLSN {vlsn} was written where reading has been, and does not come at once"));
+            }
+            if pairs > 100 && at % 16 == 0 {
+                self.subject.drain(u64::MAX);
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes late is written, and at once so much more that the window is full before it is looked for.
+    fn crowd(&mut self, late: &[u64]) -> Result<(), String> {
+        let is_waited_for = self.subject.failed.is_none() && self.subject.next == late.first().copied();
+        {
+            let disk = self.disk.clone();
+            let mut state = disk.state();
+            for &vlsn in late {
+                self.writer.write_vlsn(&mut state, vlsn);
+            }
+            for _ in 0..40 {
+                self.writer.commit(&mut state);
+            }
+            self.writer.flush_all(&mut state);
+        }
+        self.subject.drain(u64::MAX);
+        self.check_wrong()?;
+        match &self.subject.failed {
+            Some(error) if is_waited_for => Err(format!("it fails with `{error}`, and everything is there")),
+            _ => self.check_error(false),
+        }
+    }
+
     /// Time passes, and the writer keeps its deadlines meanwhile.
-    fn pass(&mut self, time: Duration) {
+    fn let_pass(&mut self, time: Duration) {
         let mut state = self.disk.state();
         state.catch_up();
         let meanwhile = std::mem::take(&mut self.writer.meanwhile);
@@ -144,7 +248,7 @@ impl Run {
             happens(plan.damage_odds),
         );
         if self.writer.is_crashed {
-            if self.rng.one_in(3) {
+            if self.rng.one_in(self.plan.recover_odds) {
                 self.recover();
             }
             return;
@@ -273,7 +377,13 @@ impl Run {
         let limit = if self.rng.one_in(4) {
             u64::MAX
         } else {
-            match state.position(id) {
+            // Also where something is held back that may not be sent any more.
+            let here = self.subject.position().unwrap_or(0);
+            let held = self.subject.next.and_then(|next| {
+                let mut held = state.truth.at_or_above(next + 1).filter_map(|(id, _)| state.position(id));
+                held.find(|&position| position < here)
+            });
+            match held.filter(|_| self.rng.one_in(3)).or(state.position(id)) {
                 Some(position) => position,
                 None => return,
             }
@@ -462,7 +572,8 @@ impl Run {
 
     /// The reader is in an error that is right. It has to stay in it, for as long as nobody opens another.
     fn after_error(&mut self) -> Result<(), String> {
-        let count = self.rng.below(3);
+        // A stream ends with its error.
+        let count = if self.link.is_some() { 0 } else { self.rng.below(3) };
         for _ in 0..count {
             let before = self.subject.failed.clone();
             let delivered = self.subject.drain(1);
@@ -555,7 +666,7 @@ impl Run {
     /// The log stands still; the reader gets all the time that it asks for, and then much more.
     fn quiesce(&mut self) -> Result<(), String> {
         let (mut is_last, mut stalled_looks, mut look_before) = (false, 0, Duration::ZERO);
-        for _ in 0..300 {
+        for _ in 0..2000 {
             let returned = self.subject.returned.len();
             let before = self.subject.failed.is_some();
             match &mut self.link {

@@ -43,6 +43,8 @@ pub(crate) struct Subject {
     /// The writer has cut the log at the place of the error: the error has to go.
     pub(crate) must_clear: bool,
     pub(crate) pause: Option<Pause>,
+    /// Whether it was asked later than it wanted to be by so much that it takes itself for frozen.
+    pub(crate) is_late: bool,
     /// Of which state of the disk `pause` was said.
     pub(crate) paused_at: u64,
     /// Which VLSN it says is missing, and since when it has been saying so.
@@ -81,6 +83,7 @@ impl Subject {
             failed: None,
             must_clear: false,
             pause: None,
+            is_late: false,
             paused_at: 0,
             missing: None,
             witness,
@@ -221,8 +224,10 @@ impl Source for Subject {
     fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
         self.look_at_it();
         let tick = self.disk.state().tick;
-        if self.pause.take().is_some() {
+        if let Some(pause) = self.pause.take() {
             self.fresh_since = tick;
+            let slack = (self.options.tail.settle / 4).max(Duration::from_millis(100));
+            self.is_late = pause.look_again.is_some_and(|at| now.get() > at + slack);
         }
         let was_broken = self.is_still_broken();
         let answer = self.scanner.next(from_vlsn, Lsn(self.send_limit), now);

@@ -154,7 +154,7 @@ impl Witness {
         let hole =
             self.crossed.iter().find(|hole| Some(hole.inode) == inode && (hole.begin..hole.end).contains(&offset));
         match hole {
-            Some(hole) if hole.begin == offset => state.seen.note(Situation::LateInCrossedHoleFirst),
+            Some(hole) if !is_zero(state, hole) => state.seen.note(Situation::LateInCrossedHoleFirst),
             Some(_) => state.seen.note(Situation::LateInCrossedHoleMiddle),
             None if u64::from(lsn.file()) < self.highest >> 32 => state.seen.note(Situation::LowerFileCompleted),
             None => {}
@@ -168,20 +168,16 @@ impl Witness {
         }
     }
 
-    /// Whether what was read and is ahead of `next` leaves no room for what stands where reading got to.
+    /// Whether what stands from where reading had got to on is more than the window holds while `next` is missing.
     fn is_full(&self, state: &State, next: u64, options: &ScannerOptions) -> bool {
-        let (mut bytes, mut nearest) = (0, None::<(u64, u64, u64)>);
+        let (mut bytes, mut furthest) = (0, 0);
         for (id, record) in state.truth.at_or_above(next) {
-            let Some(position) = state.position(id).filter(|_| record.is_there()) else { continue };
-            if position < self.highest {
+            if record.is_there() && state.position(id).is_some_and(|position| position >= self.highest) {
                 bytes += record.len;
-            } else if nearest.is_none_or(|(before, ..)| position < before) {
-                nearest = Some((position, record.vlsn.unwrap_or(0), record.len));
+                furthest = record.vlsn.unwrap_or(0);
             }
         }
-        nearest.is_some_and(|(_, vlsn, len)| {
-            vlsn >= next + options.window.entries_max as u64 || vlsn > next && bytes + len > options.window.bytes_max
-        })
+        furthest >= next + options.window.entries_max as u64 || bytes > options.window.bytes_max
     }
 
     /// `missing`: the VLSN that has been missing up to now, and since when.
@@ -271,6 +267,11 @@ impl Witness {
         // The first answer has read there to find the beginning.
         has_answered && self.began.zip(lowest_read).is_some_and(|(began, read)| read < began)
     }
+}
+
+/// Whether nothing stands at the hole's beginning yet.
+fn is_zero(state: &State, hole: &Hole) -> bool {
+    oracle::see(&state.inodes[hole.inode].bytes, hole.begin) == oracle::Seen::Zero
 }
 
 fn of_failure(kind: Kind) -> Option<Situation> {

@@ -448,6 +448,59 @@ impl Writer {
         self.late = late;
     }
 
+    /// Reader and writer were frozen for so long: nothing is due earlier by that.
+    pub(crate) fn was_frozen(&mut self, time: Duration) {
+        let deadlines = self.pending.iter_mut().chain(&mut self.open).map(|chunk| &mut chunk.deadline);
+        for deadline in deadlines.chain(self.late.iter_mut().map(|late| &mut late.deadline)) {
+            *deadline += time;
+        }
+    }
+
+    /// The next VLSNs take turns in standing at the end of this file and in a hole of the next, and are not written yet. The
+    /// one before them and the one after stand behind the hole. Returns them; `is_reversed`: those in the hole stand in
+    /// falling order.
+    pub(crate) fn alternate(&mut self, state: &mut State, pairs: u64, is_reversed: bool) -> Vec<u64> {
+        self.append_late(state);
+        if self.prev_offset == 0 {
+            self.append_untagged(state);
+        }
+        self.flush_all(state);
+        let first = self.next_vlsn;
+        self.next_vlsn += 2 + 2 * pairs;
+        let chunk_bytes_max = std::mem::replace(&mut self.plan.chunk_bytes_max, 1);
+        self.file_end = u64::MAX;
+        for pair in 0..pairs {
+            self.append_new(state, first + 1 + 2 * pair);
+        }
+        self.begin_file(state, self.file + 1, 0);
+        self.file_end = u64::MAX;
+        for pair in 0..pairs {
+            let pair = if is_reversed { pairs - 1 - pair } else { pair };
+            self.append_new(state, first + 2 + 2 * pair);
+        }
+        self.append_new(state, first);
+        self.append_new(state, self.next_vlsn - 1);
+        self.plan.chunk_bytes_max = chunk_bytes_max;
+        self.file_end = self.offset + self.rng.within(60, self.plan.file_bytes_max);
+        self.create(state, self.file);
+        self.finish_headers(state);
+        for _ in 0..2 {
+            self.write(state, self.pending.len() - 1);
+        }
+        for chunk in &mut self.pending {
+            chunk.deadline = Duration::MAX;
+        }
+        (first + 1..self.next_vlsn - 1).collect()
+    }
+
+    /// Writes what holds this VLSN.
+    pub(crate) fn write_vlsn(&mut self, state: &mut State, vlsn: u64) {
+        let is_it = |&(_, id): &(u64, RecordId)| state.truth.records[id].vlsn == Some(vlsn);
+        if let Some(at) = self.pending.iter().position(|chunk| chunk.ends.iter().any(is_it)) {
+            self.write(state, at);
+        }
+    }
+
     /// Whether this VLSN was taken and is still on its way to the disk.
     pub(crate) fn is_coming(&self, state: &State, vlsn: u64) -> bool {
         let is_it = |id: RecordId| state.truth.records[id].vlsn == Some(vlsn);
