@@ -15,6 +15,7 @@ use crate::failpoint::failpoint;
 use crate::log::{Log, Source};
 use crate::options::Options;
 use crate::reactor::Reactor;
+use crate::reactor::driver::{Driver, System};
 use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
 use crate::states;
@@ -145,7 +146,7 @@ impl Runner {
         };
         let setup = begin(&mut state, Some(thread));
         drop(state);
-        let prepared = self.prepare(setup, source);
+        let prepared = self.prepare(setup, source, Box::new(System));
         work.send(prepared).expect("the thread waits for its work");
         Ok(())
     }
@@ -153,11 +154,16 @@ impl Runner {
     /// Feeds the replica from `source` on the caller's thread, until the run ends. On an error before it begins
     /// `source` comes back.
     pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
+        self.run_over(source, Box::new(System))
+    }
+
+    /// The same, with a clock and a sleep of its own.
+    pub fn run_over(&self, source: Box<dyn Source>, driver: Box<dyn Driver>) -> Result<End, (Box<dyn Source>, Error)> {
         let mut state = self.state.lock();
         let source = self.check_can_begin(&state, "run", source)?;
         let setup = begin(&mut state, None);
         drop(state);
-        let (reactor, callbacks) = self.prepare(setup, source);
+        let (reactor, callbacks) = self.prepare(setup, source, driver);
         let link = Arc::clone(&self.link);
         drive(reactor, &callbacks, &link);
         Ok(link.acks.ended().unwrap_or(End::Stopped))
@@ -179,9 +185,14 @@ impl Runner {
 
     /// A loop with this runner's session in it, and what it tells the host. Calls the host: its channel is asked whether
     /// it is open, and what comes to nothing is closed and dropped.
-    fn prepare(&self, setup: Setup, source: Box<dyn Source>) -> (Reactor, Weak<dyn Callbacks>) {
+    fn prepare(
+        &self,
+        setup: Setup,
+        source: Box<dyn Source>,
+        driver: Box<dyn Driver>,
+    ) -> (Reactor, Weak<dyn Callbacks>) {
         let unprepared = Unprepared(&self.link);
-        let prepared = self.calling_the_host(|| self.put_together(setup, source));
+        let prepared = self.calling_the_host(|| self.put_together(setup, source, driver));
         std::mem::forget(unprepared);
         prepared
     }
@@ -190,6 +201,7 @@ impl Runner {
         &self,
         Setup { channel, functions }: Setup,
         source: Box<dyn Source>,
+        mut driver: Box<dyn Driver>,
     ) -> (Reactor, Weak<dyn Callbacks>) {
         failpoint("prepare");
         let functions: Arc<dyn Callbacks> = Arc::new(functions);
@@ -197,9 +209,10 @@ impl Runner {
         if let Some(log) = source.log() {
             self.log.get_or_init(|| Arc::clone(log));
         }
-        let mut reactor = Reactor::new(Arc::clone(&self.link.bell), self.options.reactor());
+        let now = driver.now();
+        let mut reactor = Reactor::over(driver, Arc::clone(&self.link.bell), self.options.reactor());
         match channel.into_transport(self.threads()) {
-            Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions), arrived),
+            Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions, now), arrived),
             Err(error) => {
                 let end = match error {
                     Error::ChannelClosed => End::ClosedByPeer(Closing::Finished),
@@ -226,6 +239,7 @@ impl Runner {
         transport: Box<dyn Transport>,
         source: Box<dyn Source>,
         functions: Arc<dyn Callbacks>,
+        now: Instant,
     ) -> Session {
         Session::new(
             Stream::new(self.start_vlsn, self.options.stream()),
@@ -234,7 +248,7 @@ impl Runner {
             Arc::clone(&self.link),
             functions,
             self.options.session(),
-            Instant::now(),
+            now,
         )
     }
 

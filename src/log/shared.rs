@@ -9,14 +9,13 @@ use parking_lot::RwLock;
 
 use super::budget::Halt;
 use super::extent::Extent;
-use super::files::{Directory, Files};
+use super::files::{Directory, Files, Notification};
 use super::format::Lsn;
 use super::range::Range;
 use super::scanner::{Scanner, ScannerOptions};
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
-use crate::sys::watch::Watch;
 
 /// A log directory, open for reading. Any thread.
 pub struct Log {
@@ -24,7 +23,7 @@ pub struct Log {
     scanner_options: ScannerOptions,
     /// One for all sleepers, made when the first of them goes to sleep: who only reads needs none, and to give one back
     /// takes the system some milliseconds.
-    watch: OnceLock<Watch>,
+    watch: OnceLock<Box<dyn Notification>>,
     /// Whether people were told that the system has none to give.
     is_unwatched: AtomicBool,
     /// Of every loop that reads this log.
@@ -41,8 +40,13 @@ impl Log {
     pub fn open(directory: &Path, scanner_options: ScannerOptions, logger: Logger) -> Result<Arc<Log>> {
         let files = Directory::open(directory)
             .map_err(|error| Error::LogDirectory { path: directory.to_path_buf(), os: error.into() })?;
-        Ok(Arc::new(Log {
-            files: Arc::new(files),
+        Ok(Log::over(Arc::new(files), scanner_options, logger))
+    }
+
+    /// The log in `files`, wherever these are.
+    pub fn over(files: Arc<dyn Files>, scanner_options: ScannerOptions, logger: Logger) -> Arc<Log> {
+        Arc::new(Log {
+            files,
             scanner_options,
             watch: OnceLock::new(),
             is_unwatched: AtomicBool::new(false),
@@ -51,7 +55,7 @@ impl Log {
             last_vlsn: AtomicU64::new(0),
             extent: Extent::default(),
             logger,
-        }))
+        })
     }
 
     /// A scanner of its own position over this log.
@@ -135,17 +139,16 @@ impl Log {
     /// Where the system has no watch to give it is asked again at each sleep: it may have one by then.
     #[cold]
     fn begin_to_watch(&self) -> bool {
-        let directory = self.files.path().unwrap_or(Path::new(""));
-        match Watch::new(directory) {
+        match self.files.watch() {
             Ok(watch) => {
                 // When two loops go to sleep at once for the first time, one of them finds a watch and arms it.
                 self.watch.get_or_init(|| watch).arm().is_ok()
             }
             Err(error) => {
                 if !self.is_unwatched.swap(true, Ordering::Relaxed) {
+                    let directory = self.files.path().unwrap_or(Path::new("")).display();
                     let text = format_args!(
-                        "cannot watch {}: {error}; the log is looked at every now and then instead",
-                        directory.display()
+                        "cannot watch {directory}: {error}; the log is looked at every now and then instead"
                     );
                     say(&self.logger, Level::Warn, "noxu_feeder::log", text);
                 }
@@ -156,14 +159,13 @@ impl Log {
 
     /// The descriptor of the kernel's notification, to be polled for reading.
     pub fn watch_fd(&self) -> Option<RawFd> {
-        use std::os::fd::AsRawFd;
-        self.watch.get().map(|watch| watch.fd().as_raw_fd())
+        self.watch.get().map(|watch| watch.fd())
     }
 
     /// The notification's descriptor was readable: takes the events, and tells the other sleepers, for
     /// whom there may be nothing left to see.
     pub fn take_events(&self, own: &Arc<Bell>) {
-        if self.watch.get().is_some_and(Watch::take) {
+        if self.watch.get().is_some_and(|watch| watch.take()) {
             self.ring_all_but(Some(own));
         }
     }

@@ -5,6 +5,7 @@
 //! between the two looks is not slept through. While nothing happens it wakes only for a safety look every few
 //! seconds, which makes good a notification that got lost.
 
+pub mod driver;
 pub mod link;
 pub mod session;
 
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::log::Log;
 use crate::sys::bell::Bell;
 use crate::sys::poll::{Interest, PollSet};
+use driver::{Driver, System};
 use link::{Callbacks, Link};
 use session::{Scratch, Session, Turn};
 
@@ -55,6 +57,7 @@ const BUSY_TURNS_MAX: u32 = 64;
 
 /// See the module's comment.
 pub struct Reactor {
+    driver: Box<dyn Driver>,
     bell: Arc<Bell>,
     options: ReactorOptions,
     sessions: Vec<Session>,
@@ -78,7 +81,13 @@ pub struct Reactor {
 impl Reactor {
     /// A loop without sessions, that sleeps on `bell`.
     pub fn new(bell: Arc<Bell>, options: ReactorOptions) -> Reactor {
+        Reactor::over(Box::new(System), bell, options)
+    }
+
+    /// The same, with a clock and a sleep of its own.
+    pub fn over(driver: Box<dyn Driver>, bell: Arc<Bell>, options: ReactorOptions) -> Reactor {
         Reactor {
+            driver,
             bell,
             options,
             sessions: Vec::new(),
@@ -126,7 +135,7 @@ impl Reactor {
 
     /// Gives every session a turn, and goes one step towards a sleep if none has moved.
     fn step(&mut self) {
-        let now = Instant::now();
+        let now = self.driver.now();
         if self.watching != Watching::Quiet {
             self.sessions.iter_mut().for_each(Session::look_again);
         }
@@ -225,7 +234,7 @@ impl Reactor {
         let look_at = wakes.look_at.into_iter().chain(self.next_look).min();
         let deadline = wakes.turn_at.into_iter().chain(look_at).min();
         self.sessions.iter().for_each(|session| session.link().note_sleep());
-        if let Err(error) = self.poll.sleep_until(deadline) {
+        if let Err(error) = self.driver.sleep(&mut self.poll, deadline) {
             self.fail_all(&Error::os("wait for", "the replica and the log", error));
             return;
         }
@@ -236,7 +245,7 @@ impl Reactor {
         for (at, session) in self.sessions.iter_mut().enumerate() {
             session.was_polled(self.poll.is_ready(at));
         }
-        let is_time = look_at.is_some_and(|look_at| Instant::now() >= look_at);
+        let is_time = look_at.is_some_and(|look_at| self.driver.now() >= look_at);
         if is_rung || has_changed || is_time || !watched {
             self.wake_up(is_rung);
         }

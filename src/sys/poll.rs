@@ -56,6 +56,21 @@ impl PollSet {
         if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
     }
 
+    /// The descriptors, and what each is waited for.
+    pub fn wanted(&self) -> impl Iterator<Item = (RawFd, Interest)> {
+        self.entries.iter().map(|entry| {
+            let wants = |event| entry.events & event != 0;
+            (entry.fd, Interest { read: wants(libc::POLLIN), write: wants(libc::POLLOUT) })
+        })
+    }
+
+    /// Notes whether descriptor number `at` is ready, for who waits by other means than the system's.
+    pub fn note_ready(&mut self, at: usize, is_ready: bool) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            entry.revents = if is_ready { entry.events | libc::POLLHUP } else { 0 };
+        }
+    }
+
     /// Whether descriptor number `at` was found ready. An error or a hang-up counts as ready for both, so that the
     /// call that follows finds out.
     pub fn is_ready(&self, at: usize) -> bool {

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular};
+use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular, Notification};
 use crate::log::format::FileName;
 use crate::sys::directory::{HeldDirectory, Kind, Status};
+use crate::sys::watch::Watch;
 
 /// A directory of the real file system.
 #[derive(Debug)]
@@ -122,6 +124,24 @@ impl Files for Directory {
 
     fn path(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn watch(&self) -> io::Result<Box<dyn Notification>> {
+        Ok(Box::new(Watch::new(&self.path)?))
+    }
+}
+
+impl Notification for Watch {
+    fn arm(&self) -> io::Result<()> {
+        Watch::arm(self)
+    }
+
+    fn take(&self) -> bool {
+        Watch::take(self)
+    }
+
+    fn fd(&self) -> RawFd {
+        Watch::fd(self).as_raw_fd()
     }
 }
 

@@ -9,6 +9,7 @@ mod directory;
 mod listing;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -85,4 +86,18 @@ pub trait Files: Send + Sync {
     }
     /// The directory's path, to be named in messages; `None` when it has none.
     fn path(&self) -> Option<&Path>;
+    /// A notification of its changes. An error where there is none to be had, or none left to give.
+    fn watch(&self) -> io::Result<Box<dyn Notification>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Tells a sleeper that something in a directory has changed. It is armed for one change at a time. Any thread.
+pub trait Notification: Send + Sync {
+    /// Has the next change make the descriptor readable. To arm it twice is the same as once.
+    fn arm(&self) -> io::Result<()>;
+    /// Takes what it has to tell; says whether that was anything.
+    fn take(&self) -> bool;
+    /// What to poll for reading.
+    fn fd(&self) -> RawFd;
 }

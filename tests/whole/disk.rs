@@ -1,0 +1,317 @@
+//! The log: files in memory, a writer that takes VLSNs out of order and writes entries in pieces, and the directory's
+//! notification, which is not to be relied on.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use noxu_feeder::log::files::{DirectoryStamp, FileIdentity, Files, LogFile, Notification};
+use noxu_feeder::log::format::{FileHeader, encode_entry};
+
+use crate::judge::Met;
+use crate::rng::Rng;
+use crate::world::{Shared, World};
+
+/// The number that stands for the notification's descriptor.
+pub(crate) const WATCH_FD: RawFd = 1_000_000;
+
+/// The log and who writes it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) files: BTreeMap<u32, Vec<u8>>,
+    pub(crate) changed: Duration,
+    /// How many entries it writes in all.
+    entries: u64,
+    next_vlsn: u64,
+    /// VLSNs that were taken and not appended yet.
+    taken: Vec<u64>,
+    /// The rest of an entry of which the beginning is written.
+    rest: Vec<u8>,
+    /// The VLSN that this completes.
+    completes: Option<u64>,
+    /// Of the file being written: where its last entry begins.
+    last: u32,
+    file_bytes_max: usize,
+    disorder: usize,
+    torn_odds: u64,
+    large_odds: u64,
+    /// Up to which VLSN every one is whole on disk.
+    pub(crate) whole: u64,
+    whole_beyond: Vec<u64>,
+}
+
+impl Writer {
+    /// A writer for a connection that holds `capacity` bytes: through a narrow one no large entries are sent, which would
+    /// take all the time there is.
+    pub(crate) fn draw(rng: &mut Rng, capacity: usize) -> Writer {
+        let mut files = BTreeMap::new();
+        files.insert(0, FileHeader { version: 3, file_number: 0, last_entry_in_previous: 0 }.encode());
+        Writer {
+            files,
+            changed: Duration::ZERO,
+            entries: rng.pick(&[0, 3, 20, 100]),
+            next_vlsn: 1,
+            taken: Vec::new(),
+            rest: Vec::new(),
+            completes: None,
+            last: 0,
+            file_bytes_max: rng.pick(&[300, 5_000, 1 << 30]),
+            disorder: rng.pick(&[1, 1, 4]),
+            torn_odds: rng.pick(&[0, 4]),
+            large_odds: if capacity < 1000 { 0 } else { rng.pick(&[0, 8]) },
+            whole: 0,
+            whole_beyond: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.rest.is_empty() && self.taken.is_empty() && self.next_vlsn > self.entries
+    }
+
+    /// The last VLSN that there will be.
+    pub(crate) fn last_vlsn(&self) -> u64 {
+        self.entries
+    }
+
+    pub(crate) fn payload(vlsn: u64) -> Vec<u8> {
+        let mut rng = Rng::new(vlsn);
+        let len = if rng.one_in(10) { rng.below(2000) } else { rng.below(60) };
+        rng.bytes(len as usize)
+    }
+
+    /// The same, for one that is larger than what a connection holds.
+    pub(crate) fn payload_of(&self, vlsn: u64) -> Vec<u8> {
+        let mut payload = Writer::payload(vlsn);
+        if self.large_odds > 0 && vlsn.is_multiple_of(self.large_odds) {
+            payload.resize(20_000, 7);
+        }
+        payload
+    }
+
+    fn note_whole(&mut self, vlsn: u64) {
+        self.whole_beyond.push(vlsn);
+        while let Some(at) = self.whole_beyond.iter().position(|&vlsn| vlsn == self.whole + 1) {
+            self.whole_beyond.swap_remove(at);
+            self.whole += 1;
+        }
+    }
+}
+
+impl World {
+    /// The writer does something, if it has anything to do.
+    pub(crate) fn write(&mut self) {
+        if self.writer.is_done() {
+            return;
+        }
+        let number = *self.writer.files.last_key_value().expect("there is one from the beginning").0;
+        if !self.writer.rest.is_empty() {
+            let rest = std::mem::take(&mut self.writer.rest);
+            self.append(number, &rest);
+            if let Some(vlsn) = self.writer.completes.take() {
+                self.writer.note_whole(vlsn);
+            }
+            return;
+        }
+        while self.writer.taken.len() < self.writer.disorder && self.writer.next_vlsn <= self.writer.entries {
+            self.writer.taken.push(self.writer.next_vlsn);
+            self.writer.next_vlsn += 1;
+        }
+        if self.writer.files[&number].len() > self.writer.file_bytes_max {
+            let header = FileHeader { version: 3, file_number: number + 1, last_entry_in_previous: self.writer.last };
+            self.writer.files.insert(number + 1, header.encode());
+            self.writer.last = 0;
+            self.seen.note(Met::FileBegun);
+            self.note(format!("writer: begins file {}", number + 1));
+            self.changed();
+            return;
+        }
+        let len = self.writer.files[&number].len();
+        let mut entry = Vec::new();
+        let (vlsn, payload) = if self.rng.one_in(8) {
+            (None, b"for nobody".to_vec())
+        } else {
+            let at = self.rng.index(self.writer.taken.len());
+            let vlsn = self.writer.taken.swap_remove(at);
+            if self.writer.taken.iter().any(|&other| other < vlsn) {
+                self.seen.note(Met::OutOfOrder);
+            }
+            (Some(vlsn), self.writer.payload_of(vlsn))
+        };
+        if payload.len() >= 20_000 {
+            self.seen.note(Met::LargeEntry);
+        }
+        encode_entry(&mut entry, 13, 0, self.writer.last, vlsn.map(|vlsn| vlsn as i64), &payload);
+        self.writer.last = len as u32;
+        if self.rng.one_in(self.writer.torn_odds) {
+            let cut = 1 + self.rng.index(entry.len() - 1);
+            self.writer.rest = entry.split_off(cut);
+            self.writer.completes = vlsn;
+            self.seen.note(Met::TornEntry);
+            self.note(format!("writer: begins VLSN {vlsn:?}"));
+        } else {
+            if let Some(vlsn) = vlsn {
+                self.writer.note_whole(vlsn);
+            }
+            self.note(format!("writer: VLSN {vlsn:?}"));
+        }
+        self.append(number, &entry);
+    }
+
+    fn append(&mut self, number: u32, bytes: &[u8]) {
+        self.writer.files.get_mut(&number).expect("it is there").extend_from_slice(bytes);
+        self.changed();
+    }
+
+    /// Something in the directory has changed: whoever armed the notification should hear of it.
+    fn changed(&mut self) {
+        self.writer.changed = self.now;
+        if !std::mem::take(&mut self.watch.is_armed) {
+            return;
+        }
+        if self.rng.one_in(self.watch.lost_odds) {
+            self.watch.was_lost = true;
+            self.seen.note(Met::NotificationLost);
+            self.note("notification: lost".into());
+            return;
+        }
+        let mut at = self.now;
+        if self.rng.one_in(self.watch.late_odds) {
+            at += Duration::from_millis(self.rng.within(1, 300));
+            self.seen.note(Met::NotificationLate);
+        }
+        self.watch.event_at = Some(at);
+    }
+}
+
+/// The directory's notification.
+#[derive(Debug)]
+pub(crate) struct WatchState {
+    pub(crate) is_armed: bool,
+    /// From when on its descriptor is readable.
+    pub(crate) event_at: Option<Duration>,
+    /// A change was not told of since it was armed last.
+    pub(crate) was_lost: bool,
+    /// The system has none to give.
+    pub(crate) is_absent: bool,
+    lost_odds: u64,
+    late_odds: u64,
+}
+
+impl WatchState {
+    pub(crate) fn draw(rng: &mut Rng) -> WatchState {
+        let is_unreliable = rng.one_in(3);
+        WatchState {
+            is_armed: false,
+            event_at: None,
+            was_lost: false,
+            is_absent: rng.one_in(20),
+            lost_odds: if is_unreliable { 4 } else { 0 },
+            late_odds: if is_unreliable { 4 } else { 0 },
+        }
+    }
+
+    /// Whether every change is told of at once.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.lost_odds == 0 && !self.is_absent
+    }
+}
+
+/// The directory, as the library sees it.
+pub(crate) struct SimDisk(pub(crate) Shared);
+
+struct SimFile {
+    shared: Shared,
+    number: u32,
+}
+
+impl SimDisk {
+    fn called(&self) -> std::sync::MutexGuard<'_, World> {
+        World::called(&self.0)
+    }
+}
+
+impl Files for SimDisk {
+    fn list(&self) -> io::Result<Vec<u32>> {
+        Ok(self.called().writer.files.keys().copied().collect())
+    }
+
+    fn stamp(&self) -> io::Result<DirectoryStamp> {
+        let changed_ns = self.called().writer.changed.as_nanos() as i128;
+        Ok(DirectoryStamp { modified_ns: changed_ns, changed_ns })
+    }
+
+    fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
+        if !self.called().writer.files.contains_key(&number) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Arc::new(SimFile { shared: Arc::clone(&self.0), number }))
+    }
+
+    fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
+        Ok(self.called().writer.files.contains_key(&number).then(|| identity_of(number)))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    fn watch(&self) -> io::Result<Box<dyn Notification>> {
+        if self.called().watch.is_absent {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Box::new(SimWatch(Arc::clone(&self.0))))
+    }
+}
+
+fn identity_of(number: u32) -> FileIdentity {
+    FileIdentity { device: 0, inode: u64::from(number), generation: 0 }
+}
+
+impl LogFile for SimFile {
+    fn read_some_at(&self, into: &mut [u8], offset: u64, _: usize) -> io::Result<usize> {
+        let world = World::called(&self.shared);
+        let bytes = world.writer.files[&self.number].get(offset as usize..).unwrap_or_default();
+        let count = into.len().min(bytes.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(World::called(&self.shared).writer.files[&self.number].len() as u64)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        Ok(identity_of(self.number))
+    }
+}
+
+struct SimWatch(Shared);
+
+impl Notification for SimWatch {
+    fn arm(&self) -> io::Result<()> {
+        let mut world = World::called(&self.0);
+        world.watch.is_armed = true;
+        world.watch.was_lost = false;
+        if world.rng.one_in(40) {
+            world.watch.is_armed = false;
+            world.watch.event_at = Some(world.now);
+            world.seen.note(Met::NotificationForNothing);
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> bool {
+        let mut world = World::called(&self.0);
+        let now = world.now;
+        let taken = world.watch.event_at.take_if(|at| *at <= now).is_some();
+        world.moved |= taken;
+        taken
+    }
+
+    fn fd(&self) -> RawFd {
+        WATCH_FD
+    }
+}

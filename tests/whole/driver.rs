@@ -1,0 +1,125 @@
+//! The loop's clock and sleep: while it sleeps, the world goes on.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use noxu_feeder::reactor::driver::Driver;
+use noxu_feeder::sys::poll::{Interest, PollSet, wait_for};
+
+use crate::disk::WATCH_FD;
+use crate::judge::Met;
+use crate::link::SOCKET_FD;
+use crate::world::{Shared, World};
+
+/// So many sleeps in a row that end without anything having happened are a loop that never sleeps.
+const IDLE_SLEEPS_MAX: u32 = 10;
+
+/// See the module's comment.
+pub(crate) struct SimDriver(pub(crate) Shared);
+
+impl Driver for SimDriver {
+    fn now(&mut self) -> Instant {
+        let world = self.0.lock().expect("nobody panics with it");
+        world.base + world.now
+    }
+
+    fn sleep(&mut self, set: &mut PollSet, deadline: Option<Instant>) -> io::Result<()> {
+        let deadline = {
+            let mut world = self.0.lock().expect("nobody panics with it");
+            world.note_sleep();
+            deadline.map(|at| at.saturating_duration_since(world.base))
+        };
+        loop {
+            if self.note_ready(set) {
+                return Ok(());
+            }
+            let mut world = self.0.lock().expect("nobody panics with it");
+            // Now and then it wakes for nothing: a signal.
+            if world.rng.one_in(30) {
+                return Ok(());
+            }
+            if deadline.is_some_and(|deadline| deadline <= world.now) {
+                world.moved = true;
+                world.seen.note(Met::SafetyLook);
+                return Ok(());
+            }
+            world.let_time_pass(deadline);
+            // Now and then much happens before the loop is given the processor.
+            let events = world.rng.pick(&[1, 1, 1, 30]);
+            drop(world);
+            (0..events).for_each(|_| World::happen(&self.0));
+        }
+    }
+}
+
+impl SimDriver {
+    /// Notes which of the descriptors are ready; says whether any is.
+    fn note_ready(&self, set: &mut PollSet) -> bool {
+        let wanted: Vec<(RawFd, Interest)> = set.wanted().collect();
+        let mut any = false;
+        let mut covered = (false, false);
+        for (at, (fd, interest)) in wanted.into_iter().enumerate() {
+            let is_ready = match fd {
+                SOCKET_FD => {
+                    covered.0 |= interest.read;
+                    let world = self.0.lock().expect("nobody panics with it");
+                    interest.read && world.link.can_receive() || interest.write && world.link.can_send()
+                }
+                WATCH_FD => {
+                    covered.1 = true;
+                    let world = self.0.lock().expect("nobody panics with it");
+                    world.watch.event_at.is_some_and(|at| at <= world.now)
+                }
+                bell => wait_for(bell, interest, Some(Instant::now())).expect("the bell can be polled"),
+            };
+            set.note_ready(at, is_ready);
+            any |= is_ready;
+        }
+        let mut world = self.0.lock().expect("nobody panics with it");
+        if !covered.0 {
+            world.wrong("it sleeps without waiting for acks".into());
+        }
+        world.waits_for_log = covered.1;
+        any
+    }
+}
+
+impl World {
+    /// The loop goes to sleep.
+    fn note_sleep(&mut self) {
+        self.sleeps += 1;
+        if std::mem::take(&mut self.moved) {
+            self.idle_sleeps = 0;
+        } else {
+            self.idle_sleeps += 1;
+        }
+        if self.idle_sleeps > IDLE_SLEEPS_MAX {
+            self.wrong(format!("it went to sleep {} times in a row and nothing happened", self.idle_sleeps));
+            // Not for ever.
+            self.give_up();
+        }
+    }
+
+    /// Nothing is ready: time goes on to the next thing that happens, or to the loop's deadline.
+    fn let_time_pass(&mut self, deadline: Option<Duration>) {
+        self.judge_rest();
+        let mut step = Duration::from_micros(self.rng.pick(&[0, 0, 100, 5_000, 700_000, 6_000_000]));
+        if self.rng.one_in(self.freeze_odds) {
+            step = Duration::from_secs(self.rng.within(100, 10_000));
+            self.seen.note(Met::Froze);
+            self.note(format!("all stand still for {step:?}"));
+            self.now += step;
+            return;
+        }
+        if let Some(deadline) = deadline {
+            // A sleep may end late.
+            let late = Duration::from_millis(self.rng.pick(&[0, 0, 1, 40]));
+            step = step.min((deadline + late).saturating_sub(self.now));
+        }
+        if let Some(at) = self.watch.event_at {
+            step = step.min(at.saturating_sub(self.now));
+        }
+        self.now += step;
+    }
+}

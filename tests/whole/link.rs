@@ -1,0 +1,327 @@
+//! The connection and the replica at its other end: buffers that hold little, acks in any pieces, ends of any kind.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use noxu_feeder::Result;
+use noxu_feeder::chunk::frame::Frame;
+use noxu_feeder::error::Error;
+use noxu_feeder::sys::poll::Interest;
+use noxu_feeder::sys::thread::Threads;
+use noxu_feeder::transport::{Channel, Closing, Received, Transfer, Transport};
+
+use crate::judge::Met;
+use crate::rng::Rng;
+use crate::world::{Shared, World};
+
+/// The number that stands for the connection's descriptor.
+pub(crate) const SOCKET_FD: RawFd = 1_000_001;
+
+/// What is between the two.
+#[derive(Debug)]
+pub(crate) struct Link {
+    to_replica: VecDeque<u8>,
+    to_feeder: VecDeque<u8>,
+    capacity: usize,
+    /// The feeder has said that it sends no more.
+    pub(crate) is_finished: bool,
+    pub(crate) finished_at: Duration,
+    /// The feeder has let go of the connection.
+    pub(crate) is_dropped: bool,
+    /// The replica has ended it.
+    pub(crate) ended: Option<Closing>,
+    /// What the feeder has received, message by message.
+    arrived: Vec<u8>,
+    /// The acks that it has received whole, and that its host has to hear of, in this order.
+    pub(crate) acks: VecDeque<u64>,
+    /// The highest of all of them.
+    pub(crate) acked: u64,
+    one_byte_odds: u64,
+}
+
+impl Link {
+    pub(crate) fn draw(rng: &mut Rng) -> Link {
+        Link {
+            to_replica: VecDeque::new(),
+            to_feeder: VecDeque::new(),
+            capacity: rng.pick(&[13, 100, 3000, 1 << 20]),
+            is_finished: false,
+            finished_at: Duration::ZERO,
+            is_dropped: false,
+            ended: None,
+            arrived: Vec::new(),
+            acks: VecDeque::new(),
+            acked: 0,
+            one_byte_odds: rng.pick(&[0, 3]),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.to_replica.len())
+    }
+
+    pub(crate) fn can_send(&self) -> bool {
+        self.room() > 0 || self.ended.is_some()
+    }
+
+    pub(crate) fn can_receive(&self) -> bool {
+        !self.to_feeder.is_empty() || self.ended.is_some()
+    }
+
+    /// Whether anything is under way, in either direction.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.to_replica.is_empty() && self.to_feeder.is_empty()
+    }
+
+    /// Whether the feeder has received all that there was.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.to_feeder.is_empty()
+    }
+
+    /// Bytes of acks reached the feeder: what they say is worked out here once more, by another hand. An ack is its first
+    /// eight bytes; what a longer message has besides is nothing.
+    fn receive(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.arrived.push(byte);
+            let message = self.arrived.split_first_chunk::<4>();
+            let Some((len, body)) = message.map(|(len, body)| (u32::from_le_bytes(*len) as usize, body)) else {
+                continue;
+            };
+            if let Ok(vlsn) = body.try_into().map(u64::from_le_bytes)
+                && len >= 8
+            {
+                self.acks.push_back(vlsn);
+                self.acked = self.acked.max(vlsn);
+            }
+            if body.len() == len {
+                self.arrived.clear();
+            }
+        }
+    }
+}
+
+/// The replica.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    bytes: Vec<u8>,
+    /// The last VLSN that it has whole.
+    pub(crate) has: u64,
+    /// Bytes of acks that are still to go into the connection.
+    acks: VecDeque<u8>,
+    /// In how many of its turns it does nothing.
+    lazy_odds: u64,
+    odd_acks_odds: u64,
+    /// Behind which VLSN it ends the connection, and how.
+    ends_behind: Option<(u64, Closing)>,
+}
+
+impl Replica {
+    pub(crate) fn draw(rng: &mut Rng) -> Replica {
+        let closing = rng.pick(&[Closing::Finished, Closing::Reset]);
+        Replica {
+            bytes: Vec::new(),
+            has: 0,
+            acks: VecDeque::new(),
+            lazy_odds: rng.pick(&[0, 2]),
+            odd_acks_odds: rng.pick(&[0, 5]),
+            ends_behind: rng.one_in(5).then(|| (rng.below(40), closing)),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.acks.is_empty()
+    }
+}
+
+impl World {
+    /// The replica takes some bytes, and answers.
+    pub(crate) fn replicate(&mut self) {
+        if self.link.ended.is_some() || self.rng.one_in(self.replica.lazy_odds) {
+            return;
+        }
+        // Like the real one: while its acks find no room it reads nothing.
+        let room = self.link.capacity.saturating_sub(self.link.to_feeder.len());
+        let count = room.min(self.replica.acks.len()).min(1 + self.rng.index(64));
+        if count > 0 {
+            let piece: Vec<u8> = self.replica.acks.drain(..count).collect();
+            if !self.replica.acks.is_empty() {
+                self.seen.note(Met::AckSplit);
+            }
+            self.link.to_feeder.extend(piece);
+            return;
+        }
+        if !self.replica.acks.is_empty() {
+            if self.link.room() == 0 {
+                self.seen.note(Met::FullBothWays);
+            }
+            return;
+        }
+        if let Some((vlsn, closing)) = self.replica.ends_behind
+            && self.replica.has >= vlsn
+        {
+            self.link.ended = Some(closing);
+            if closing == Closing::Reset {
+                self.link.to_feeder.clear();
+            }
+            self.seen.note(match closing {
+                Closing::Finished => Met::FinishedByReplica,
+                Closing::Reset => Met::ResetByReplica,
+            });
+            self.note(format!("replica: {closing:?} behind VLSN {}", self.replica.has));
+            return;
+        }
+        if self.link.to_replica.is_empty() {
+            if self.link.is_finished {
+                self.link.ended = Some(Closing::Finished);
+                self.note("replica: has all, and closes".into());
+            }
+            return;
+        }
+        let count = self.link.to_replica.len().min(1 + self.rng.index(self.link.capacity));
+        self.replica.bytes.extend(self.link.to_replica.drain(..count));
+        while let Some(len) = self.replica.bytes.first_chunk::<4>().map(|len| u32::from_le_bytes(*len) as usize) {
+            let Some(message) = self.replica.bytes.get(4..4 + len) else { break };
+            let expected = self.replica.has + 1;
+            match Frame::decode(message) {
+                Ok(frame) if frame.vlsn == expected && frame.payload == self.writer.payload_of(expected) => {}
+                frame => {
+                    let text = format!("the replica wanted VLSN {expected} and got {frame:?}");
+                    self.wrong(text);
+                }
+            }
+            self.replica.bytes.drain(..4 + len);
+            self.replica.has = expected;
+            self.acknowledge();
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let vlsn = self.replica.has;
+        let mut message = |len: u32, vlsn: u64| {
+            self.replica.acks.extend(len.to_le_bytes());
+            let bytes = vlsn.to_le_bytes().into_iter().chain(std::iter::repeat(0xee));
+            self.replica.acks.extend(bytes.take(len as usize));
+        };
+        if self.rng.one_in(self.replica.odd_acks_odds) {
+            match self.rng.below(4) {
+                0 => {
+                    message(3, vlsn);
+                    self.seen.note(Met::AckShort);
+                }
+                1 => {
+                    message(21, vlsn);
+                    self.seen.note(Met::AckLong);
+                }
+                2 => {
+                    message(8, self.rng.within(0, vlsn));
+                    self.seen.note(Met::AckLower);
+                }
+                _ => {}
+            }
+        } else {
+            message(8, vlsn);
+        }
+        // At the end it says what it has.
+        if vlsn == self.writer.last_vlsn() {
+            message(8, vlsn);
+        }
+    }
+}
+
+/// The connection, before a runner takes it over.
+pub(crate) struct SimChannel(pub(crate) Shared);
+
+impl Channel for SimChannel {
+    fn send(&self, _: &[u8]) -> Result<()> {
+        Err(Error::ChannelClosed)
+    }
+
+    fn receive(&self, _: &mut [u8], _: Option<Instant>) -> Result<Received> {
+        Ok(Received::Closed)
+    }
+
+    fn close(&self) {}
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn into_transport(self: Box<Self>, _: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
+        Ok((Box::new(SimTransport(self.0)), Vec::new()))
+    }
+}
+
+struct SimTransport(Shared);
+
+impl Transport for SimTransport {
+    fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
+        let mut world = World::called(&self.0);
+        if world.link.is_finished {
+            world.wrong("it sends behind its end".into());
+        }
+        if world.link.ended.is_some() {
+            world.moved = true;
+            return Transfer::Closed(Closing::Reset);
+        }
+        let room = world.link.room();
+        let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if room == 0 {
+            world.seen.note(Met::ConnectionFull);
+            return Transfer::Again;
+        }
+        let odds = world.link.one_byte_odds;
+        let mut count = room.min(offered);
+        if world.rng.one_in(odds) {
+            count = 1;
+            world.seen.note(Met::OneByteTaken);
+        }
+        let bytes = pieces.iter().flat_map(|piece| piece.iter().copied());
+        world.link.to_replica.extend(bytes.take(count));
+        world.moved = true;
+        world.was_sent = true;
+        Transfer::Moved(count)
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> Transfer {
+        let mut world = World::called(&self.0);
+        if world.link.to_feeder.is_empty() {
+            return match world.link.ended {
+                Some(closing) => {
+                    world.moved = true;
+                    Transfer::Closed(closing)
+                }
+                None => Transfer::Again,
+            };
+        }
+        let count = into.len().min(1 + world.rng.index(40)).min(world.link.to_feeder.len());
+        let bytes: Vec<u8> = world.link.to_feeder.drain(..count).collect();
+        into[..count].copy_from_slice(&bytes);
+        world.link.receive(&bytes);
+        world.moved = true;
+        Transfer::Moved(count)
+    }
+
+    fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+        (SOCKET_FD, interest)
+    }
+
+    fn finish(&mut self) {
+        let mut world = World::called(&self.0);
+        world.link.is_finished = true;
+        world.link.finished_at = world.now;
+        world.moved = true;
+        world.note("feeder: sends no more".into());
+    }
+}
+
+impl Drop for SimTransport {
+    fn drop(&mut self) {
+        World::called(&self.0).link.is_dropped = true;
+    }
+}
