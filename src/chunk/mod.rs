@@ -121,10 +121,12 @@ impl Chunk {
         if let Err(none) = self.make_room(packed) {
             return Err(Error::no_memory(none, "a frame", Some(entry.lsn), Some(entry.vlsn)));
         }
-        self.pack(&prefix);
         match shared {
-            Some(block) => self.share(entry.payload, block),
-            None => self.pack(entry.payload),
+            Some(block) => {
+                self.pack(&prefix, &[]);
+                self.share(entry.payload, block);
+            }
+            None => self.pack(&prefix, entry.payload),
         }
         self.len += (prefix.len() + entry.payload.len()) as u64;
         self.marks.push(Mark { vlsn: entry.vlsn, end: self.len });
@@ -173,9 +175,10 @@ impl Chunk {
     }
 
     #[inline]
-    fn pack(&mut self, bytes: &[u8]) {
+    fn pack(&mut self, prefix: &[u8], payload: &[u8]) {
         let begin = self.packed.len();
-        self.packed.extend_from_slice(bytes);
+        self.packed.extend_from_slice(prefix);
+        self.packed.extend_from_slice(payload);
         let end = self.packed.len();
         match self.pieces.last_mut() {
             Some(Piece::Packed(last)) if last.end == begin => last.end = end,

@@ -708,55 +708,53 @@ impl Scanner {
             return Ok(None);
         };
         let held = held(lsn, &entry);
+        if let Some(order) = self.order.as_mut().filter(|order| order.next() == vlsn) {
+            order.returned(held.digest);
+            return Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }));
+        }
+        self.place_out_of_order(vlsn, held, send_limit, now)?;
+        Ok(None)
+    }
+
+    /// What to do with an entry that is not the next one.
+    #[inline(never)]
+    fn place_out_of_order(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
         let Some(order) = &mut self.order else {
-            return Ok(self.hold(vlsn, held).map(|()| None)?);
+            self.hold(vlsn, found)?;
+            return Ok(());
         };
-        let placement = match order.place(vlsn, lsn, held.len, held.digest) {
+        let placement = match order.place(vlsn, found.lsn, found.len, found.digest) {
             Ok(placement) => placement,
-            Err(none) => return Err(self.keep_unplaced(none, vlsn, held).into()),
+            Err(none) => return Err(self.keep_unplaced(none, vlsn, found).into()),
         };
         match placement {
-            Placement::Next => {
-                order.returned(held.digest);
-                Ok(Some(Place { vlsn, lsn, entry, source: Source::Tail }))
-            }
-            Placement::Held => {
-                self.note_early(now);
-                Ok(None)
-            }
-            Placement::Below => {
-                self.counts.below += 1;
-                Ok(None)
-            }
+            Placement::Next => unreachable!("the next one is placed before"),
+            Placement::Held => self.note_early(now),
+            Placement::Below => self.counts.below += 1,
             Placement::Repeat => {
                 self.counts.repeats += 1;
                 if self.counts.repeats == 1 {
-                    self.warn(format_args!("VLSN {vlsn} stands in the log again, at {lsn}; repeats are not sent"));
+                    let at = found.lsn;
+                    self.warn(format_args!("VLSN {vlsn} stands in the log again, at {at}; repeats are not sent"));
                 }
-                Ok(None)
             }
-            Placement::Changed => Err(Error::HistoryChanged { vlsn, at: lsn }.into()),
-            Placement::Full => self.place_where_all_is_full(vlsn, held, send_limit, now),
+            Placement::Changed => return Err(Error::HistoryChanged { vlsn, at: found.lsn }.into()),
+            Placement::Full => self.place_where_all_is_full(vlsn, found, send_limit, now)?,
         }
+        Ok(())
     }
 
     /// An entry that came early, and that the window has no room for.
     #[cold]
     #[inline(never)]
-    fn place_where_all_is_full(
-        &mut self,
-        vlsn: u64,
-        found: Held,
-        send_limit: Lsn,
-        now: &Now,
-    ) -> Searched<Option<Place>> {
+    fn place_where_all_is_full(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
         let order = self.order.as_mut().expect("only called with an order");
         let was_passed = self.tail.is_looking_back() || found.lsn < self.read_before;
         if was_passed {
             match order.note_held(vlsn, found, send_limit) {
                 Ok(true) => {
                     self.note_early(now);
-                    return Ok(None);
+                    return Ok(());
                 }
                 Ok(false) => {}
                 Err(none) => return Err(self.keep_unplaced(none, vlsn, found).into()),
@@ -765,11 +763,11 @@ impl Scanner {
         if self.tail.is_looking_back() {
             // What is missing may stand behind it.
             self.tail.leave_for_later(found.lsn, order.near_enough_from(vlsn));
-            return Ok(None);
+            return Ok(());
         }
         self.tail.put_back(found.lsn);
         if self.look_everywhere(Cause::Full, send_limit)? || self.begins_before_what_hides() {
-            return Ok(None);
+            return Ok(());
         }
         Err(self.gap(vlsn, found.lsn).into())
     }
