@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use noxu_feeder::log::files::{DirectoryStamp, FileIdentity, Files, LogFile};
-use noxu_feeder::log::format::FLAG_INVISIBLE;
+use noxu_feeder::log::format::{FLAG_INVISIBLE, Lsn};
 
 use crate::oracle::{self, Seen};
 use crate::rng::Rng;
@@ -79,12 +79,16 @@ pub(crate) struct Inode {
     pub(crate) was_named: Option<u32>,
     /// When its length last changed.
     pub(crate) changed: Duration,
+    /// When which of its bytes changed: from the first offset to the second.
+    writes: Vec<(Duration, u64, u64)>,
     pub(crate) records: Vec<RecordId>,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) now: Duration,
+    /// When reader and writer were last frozen until.
+    pub(crate) thawed: Duration,
     /// Counts the ops.
     pub(crate) tick: u64,
     pub(crate) inodes: Vec<Inode>,
@@ -118,6 +122,7 @@ impl Disk {
     pub(crate) fn new(stamps: Stamps, rng: Rng) -> Disk {
         Disk(Arc::new(Mutex::new(State {
             now: Duration::ZERO,
+            thawed: Duration::ZERO,
             tick: 1,
             inodes: Vec::new(),
             names: BTreeMap::new(),
@@ -258,12 +263,16 @@ impl State {
                     to.bytes.resize(end, 0);
                     to.changed = self.now;
                 }
+                if to.bytes[begin..end] != bytes {
+                    to.writes.push((self.now, begin as u64, end as u64));
+                }
                 to.bytes[begin..end].copy_from_slice(&bytes);
                 for id in completes {
                     // Damage to the part that was there before stays.
                     let record = &mut self.truth.records[id];
                     if matches!(oracle::see(&to.bytes, record.offset), Seen::Entry { .. }) {
                         record.appeared = Some(tick);
+                        record.appeared_at = Some(self.now);
                     }
                 }
             }
@@ -296,6 +305,7 @@ impl State {
             Op::Damage { spoils, inode, offset, bytes } => {
                 let hit = &mut self.inodes[inode];
                 let (begin, end) = (offset as usize, offset as usize + bytes.len());
+                hit.writes.push((self.now, begin as u64, end as u64));
                 hit.bytes[begin..end].copy_from_slice(&bytes);
                 for &id in &hit.records {
                     let record = &mut self.truth.records[id];
@@ -306,6 +316,21 @@ impl State {
                 }
             }
         }
+    }
+
+    /// When the length of a file, or any of so many bytes at a position, last changed.
+    pub(crate) fn changed_at(&self, at: Lsn, len: u64) -> Duration {
+        let grown = self.names.get(&at.file()).map(|&inode| self.inodes[inode].changed);
+        self.written_at(at, len).max(grown.unwrap_or_default())
+    }
+
+    /// When any of so many bytes at a position last changed.
+    pub(crate) fn written_at(&self, at: Lsn, len: u64) -> Duration {
+        let Some(&inode) = self.names.get(&at.file()) else { return Duration::ZERO };
+        let (begin, end) = (u64::from(at.offset()), u64::from(at.offset()).saturating_add(len));
+        let inode = &self.inodes[inode];
+        let written = inode.writes.iter().filter(|&&(_, from, to)| from < end && begin < to).map(|&(when, ..)| when);
+        written.max().unwrap_or_default()
     }
 
     /// The bytes of file `file`.

@@ -19,6 +19,7 @@
 
 mod disk;
 mod oracle;
+mod patience;
 mod plan;
 mod replica;
 mod rng;

@@ -218,6 +218,15 @@ pub(crate) fn see(bytes: &[u8], offset: u64) -> Seen {
     Seen::Entry { len: len as u64, prev: u64::from(le(6)), vlsn, content }
 }
 
+/// How many bytes what stands at `offset` says it has.
+pub(crate) fn len_at(bytes: &[u8], offset: u64) -> u64 {
+    let bytes = &bytes[bytes.len().min(offset as usize)..];
+    if bytes.len() < 14 {
+        return bytes.len() as u64;
+    }
+    22 + u64::from(u32::from_le_bytes(bytes[10..14].try_into().expect("four bytes")))
+}
+
 /// Where the entries from `first` on end, and where the last of them begins (0 if there is none): the writer's
 /// recovery.
 pub(crate) fn parse_to_end(bytes: &[u8], first: u64) -> (u64, u64) {

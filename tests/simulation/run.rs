@@ -142,15 +142,21 @@ impl Run {
 
     /// Reader and writer are frozen. What there is to judge afterwards is no older than before.
     fn freeze(&mut self) -> Result<(), String> {
-        if self.plan.attentive.is_none() || self.subject.is_late || self.subject.look_again().is_none() {
+        let Some(asked_for) = self.subject.look_again().filter(|_| !self.subject.is_late) else {
+            return Ok(());
+        };
+        if self.plan.attentive.is_none() {
             return Ok(());
         }
-        let time = self.plan.options.tail.settle * self.rng.within(1, 100) as u32;
+        let asleep = asked_for.saturating_sub(self.state().now);
+        // Who sleeps for hardly longer than it meant to does not notice.
+        let time = asleep + self.subject.slack() + self.plan.options.tail.settle * self.rng.within(1, 100) as u32;
         {
             let disk = self.disk.clone();
             let mut state = disk.state();
             state.note(format!("FROZEN for {} ms", time.as_millis()));
             state.now += time;
+            state.thawed = state.now;
             state.seen.note(Situation::Frozen);
             self.writer.was_frozen(time);
         }
@@ -513,13 +519,19 @@ impl Run {
             return Err(format!("it fails with `{error}`, and VLSN {vlsn} is still to come"));
         }
         let settle = self.plan.options.tail.settle;
-        if let (true, Some(file)) = (DAMAGE[..6].contains(&failure.kind), failure.file)
-            && let Some(&inode) = state.names.get(&file)
+        if let (true, Some(file), Some(offset)) = (DAMAGE[..6].contains(&failure.kind), failure.file, failure.offset)
+            && state.names.contains_key(&file)
         {
-            let changed = state.inodes[inode].changed;
+            let len = match failure.kind {
+                Kind::Hole | Kind::Oversize => 14,
+                Kind::EndsEarly => 0,
+                Kind::Torn => u64::MAX,
+                _ => oracle::len_at(state.bytes(file).unwrap_or_default(), offset),
+            };
+            let changed = state.changed_at(Lsn::new(file, offset as u32), len).max(state.thawed);
             if state.now < changed + settle {
                 return Err(format!(
-                    "it fails with `{error}` {} ms after the file changed",
+                    "it fails with `{error}` {} ms after something changed there, or after it was frozen",
                     (state.now - changed).as_millis()
                 ));
             }

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use noxu_feeder::error::{Error, Result};
+use noxu_feeder::error::{EntryFault, Error, Result};
 use noxu_feeder::log::format::Lsn;
 use noxu_feeder::log::{Log, Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
 
 use crate::disk::{Disk, State};
 use crate::oracle::{self, Failure, Met, Question};
+use crate::patience::Patience;
 use crate::situations::Situation;
 use crate::witness::Witness;
 
@@ -50,6 +51,7 @@ pub(crate) struct Subject {
     /// Which VLSN it says is missing, and since when it has been saying so.
     pub(crate) missing: Option<(u64, Duration)>,
     witness: Witness,
+    patience: Patience,
     /// What it did wrong.
     pub(crate) wrong: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Subject {
     ) -> Subject {
         let tick = disk.state().tick;
         let mut witness = Witness::default();
+        let now = disk.state().now;
         witness.begins(disk, start, from, &options);
         Subject {
             disk: disk.clone(),
@@ -87,6 +90,7 @@ impl Subject {
             paused_at: 0,
             missing: None,
             witness,
+            patience: Patience::new(&options, now),
             wrong: None,
         }
     }
@@ -99,6 +103,11 @@ impl Subject {
     /// When the reader wants to be asked again.
     pub(crate) fn look_again(&self) -> Option<Duration> {
         self.pause?.look_again.map(|at| at - self.base)
+    }
+
+    /// Who is asked later by no more than this does not take itself for frozen.
+    pub(crate) fn slack(&self) -> Duration {
+        (self.options.tail.settle / 4).max(Duration::from_millis(100))
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
@@ -196,6 +205,12 @@ impl Subject {
     }
 }
 
+/// Whether an error is about what stands in one place, and nothing else.
+fn is_about_bytes(error: &Error) -> bool {
+    let Error::LogDamaged { fault, .. } = error else { return false };
+    !matches!(fault, EntryFault::EndsEarly(_) | EntryFault::BrokenChain { .. })
+}
+
 /// Whether a gap is one because the window is full. `missing`: what has been missing, and since when.
 fn is_full(
     error: &Error,
@@ -226,8 +241,7 @@ impl Source for Subject {
         let tick = self.disk.state().tick;
         if let Some(pause) = self.pause.take() {
             self.fresh_since = tick;
-            let slack = (self.options.tail.settle / 4).max(Duration::from_millis(100));
-            self.is_late = pause.look_again.is_some_and(|at| now.get() > at + slack);
+            self.is_late = pause.look_again.is_some_and(|at| now.get() > at + self.slack());
         }
         let was_broken = self.is_still_broken();
         let answer = self.scanner.next(from_vlsn, Lsn(self.send_limit), now);
@@ -243,6 +257,9 @@ impl Source for Subject {
                 let is_cut = matches!(error, Error::LogTruncated { .. } | Error::LogRewritten { .. });
                 if *error != before && was_broken && !is_cut {
                     wrong(format!("the error was `{before}` and is now `{error}`: it must stay"));
+                }
+                if *error == before && !was_broken && state.tick == tick && is_about_bytes(error) {
+                    wrong(format!("what stands there has been written, and the error stays: {error}"));
                 }
                 if *error == before && self.must_clear {
                     wrong(format!("the writer has cut the log there, and the error stays: {error}"));
@@ -262,6 +279,10 @@ impl Source for Subject {
                 state.note(format!("reader: ERROR {error}"));
                 let is_full = is_full(error, self.missing, &self.options, state.now);
                 self.witness.failed(&mut state, &Failure::of(error), is_full);
+                let has_returned = !self.returned.is_empty();
+                if let Some(text) = self.patience.failed(&state, error, self.next, has_returned) {
+                    wrong(text);
+                }
                 self.failed = Some(error.clone());
                 return answer;
             }
@@ -312,6 +333,7 @@ impl Source for Subject {
                     self.yielded.push((entry.vlsn, entry.entry_type, entry.payload.into()));
                 }
                 self.next = Some(entry.vlsn + 1);
+                self.patience.returned(state.now);
                 self.missing = None;
             }
             Ok(Next::Nothing(pause)) => {
@@ -334,6 +356,10 @@ impl Source for Subject {
                     self.missing = pause.missing_vlsn.map(|vlsn| (vlsn, now - self.base));
                 }
                 self.witness.nothing(&mut state, pause);
+                let look_again = pause.look_again.map(|at| at - self.base);
+                if let Some(text) = self.patience.nothing(&state, pause, look_again, self.is_late, self.next) {
+                    wrong(text);
+                }
                 self.pause = Some(*pause);
                 self.paused_at = if state.tick == tick { tick } else { 0 };
             }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An entry of the log, as the writer made it.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) flags: u8,
     /// Since which tick it is wholly on disk.
     pub(crate) appeared: Option<u64>,
+    /// When that was.
+    pub(crate) appeared_at: Option<Duration>,
     /// Since which tick it is cut off, damaged or invisible.
     pub(crate) gone: Option<u64>,
 }

@@ -230,6 +230,7 @@ impl Writer {
             payload,
             flags,
             appeared: None,
+            appeared_at: None,
             gone: None,
         });
         state.inodes[inode].records.push(id);
