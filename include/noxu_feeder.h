@@ -229,6 +229,11 @@ void nxf_error_free(nxf_error *err);
 
 /* --- Options, and the log callback: what the library says to people ----------------------------------------------- */
 
+/** A whole number, in the unit that the key's last part names. */
+#define NXF_OPTION_NUMBER 1
+/** One of some words. */
+#define NXF_OPTION_WORD 2
+
 /** Something failed: a run has ended with an error, say. */
 #define NXF_LEVEL_ERROR 1
 /** Something is not as it should be, and the library goes on. */
@@ -246,6 +251,29 @@ void nxf_error_free(nxf_error *err);
 typedef struct nxf_options nxf_options;
 
 /**
+ * What there is to know of an option. The texts are the library's, never NULL, and valid for as long as it is loaded.
+ * Members may be added at its end.
+ */
+typedef struct nxf_option {
+    /** To be set to sizeof(nxf_option) by the caller: only so much is written. */
+    size_t struct_size;
+    /** Its key, as "log.settle_ms". */
+    const char *key;
+    /** What it does, for people. */
+    const char *meaning;
+    /** The value when nothing is set. */
+    const char *default_value;
+    /** The words that it takes, as "error, accept"; "" for a number. */
+    const char *words;
+    /** The smallest number that it takes; 0 for a word. */
+    uint64_t min;
+    /** The largest number that it takes; 0 for a word. */
+    uint64_t max;
+    /** NXF_OPTION_...: what it takes. */
+    uint32_t kind;
+} nxf_option;
+
+/**
  * Receives what the library has to say to people. On the thread that does the library's work, and on several at once
  * when several runners have it; with no lock held: it must not block for long, nor throw. It may call back in, as an ack
  * callback may; a scanner that speaks is in use, which is NXF_E_WRONG_STATE. level: NXF_LEVEL_...;
@@ -261,6 +289,27 @@ nxf_status nxf_options_new(nxf_options **options, nxf_error **err);
  * keys or values in the message and nothing changed, if there is no such option or it does not take this value.
  */
 nxf_status nxf_options_set(nxf_options *options, const char *key, const char *value, nxf_error **err);
+
+/**
+ * Writes the value of the option of this key to buf, NUL-terminated, as it would be set; its length without the NUL goes
+ * to *len. options NULL: the default. NXF_E_INVALID_OPTION: there is no such option. NXF_E_BUFFER_TOO_SMALL: *len says
+ * how long the value is; buf may be NULL if capacity is 0.
+ */
+nxf_status nxf_options_get(const nxf_options *options, const char *key, char *buf, size_t capacity, size_t *len,
+                           nxf_error **err);
+
+/**
+ * Writes what there is to know of an option to *option, as much as option->struct_size says, which the caller has set to
+ * sizeof(nxf_option). at counts the options from 0 on, in the order of docs/options.md, which may be another one in
+ * another version. NXF_CLOSED, and nothing written: there are no more. Any thread.
+ *
+ * @code{.c}
+ * nxf_option option = {.struct_size = sizeof option};
+ * for (size_t at = 0; nxf_options_describe(at, &option, NULL) == NXF_OK; at++)
+ *     printf("%s (default %s): %s\n", option.key, option.default_value, option.meaning);
+ * @endcode
+ */
+nxf_status nxf_options_describe(size_t at, nxf_option *option, nxf_error **err);
 
 /**
  * Has everything of level_max (NXF_LEVEL_...) and more urgent handed to callback, by all that is made with these

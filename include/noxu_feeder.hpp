@@ -342,6 +342,25 @@ private:
     std::string text_;
 };
 
+/** The text that a function of C writes to (char *buf, std::size_t capacity, std::size_t *len, nxf_error **err). */
+template <class Write>
+std::string text(Write write)
+{
+    std::string found(128, '\0');
+    for (;;) {
+        nxf_error *err = nullptr;
+        std::size_t len = 0;
+        const nxf_status status = write(found.data(), found.size(), &len, &err);
+        if (status == NXF_E_BUFFER_TOO_SMALL)
+            nxf_error_free(err);
+        else if (status < NXF_OK)
+            fail(status, err);
+        found.resize(status == NXF_OK ? len : len + 1); // and a NUL
+        if (status == NXF_OK)
+            return found;
+    }
+}
+
 /** Frees what a context of C's points to. */
 template <class T>
 void drop(void *context) noexcept
@@ -398,6 +417,30 @@ enum class level : std::uint32_t {
     debug = NXF_LEVEL_DEBUG  /**< NXF_LEVEL_DEBUG */
 };
 
+/** NXF_OPTION_...: what an option takes. */
+enum class option_kind : std::uint32_t {
+    number = NXF_OPTION_NUMBER, /**< NXF_OPTION_NUMBER */
+    word = NXF_OPTION_WORD      /**< NXF_OPTION_WORD */
+};
+
+/** nxf_option: what there is to know of an option. The texts are the library's, and valid as long as it is loaded. */
+struct option {
+    std::string_view key;           /**< Its key, as "log.settle_ms". */
+    std::string_view meaning;       /**< What it does, for people. */
+    std::string_view default_value; /**< The value when nothing is set. */
+    std::string_view words;         /**< The words that it takes, as "error, accept"; empty for a number. */
+    std::uint64_t min;              /**< The smallest number that it takes; 0 for a word. */
+    std::uint64_t max;              /**< The largest number that it takes; 0 for a word. */
+    option_kind kind;               /**< What it takes. */
+
+    /** As C has it. */
+    explicit option(const nxf_option &from) noexcept
+        : key(from.key), meaning(from.meaning), default_value(from.default_value), words(from.words), min(from.min),
+          max(from.max), kind(static_cast<option_kind>(from.kind))
+    {
+    }
+};
+
 /** nxf_options: keys and values. Copied by whatever is made with them. */
 class options : public handle<nxf_options, nxf_options_free> {
 public:
@@ -433,6 +476,28 @@ public:
     options &&set(std::string_view key, const Value &value) &&
     {
         return std::move(set(key, value));
+    }
+
+    /** The handle, for functions of C. */
+    using handle::get;
+    /** nxf_options_get(): the value of the option of this key, as it would be set. */
+    std::string get(std::string_view key) const
+    {
+        const detail::c_string c_key(key, "key");
+        return detail::text([&](char *buf, std::size_t capacity, std::size_t *len, nxf_error **err) {
+            return nxf_options_get(handle::get(), c_key.get(), buf, capacity, len, err);
+        });
+    }
+
+    /** nxf_options_describe(): every option there is, in the order of docs/options.md. */
+    static std::vector<option> all()
+    {
+        std::vector<option> found;
+        nxf_option one{};
+        one.struct_size = sizeof one;
+        while (detail::call(nxf_options_describe, found.size(), &one) == NXF_OK)
+            found.push_back(option(one));
+        return found;
     }
 
     /**
@@ -1351,19 +1416,9 @@ private:
 
     std::string text(nxf_status (*write)(const nxf_feeder *, char *, std::size_t, std::size_t *, nxf_error **)) const
     {
-        std::string found(128, '\0');
-        for (;;) {
-            nxf_error *err = nullptr;
-            std::size_t len = 0;
-            const nxf_status status = write(get(), found.data(), found.size(), &len, &err);
-            if (status == NXF_E_BUFFER_TOO_SMALL)
-                nxf_error_free(err);
-            else if (status < NXF_OK)
-                detail::fail(status, err);
-            found.resize(status == NXF_OK ? len : len + 1); // and a NUL
-            if (status == NXF_OK)
-                return found;
-        }
+        return detail::text([&](char *buf, std::size_t capacity, std::size_t *len, nxf_error **err) {
+            return write(get(), buf, capacity, len, err);
+        });
     }
 };
 

@@ -146,10 +146,7 @@ impl Options {
     /// Sets the option `key`. An error, and nothing set, if there is no such option or it does not take the value.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let invalid = |reason: String| Error::InvalidOption { key: key.to_owned(), reason };
-        let at = position(key).ok_or_else(|| {
-            let keys: Vec<&str> = TABLE.iter().map(|spec| spec.key).collect();
-            invalid(format!("there is no such option; there are {}", keys.join(", ")))
-        })?;
+        let at = position(key).ok_or_else(|| no_such_option(key))?;
         self.values[at] = match TABLE[at].kind {
             Kind::Number { min, max, .. } => value
                 .parse()
@@ -163,6 +160,11 @@ impl Options {
                 as u64,
         };
         Ok(())
+    }
+
+    /// The value of the option `key`, as it would be set. An error if there is no such option.
+    pub fn value_of(&self, key: &str) -> Result<String> {
+        self.get(key).ok_or_else(|| no_such_option(key))
     }
 
     /// The value of the option `key`, as it would be set.
@@ -280,6 +282,14 @@ fn position(key: &str) -> Option<usize> {
     TABLE.iter().position(|spec| spec.key == key)
 }
 
+fn no_such_option(key: &str) -> Error {
+    let keys: Vec<&str> = TABLE.iter().map(|spec| spec.key).collect();
+    Error::InvalidOption {
+        key: key.to_owned(),
+        reason: format!("there is no such option; there are {}", keys.join(", ")),
+    }
+}
+
 /// The reference page of all options, as it stands in `docs/options.md`.
 pub fn reference() -> String {
     use std::fmt::Write;
@@ -287,7 +297,8 @@ pub fn reference() -> String {
         "# Options\n\n\
          Set with `nxf_options_set(options, \"key\", \"value\", &err)`. `log.*` is read by `nxf_log_open` and \
          `nxf_scanner_open`,\n`channel.*` by what makes channels, `runner.*` and `ack.*` by `nxf_runner_new`, \
-         `source.*` by `nxf_scanner_from_callbacks`, `feeder.*` by the tracker. Whoever is\ngiven options copies them.\n\n\
+         `source.*` by `nxf_scanner_from_callbacks`, `feeder.*` by the tracker. Whoever is\ngiven options copies them. `nxf_options_get` reads \
+         a value, and `nxf_options_describe` lists what is on this page.\n\n\
          This page is made from the table in `src/options.rs`; a test fails when the two differ.\n\n\
          | key | values | default | meaning |\n| --- | --- | --- | --- |\n",
     );

@@ -274,6 +274,8 @@ fn null_is_an_error_or_nothing_and_never_followed() {
             failure(|err| nxf_options_new(null_mut(), err)),
             failure(|err| nxf_options_set(null_mut(), c"a".as_ptr(), c"b".as_ptr(), err)),
             failure(|err| nxf_options_set_log_callback(null_mut(), 1, None, null_mut(), None, err)),
+            failure(|err| nxf_options_get(null(), null(), null_mut(), 0, &raw mut len, err)),
+            failure(|err| nxf_options_describe(0, null_mut(), err)),
             failure(|err| nxf_log_open(c"/".as_ptr(), null(), null_mut(), err)),
             failure(|err| nxf_log_vlsn_range(null(), &raw mut number, &raw mut number, err)),
             failure(|err| nxf_scanner_open(null(), 0, null(), &mut null_mut(), err)),
@@ -353,6 +355,38 @@ fn strings_are_checked_and_copied() {
         assert_eq!(nxf_feeder_replica_name(feeder, buf.as_mut_ptr().cast(), 8, &raw mut len, null_mut()), NXF_OK);
         assert_eq!((&*buf, len), (&b"replica\0"[..], 7));
         nxf_feeder_free(feeder);
+    }
+}
+
+#[test]
+fn an_option_is_described_to_hosts_of_every_version() {
+    // SAFETY: the pointers are valid, and the texts are the library's.
+    unsafe {
+        let full = size_of::<nxf_option>();
+        for size in [8, 16, 32, full, full + 16] {
+            let mut option = OfSize::new(&size, size);
+            let behind = full.min(size) / size_of::<usize>();
+            option.words[behind..].fill(MaybeUninit::new(usize::MAX));
+            assert_eq!(nxf_options_describe(0, option.pointer(), null_mut()), NXF_OK);
+            assert_eq!(option.words[0].assume_init(), size, "the caller's own number");
+            assert!(option.words[behind..].iter().all(|word| word.assume_init() == usize::MAX));
+            if size >= full {
+                // Every word can be read, padding included, which Miri knows.
+                assert_eq!(option.words[full / size_of::<usize>() - 1].assume_init() as u32, NXF_OPTION_NUMBER);
+                let option = &*option.pointer::<nxf_option>();
+                assert_eq!((text(option.key), text(option.default_value)), ("log.settle_ms".into(), "3000".into()));
+                assert_eq!((text(option.words), option.min, option.max), (String::new(), 1, 86_400_000));
+            }
+        }
+        let mut value = vec![0u8; 5].into_boxed_slice();
+        let mut len = 0;
+        let get = |options, value: *mut u8, capacity, len, err| {
+            nxf_options_get(options, c"log.settle_ms".as_ptr(), value.cast(), capacity, len, err)
+        };
+        assert_eq!(get(null(), value.as_mut_ptr(), 5, &raw mut len, null_mut()), NXF_OK);
+        assert_eq!((&*value, len), (&b"3000\0"[..], 4));
+        let (status, _) = failure(|err| get(null(), value.as_mut_ptr(), 4, &raw mut len, err));
+        assert_eq!(status, NXF_E_BUFFER_TOO_SMALL);
     }
 }
 

@@ -105,6 +105,24 @@ TEST_CASE("what was moved from is no crash")
     CHECK(!nxf::options::defaults());
 }
 
+TEST_CASE("options can be read and listed")
+{
+    nxf::options options;
+    options.set("log.settle_ms", 2s);
+    CHECK(options.get("log.settle_ms") == "2000");
+    CHECK(nxf::options::defaults().get("log.settle_ms") == "3000");
+    CHECK(error_of([&] { static_cast<void>(options.get("log.settle")); }).status() == NXF_E_INVALID_OPTION);
+    const std::vector<nxf::option> all = nxf::options::all();
+    REQUIRE(all.size() > 20);
+    CHECK(all[0].key == "log.settle_ms");
+    CHECK(all[0].kind == nxf::option_kind::number);
+    CHECK(all[0].max == 86400000);
+    for (const nxf::option &option : all) {
+        CHECK(nxf::options::defaults().get(option.key) == option.default_value);
+        CHECK((option.kind == nxf::option_kind::word) == !option.words.empty());
+    }
+}
+
 TEST_CASE("options take texts, numbers and durations")
 {
     nxf::options options;

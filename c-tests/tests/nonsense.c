@@ -99,6 +99,20 @@ static void options_refuse_nonsense(void **state)
         assert_refused(NXF_E_INVALID_OPTION, "log.settle_ms", nxf_options_set, options, "log.settle_ms", values[at]);
     assert_refused(NXF_E_INVALID_OPTION, "log.settle_ms", nxf_options_set, options, "", "1");
 
+    char text[8];
+    size_t len = 7;
+    nxf_option option;
+    refuses("key", nxf_options_get, options, NULL, text, sizeof text, &len);
+    refuses("key", nxf_options_get, options, not_utf8, text, sizeof text, &len);
+    refuses("buf", nxf_options_get, options, "log.settle_ms", NULL, sizeof text, &len);
+    refuses("buf", nxf_options_get, options, "log.settle_ms", text, SIZE_MAX, &len);
+    refuses("len", nxf_options_get, options, "log.settle_ms", text, sizeof text, NULL);
+    assert_refused(NXF_E_INVALID_OPTION, "log.settle_ms", nxf_options_get, NULL, "", text, sizeof text, &len);
+    assert_int_equal(len, 7);
+    refuses("option", nxf_options_describe, 0, NULL);
+    refuses("option", nxf_options_describe, SIZE_MAX, NULL);
+    option.struct_size = 0;
+    refuses("option", nxf_options_describe, 0, &option);
     refuses("options", nxf_options_set_log_callback, NULL, NXF_LEVEL_ERROR, log_nothing, feed, NULL);
     refuses("level_max", nxf_options_set_log_callback, options, 0, log_nothing, feed, NULL);
     refuses("level_max", nxf_options_set_log_callback, options, 5, log_nothing, feed, NULL);

@@ -21,6 +21,7 @@ static const char *const numbers[][3] = {
     { "runner.chunk_bytes", "4096", "16777216" },
     { "runner.queue_bytes_max", "4096", "1073741824" },
     { "runner.share_from_bytes", "0", "67108864" },
+    { "runner.stack_bytes", "262144", "1073741824" },
     { "ack.queue_max", "1", "16777216" },
     { "feeder.queue_bytes_max", "1", "68719476736" },
 };
@@ -110,6 +111,88 @@ static void null_and_what_is_no_text_are_refused_by_name(void **state)
     assert_refused(NXF_E_INVALID_ARGUMENT, "`options`", nxf_options_new, NULL);
 }
 
+/* --- what they are --- */
+
+static const char *value_of(const nxf_options *options, const char *key)
+{
+    static char value[32];
+    size_t len = 0;
+    assert_ok(nxf_options_get, options, key, value, sizeof value, &len);
+    assert_int_equal(len, strlen(value));
+    return value;
+}
+
+static void what_was_set_can_be_read(void **state)
+{
+    nxf_options *options = (nxf_options *)*state;
+    char small[3] = "xx";
+    size_t len = 0;
+    assert_string_equal(value_of(options, "log.settle_ms"), "3000");
+    assert_ok(nxf_options_set, options, "log.settle_ms", "0020");
+    assert_string_equal(value_of(options, "log.settle_ms"), "20");
+    assert_refused(NXF_E_INVALID_OPTION, "", nxf_options_set, options, "log.settle_ms", "0");
+    assert_string_equal(value_of(options, "log.settle_ms"), "20");
+    assert_string_equal(value_of(NULL, "log.settle_ms"), "3000");
+    assert_string_equal(value_of(options, "ack.beyond_sent"), "error");
+    assert_ok(nxf_options_set, options, "ack.beyond_sent", "accept");
+    assert_string_equal(value_of(options, "ack.beyond_sent"), "accept");
+
+    assert_refused(NXF_E_INVALID_OPTION, "log.settle_ms", nxf_options_get, options, "log.settle", small, sizeof small,
+                   &len);
+    assert_refused(NXF_E_BUFFER_TOO_SMALL, "", nxf_options_get, options, "ack.beyond_sent", small, sizeof small, &len);
+    assert_int_equal(len, strlen("accept"));
+    assert_string_equal(small, "xx");
+    assert_refused(NXF_E_BUFFER_TOO_SMALL, "", nxf_options_get, options, "ack.beyond_sent", NULL, 0, &len);
+}
+
+static nxf_option described(size_t at)
+{
+    nxf_option option;
+    option.struct_size = sizeof option;
+    assert_ok(nxf_options_describe, at, &option);
+    assert_int_equal(option.struct_size, sizeof option);
+    return option;
+}
+
+static void every_option_can_be_listed(void **state)
+{
+    nxf_options *options = (nxf_options *)*state;
+    nxf_option option;
+    char number[24];
+    size_t count = 0, words = 0;
+    option.struct_size = sizeof option;
+    while (nxf_options_describe(count, &option, NULL) == NXF_OK) {
+        assert_string_equal(option.default_value, value_of(options, option.key));
+        assert_ok(nxf_options_set, options, option.key, option.default_value);
+        assert_true(strlen(option.meaning) > 20);
+        if (option.kind == NXF_OPTION_NUMBER) {
+            assert_true(option.min < option.max);
+            assert_string_equal(option.words, "");
+            snprintf(number, sizeof number, "%llu", (unsigned long long)option.max);
+            assert_ok(nxf_options_set, options, option.key, number);
+            snprintf(number, sizeof number, "%llu", (unsigned long long)option.max + 1);
+            assert_refused(NXF_E_INVALID_OPTION, "", nxf_options_set, options, option.key, number);
+        } else {
+            assert_int_equal(option.kind, NXF_OPTION_WORD);
+            assert_true(option.min == 0 && option.max == 0);
+            assert_contains(option.words, option.default_value);
+            words++;
+        }
+        count++;
+    }
+    assert_int_equal(count - words, NUMBERS);
+    assert_status(NXF_CLOSED, nxf_options_describe, count, &option);
+    assert_status(NXF_CLOSED, nxf_options_describe, SIZE_MAX, &option);
+    for (size_t at = 0; at < NUMBERS; at++) {
+        size_t found = 0;
+        while (found < count && strcmp(described(found).key, numbers[at][0]) != 0)
+            found++;
+        option = described(found);
+        assert_int_equal(option.min, strtoull(numbers[at][1], NULL, 10));
+        assert_int_equal(option.max, strtoull(numbers[at][2], NULL, 10));
+    }
+}
+
 static void options_are_copied_by_who_is_given_them(void **state)
 {
     nxf_options *options = NULL;
@@ -143,6 +226,8 @@ int main(void)
         options_test(a_word_is_one_of_those_allowed),
         options_test(an_unknown_key_is_refused_with_all_there_are),
         options_test(null_and_what_is_no_text_are_refused_by_name),
+        options_test(what_was_set_can_be_read),
+        options_test(every_option_can_be_listed),
         cmocka_unit_test(options_are_copied_by_who_is_given_them),
         cmocka_unit_test(no_options_need_no_release),
     };

@@ -662,9 +662,26 @@ CALL(nxf_log_vlsn_range)
     want(NXF_OK, nxf_log_vlsn_range(host.log, &first, &last, NULL));
 }
 
+CALL(nxf_options_describe)
+{
+    nxf_option option;
+    option.struct_size = sizeof option;
+    want(NXF_OK, nxf_options_describe(0, &option, NULL));
+}
+
 CALL(nxf_options_free)
 {
     nxf_options_free(new_options());
+}
+
+CALL(nxf_options_get)
+{
+    nxf_options *options = host.options != NULL ? host.options : new_options();
+    char value[24];
+    size_t len = 0;
+    want(NXF_OK, nxf_options_get(options, "ack.queue_max", value, sizeof value, &len, NULL));
+    if (options != host.options)
+        nxf_options_free(options);
 }
 
 CALL(nxf_options_new)
@@ -952,7 +969,9 @@ static const struct {
     ROW(nxf_log_set_send_limit),
     ROW(nxf_log_state_name),
     ROW(nxf_log_vlsn_range),
+    ROW(nxf_options_describe),
     ROW(nxf_options_free),
+    ROW(nxf_options_get),
     ROW(nxf_options_new),
     ROW(nxf_options_set),
     ROW(nxf_options_set_log_callback),

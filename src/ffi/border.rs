@@ -276,6 +276,54 @@ pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'sta
     Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
 }
 
+/// Writes a text of the library's to a buffer of the caller's.
+///
+/// # Safety
+/// `buf` is valid for writing `capacity` bytes, `len` NULL or valid for writing.
+pub(crate) unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, len: *mut usize) -> Result<nxf_status> {
+    // SAFETY: promised by the caller.
+    let (place, into) = unsafe { (out(len, "len")?, buffer(buf.cast::<u8>(), capacity, "buf")?) };
+    place.write(text.len());
+    let Some(room) = into.get_mut(..=text.len()) else {
+        return Err(Error::BufferTooSmall { capacity, needed: text.len() + 1 });
+    };
+    room[..text.len()].copy_from_slice(text.as_bytes());
+    room[text.len()] = 0;
+    Ok(status::OK)
+}
+
+/// Writes a struct to a place that says how much of it the caller's version has: only so much is written. `fill` is told
+/// how much that is, and repeats it.
+///
+/// # Safety
+/// `place` is NULL, or its first member is a `size_t` that says how many bytes are valid behind it. `T` begins with that
+/// `size_t`, and `padding` are the bytes of it that belong to no member.
+pub(crate) unsafe fn write_sized<T>(
+    place: *mut T,
+    parameter: &'static str,
+    padding: impl IntoIterator<Item = usize>,
+    fill: impl FnOnce(usize) -> Result<T>,
+) -> Result<()> {
+    if place.is_null() {
+        return Err(null(parameter));
+    }
+    // SAFETY: not NULL, and so, as promised, at least a size_t is valid there.
+    let size = unsafe { place.cast::<usize>().read() };
+    if size < size_of::<usize>() {
+        return Err(Error::invalid(parameter, format!("its struct_size is {size}")));
+    }
+    let full = fill(size)?;
+    let written = size.min(size_of::<T>());
+    // SAFETY: `size` bytes are valid at the place, as promised, and no more than T has are copied.
+    unsafe { std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), place.cast::<u8>(), written) };
+    // Its padding is copied with it and holds anything; a host may compare or store the struct as bytes.
+    for at in padding.into_iter().filter(|&at| at < written) {
+        // SAFETY: below what was written just now.
+        unsafe { place.cast::<u8>().add(at).write(0) };
+    }
+    Ok(())
+}
+
 /// Gives a handle to C.
 pub(crate) fn give<T>(opaque: T) -> *mut T {
     Box::into_raw(Box::new(opaque))

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, buffer, bytes, free, give, guard_about, name_of, null, opaque, out, string, with};
+use super::border::{Handle, bytes, free, give, guard_about, name_of, null, opaque, out, string, with, write_text};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_OK, nxf_status};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::stream::tracker::{State, Tracker};
 
 /// Nothing has begun.
@@ -249,20 +249,6 @@ pub unsafe extern "C" fn nxf_feeder_replica_name(
             write_text(&name, buf, capacity, len)
         })
     }
-}
-
-/// # Safety
-/// `buf` is valid for writing `capacity` bytes, `len` NULL or valid for writing.
-unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, len: *mut usize) -> Result<nxf_status> {
-    // SAFETY: promised by the caller.
-    let (place, into) = unsafe { (out(len, "len")?, buffer(buf.cast::<u8>(), capacity, "buf")?) };
-    place.write(text.len());
-    let Some(room) = into.get_mut(..=text.len()) else {
-        return Err(Error::BufferTooSmall { capacity, needed: text.len() + 1 });
-    };
-    room[..text.len()].copy_from_slice(text.as_bytes());
-    room[text.len()] = 0;
-    Ok(NXF_OK)
 }
 
 /// Releases a tracker, which no other thread may be using, and what it has queued. NULL is fine.

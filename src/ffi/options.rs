@@ -1,17 +1,19 @@
 //! Options, and the log callback: what the library says to people.
 
 use std::ffi::{CString, c_char, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::log::LevelFilter;
 
 use parking_lot::Mutex;
 
-use super::border::{Context, Handle, Opaque, free, give, guard, opaque, out, string, with};
+use super::border::{
+    Context, Handle, Opaque, free, give, guard, null, opaque, out, string, with, write_sized, write_text,
+};
 use super::error::nxf_error;
-use super::status::{NXF_OK, nxf_drop_callback, nxf_status};
+use super::status::{NXF_CLOSED, NXF_OK, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Kind, Options, TABLE};
 
 /// A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
 /// time, and what was made with them stays as it is. Where options are asked for, NULL means the defaults, and keys
@@ -58,6 +60,134 @@ pub unsafe extern "C" fn nxf_options_set(
             options.lock().set(string(key, "key")?, string(value, "value")?)?;
             Ok(NXF_OK)
         })
+    }
+}
+
+/// Writes the value of the option of this key to buf, NUL-terminated, as it would be set; its length without the NUL goes
+/// to *len. options NULL: the default. NXF_E_INVALID_OPTION: there is no such option. NXF_E_BUFFER_TOO_SMALL: *len says
+/// how long the value is; buf may be NULL if capacity is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_options_get(
+    options: *const nxf_options,
+    key: *const c_char,
+    buf: *mut c_char,
+    capacity: usize,
+    len: *mut usize,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            let value = copied(options)?.value_of(string(key, "key")?)?;
+            write_text(&value, buf, capacity, len)
+        })
+    }
+}
+
+/// A whole number, in the unit that the key's last part names.
+pub const NXF_OPTION_NUMBER: u32 = 1;
+/// One of some words.
+pub const NXF_OPTION_WORD: u32 = 2;
+
+/// What there is to know of an option. The texts are the library's, never NULL, and valid for as long as it is loaded.
+/// Members may be added at its end.
+#[repr(C)]
+pub struct nxf_option {
+    /// To be set to sizeof(nxf_option) by the caller: only so much is written.
+    pub struct_size: usize,
+    /// Its key, as "log.settle_ms".
+    pub key: *const c_char,
+    /// What it does, for people.
+    pub meaning: *const c_char,
+    /// The value when nothing is set.
+    pub default_value: *const c_char,
+    /// The words that it takes, as "error, accept"; "" for a number.
+    pub words: *const c_char,
+    /// The smallest number that it takes; 0 for a word.
+    pub min: u64,
+    /// The largest number that it takes; 0 for a word.
+    pub max: u64,
+    /// NXF_OPTION_...: what it takes.
+    pub kind: u32,
+}
+
+/// The place in nxf_option that belongs to no member.
+const PADDING: std::ops::Range<usize> =
+    std::mem::offset_of!(nxf_option, kind) + size_of::<u32>()..size_of::<nxf_option>();
+
+/// Writes what there is to know of an option to *option, as much as option->struct_size says, which the caller has set to
+/// sizeof(nxf_option). at counts the options from 0 on, in the order of docs/options.md, which may be another one in
+/// another version. NXF_CLOSED, and nothing written: there are no more. Any thread.
+///
+/// @code{.c}
+/// nxf_option option = {.struct_size = sizeof option};
+/// for (size_t at = 0; nxf_options_describe(at, &option, NULL) == NXF_OK; at++)
+///     printf("%s (default %s): %s\n", option.key, option.default_value, option.meaning);
+/// @endcode
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nxf_options_describe(
+    at: usize,
+    option: *mut nxf_option,
+    err: *mut *mut nxf_error,
+) -> nxf_status {
+    // SAFETY: the pointers are NULL or valid, as the header says.
+    unsafe {
+        guard(err, || {
+            if option.is_null() {
+                return Err(null("option"));
+            }
+            let Some(texts) = texts().get(at) else { return Ok(NXF_CLOSED) };
+            write_sized(option, "option", PADDING, |struct_size| Ok(texts.described(struct_size)))?;
+            Ok(NXF_OK)
+        })
+    }
+}
+
+/// The texts of an option, as C wants them.
+struct Texts {
+    key: CString,
+    meaning: CString,
+    default_value: CString,
+    words: CString,
+    kind: Kind,
+}
+
+/// Of all options, made when they are first asked for.
+fn texts() -> &'static [Texts] {
+    static TEXTS: OnceLock<Vec<Texts>> = OnceLock::new();
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let defaults = Options::default();
+    TEXTS.get_or_init(|| {
+        let texts = TABLE.iter().map(|spec| Texts {
+            key: text(spec.key),
+            meaning: text(spec.meaning),
+            default_value: text(&defaults.get(spec.key).unwrap_or_default()),
+            words: match spec.kind {
+                Kind::Number { .. } => CString::default(),
+                Kind::Word(words) => text(&words.join(", ")),
+            },
+            kind: spec.kind,
+        });
+        texts.collect()
+    })
+}
+
+impl Texts {
+    fn described(&self, struct_size: usize) -> nxf_option {
+        let (kind, min, max) = match self.kind {
+            Kind::Number { min, max, .. } => (NXF_OPTION_NUMBER, min, max),
+            Kind::Word(_) => (NXF_OPTION_WORD, 0, 0),
+        };
+        nxf_option {
+            struct_size,
+            key: self.key.as_ptr(),
+            meaning: self.meaning.as_ptr(),
+            default_value: self.default_value.as_ptr(),
+            words: self.words.as_ptr(),
+            min,
+            max,
+            kind,
+        }
     }
 }
 

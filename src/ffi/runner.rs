@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::border::{
     Context, Handle, Opaque, buffer, give, guard, guard_about, items, name_of, null, opaque, out, string, take, with,
+    write_sized,
 };
 use super::channel::{hand_over as hand_over_channel, nxf_channel};
 use super::error::nxf_error;
@@ -533,21 +534,7 @@ pub unsafe extern "C" fn nxf_runner_stats(
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
         with(runner, err, |runner| {
-            if stats.is_null() {
-                return Err(null("stats"));
-            }
-            let size = (&raw const (*stats).struct_size).read();
-            if size < size_of::<usize>() {
-                return Err(Error::invalid("stats", format!("its struct_size is {size}")));
-            }
-            let full = stats_of(runner, size);
-            // Only as much as the caller's version of the struct has.
-            let written = size.min(size_of::<nxf_runner_stats_t>());
-            std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), stats.cast::<u8>(), written);
-            // Its padding is copied with it and holds anything; a host may compare or store the struct as bytes.
-            for at in PADDING.into_iter().flatten().filter(|&at| at < written) {
-                stats.cast::<u8>().add(at).write(0);
-            }
+            write_sized(stats, "stats", PADDING.into_iter().flatten(), |size| Ok(stats_of(runner, size)))?;
             Ok(NXF_OK)
         })
     }
