@@ -245,6 +245,43 @@ fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_be
     assert_eq!(reader.read(0).unwrap(), [4]);
 }
 
+#[test]
+fn the_newest_entry_of_all_is_sent_when_it_comes_late_where_reading_has_passed() {
+    let mut log = LogDir::with(1..=3);
+    let (late_at, late) = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
+    let (behind, four) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+    log.write_at(behind, &four);
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
+    // Nothing is missing, and nothing shows that there is more.
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    log.write_at(late_at, &late);
+    reader.now += SETTLE;
+    assert_eq!(reader.read(0).unwrap(), [5]);
+    // The same at the end of a file that was left.
+    log.begin_file(1);
+    log.append(6);
+    assert_eq!(reader.read(0).unwrap(), [6]);
+    log.append_to(0, 7);
+    reader.now += SETTLE;
+    assert_eq!(reader.read(0).unwrap(), [7]);
+}
+
+#[test]
+fn zeros_that_were_cut_away_do_not_count_as_having_stood() {
+    let mut log = LogDir::with(1..=3);
+    let end = log.end();
+    log.append_untagged_behind_a_hole();
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3]);
+    assert!(reader.pause().stalled);
+    log.truncate(0, u64::from(end.offset()));
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    log.append_untagged_behind_a_hole();
+    let pause = reader.pause();
+    assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::Hole, false), "{pause:?}");
+}
+
 /// A reader whose window is full after some entries.
 fn reader_with_a_small_window(log: &LogDir, entries_max: usize, bytes_max: u64) -> Reader {
     let mut options = common::options();

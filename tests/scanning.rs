@@ -784,3 +784,17 @@ fn a_relative_path_is_resolved_once() {
     std::env::set_current_dir(elsewhere.path()).unwrap();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
 }
+
+#[test]
+fn reads_may_bring_no_more_than_they_have_to() {
+    let mut log = LogDir::with([2, 4, 3, 1, 6]);
+    log.append_entry(RECORD, 0, Some(8), &LogDir::payload(8));
+    log.append_all([7, 5]);
+    let mut disk = CountingDisk::over(log.path());
+    disk.is_stingy = true;
+    let disk = Arc::new(disk);
+    for start in [1, 0, 6] {
+        let mut reader = Reader::over(Arc::clone(&disk) as _, Lsn::NULL, options());
+        assert_eq!(reader.read(start).unwrap(), range(start.max(1)..=8), "from {start}");
+    }
+}

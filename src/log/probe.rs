@@ -61,14 +61,7 @@ impl Probe {
 
     /// What stands at `offset`, from bytes of the same search if they reach.
     fn look_on(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Look> {
-        let mut look = self.window.look(offset);
-        // Once for the header, and once more for an entry larger than the window.
-        for _ in 0..2 {
-            let Look::Short { needed } = look else { break };
-            self.window.read(file, offset, needed)?;
-            look = self.window.look(offset);
-        }
-        Ok(look)
+        self.window.look_reading(file, offset, 0)
     }
 
     /// Calls `each` with the entries from `offset` on and where they stand, until it is satisfied or what comes is no

@@ -138,6 +138,8 @@ pub struct Scanner {
     missing: Option<Missing>,
     /// Since when it is waited elsewhere than at the end of the log.
     elsewhere_since: Option<Instant>,
+    /// When the beginnings of what was passed were last looked at although nothing is missing.
+    looked_back: Option<Instant>,
     /// When what is missing was last looked for everywhere.
     looked_everywhere: Option<Instant>,
     /// A search for the place to begin at that was interrupted.
@@ -268,6 +270,7 @@ impl Scanner {
             began: None,
             behind: None,
             looked_everywhere: None,
+            looked_back: None,
             seek: None,
             behind_look: None,
             everywhere: None,
@@ -900,7 +903,13 @@ impl Scanner {
         let (held, expected, has_returned) = (order.lowest_held(), order.next(), order.has_returned());
         // What was passed may have been completed since, and hold what comes next.
         let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || self.tail.is_next_due();
-        if is_wanting && self.tail.look_back(false, self.next_vlsn())? {
+        // The newest of all may have come there, and nothing shows it: that is looked at now and then.
+        let settle = self.options.tail.settle;
+        let is_due = is_at_end && self.looked_back.is_none_or(|last| now.get() >= last + settle);
+        if is_due {
+            self.looked_back = Some(now.get());
+        }
+        if (is_wanting || is_due) && self.tail.look_back(false, self.next_vlsn())? {
             return Ok(None);
         }
         let Some((found, at)) = held else {
@@ -1012,11 +1021,7 @@ impl Again {
         // Bytes of an earlier read may be from before this entry was written: only new ones are believed.
         if !matches!(look, Look::Entry(_)) {
             self.window.read(&**file, offset, ENTRY_HEADER_LEN).map_err(gone)?;
-            look = self.window.look(offset);
-        }
-        if let Look::Short { needed } = look {
-            self.window.read(&**file, offset, needed).map_err(gone)?;
-            look = self.window.look(offset);
+            look = self.window.look_reading(&**file, offset, ENTRY_HEADER_LEN).map_err(gone)?;
         }
         Ok(look)
     }

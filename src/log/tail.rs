@@ -857,6 +857,8 @@ impl Tail {
         if present > 0 {
             return self.judge_no_entry(look, at, present, is_newest, ask);
         }
+        // Zeros that were cut away do not count as having stood.
+        self.zeros = None;
         if is_newest {
             self.still = None;
             return Ok(Verdict::Wait(Wait::until_changed(WaitReason::End, at)));

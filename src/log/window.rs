@@ -193,6 +193,20 @@ impl Window {
         (!range.is_empty()).then(|| Passage { block: Arc::clone(&self.block), range })
     }
 
+    /// What stands at `offset`, with as much of it read as it takes to tell; `read` bytes were read there at least.
+    pub fn look_reading(&mut self, file: &dyn LogFile, offset: u64, read: usize) -> io::Result<Look> {
+        let mut read = read;
+        loop {
+            match self.look(offset) {
+                Look::Short { needed } if needed > read => {
+                    self.read(file, offset, needed)?;
+                    read = needed;
+                }
+                look => return Ok(look),
+            }
+        }
+    }
+
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
     /// One read call, except where the file is longer than one entry of it fits into an ordinary window. Where no memory
     /// can be had the error carries a [`NoMemory`](crate::memory::NoMemory).

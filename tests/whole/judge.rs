@@ -56,7 +56,7 @@ const WANTED: &[(Met, u64)] = &[
     (Met::StoppedWhileIdle, 500),
     (Met::FinishedByReplica, 50),
     (Met::ResetByReplica, 50),
-    (Met::Lingered, 30),
+    (Met::Lingered, 10),
     (Met::Froze, 100),
     (Met::TornEntry, 500),
     (Met::OutOfOrder, 500),
