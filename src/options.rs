@@ -84,7 +84,7 @@ options! {
     channel_write_timeout_ms: "channel.write_timeout_ms", number(1, DAY_MS, 30_000),
         "A message of which the peer takes no byte for so long has failed. For messages that the host itself sends.";
     channel_keepalive_ms: "channel.keepalive_ms", number(0, DAY_MS, 60_000),
-        "A TCP peer that is gone without a word is noticed after about so long, in whole seconds and at least 4; on Linux also while something waits for it, and then one that is there and takes nothing for so long is given up, too. 0 leaves the socket as it is.";
+        "A TCP peer that is gone without a word is noticed after about so long, in whole seconds and at least 4; by a runner on Linux also while something is under way to it. 0 leaves the socket as it is.";
     channel_local_queue_bytes_max: "channel.local_queue_bytes_max", number(1, 64 * GIB, MIB),
         "How many bytes one end of an in-memory pair may have sent that the other has not received; a single message may be larger.";
     channel_send_buffer_bytes: "channel.send_buffer_bytes", number(0, GIB, 0),

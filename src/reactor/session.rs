@@ -99,6 +99,10 @@ pub struct Session {
     /// Whether anything has arrived since it was told, and when that was.
     has_received: bool,
     hastened: Option<Instant>,
+    /// When the transport wants to look at the peer, if something is under way to it then; and whether there was a time
+    /// with nothing under way since it has looked last.
+    check_at: Option<Instant>,
+    has_rested: bool,
 }
 
 /// How many times a turn receives before it lets the sending go on.
@@ -147,6 +151,8 @@ impl Session {
             hastens: true,
             has_received: false,
             hastened: None,
+            check_at: None,
+            has_rested: true,
         }
     }
 
@@ -250,8 +256,14 @@ impl Session {
         if progress {
             return Turn::Progress;
         }
-        let turn_at = self.hasten(now);
-        Turn::Blocked(Wants { turn_at, ..self.wants() })
+        let hasten_at = self.hasten(now);
+        match self.check_peer(now) {
+            Ok(check_at) => {
+                let turn_at = hasten_at.into_iter().chain(check_at).min();
+                Turn::Blocked(Wants { turn_at, ..self.wants() })
+            }
+            Err(error) => Turn::Ended(self.end_of(End::Failed(error))),
+        }
     }
 
     /// The transport took so many bytes.
@@ -300,6 +312,19 @@ impl Session {
     /// Whether the replica has acknowledged all that it was sent: there is nothing more to wait for.
     fn is_all_acked(&self) -> bool {
         self.stream.counts().frames == 0 || self.stream.known_vlsn() >= self.stream.sent_vlsn()
+    }
+
+    /// Has the transport look at the peer when it is time to, while something is under way; says when it will be.
+    fn check_peer(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
+        if self.is_all_acked() && !self.stream.has_output() {
+            self.has_rested = true;
+            return Ok(None);
+        }
+        if self.check_at.is_none_or(|at| now >= at) {
+            let anew = std::mem::take(&mut self.has_rested);
+            self.check_at = self.transport.check_peer(now, anew)?;
+        }
+        Ok(self.check_at)
     }
 
     /// How many acks are outstanding: of a replica that acknowledges each frame, and of one that does not each VLSN.
@@ -658,8 +683,14 @@ mod tests {
         /// How often answers were hastened, and whether the last time was for those that follow, too.
         hastened: (usize, bool),
         cannot_hasten: bool,
+        /// Each look at the peer: whether it was anew.
+        checks: Vec<bool>,
+        can_check: bool,
+        is_gone: bool,
         finished: bool,
     }
+
+    const CHECK_EVERY: Duration = Duration::from_secs(5);
 
     enum Transferred {
         Bytes(Vec<u8>),
@@ -691,6 +722,12 @@ mod tests {
                     Transfer::Moved(bytes.len())
                 }
             }
+        }
+
+        fn check_peer(&mut self, now: Instant, anew: bool) -> Result<Option<Instant>> {
+            let mut line = self.0.lock().unwrap();
+            line.checks.push(anew);
+            if line.is_gone { Err(Error::ChannelClosed) } else { Ok(line.can_check.then_some(now + CHECK_EVERY)) }
         }
 
         fn hasten_answers(&mut self, from_now_on: bool) -> bool {
@@ -987,5 +1024,38 @@ mod tests {
             played.wants();
         }
         assert_eq!(played.line().hastened.0, 1);
+    }
+
+    #[test]
+    fn the_peer_is_looked_at_now_and_then_while_something_is_under_way_and_its_loss_ends_the_run() {
+        let mut played = Played::over(3);
+        played.line().can_check = true;
+        let first = played.now + CHECK_EVERY;
+        assert_eq!(played.wants().turn_at, Some(first));
+        assert_eq!(played.line().checks, [true]);
+        played.arrives(ack(3));
+        assert_eq!(played.wants().turn_at, None, "nothing is under way");
+        played.append(1);
+        assert_eq!(played.wants().turn_at, Some(first), "a look at each frame would be too many");
+        played.now = first;
+        assert_eq!(played.wants().turn_at, Some(first + CHECK_EVERY));
+        played.now += CHECK_EVERY;
+        played.line().room = 0;
+        played.append(1);
+        played.arrives(ack(4));
+        played.wants();
+        assert_eq!(played.line().checks, [true, true, false], "what waits to be sent is under way, too");
+        played.line().is_gone = true;
+        played.now += CHECK_EVERY;
+        assert_eq!(played.end(), End::Failed(Error::ChannelClosed));
+    }
+
+    #[test]
+    fn the_loss_of_the_peer_hides_no_error_of_the_log() {
+        let mut played = Played::over(3);
+        played.supply().fails = true;
+        played.line().room = FRAME;
+        played.line().is_gone = true;
+        assert_eq!(played.end(), End::Failed(log_error()));
     }
 }

@@ -135,6 +135,9 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// No system can be told to notice sooner that a peer is gone.
+pub const KEEPALIVE_MIN: Duration = Duration::from_secs(4);
+
 /// Prepares a connected socket for a stream of frames: no waiting for more to send, no SIGPIPE, and a peer that is
 /// gone without a word is noticed after about `keepalive`. What a Unix-domain socket does not know is left out.
 pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()> {
@@ -151,7 +154,7 @@ pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     // Three quarters of the time for silence, the rest for three probes; no system takes more than this for the silence.
     const IDLE_MAX_S: libc::c_int = 32_767;
-    let total_s = libc::c_int::try_from(keepalive.as_secs().clamp(4, 86_400)).unwrap_or(86_400);
+    let total_s = keepalive.max(KEEPALIVE_MIN).as_secs().min(86_400) as libc::c_int;
     let probe_s = (total_s / 12).max((total_s - IDLE_MAX_S + 2) / 3).max(1);
     let idle_s = (total_s - 3 * probe_s).max(1);
     #[cfg(target_vendor = "apple")]
@@ -159,12 +162,41 @@ pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()
     #[cfg(not(target_vendor = "apple"))]
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, idle_s)?;
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, probe_s)?;
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)?;
-    // Probes go out on an idle connection only: while something is unacknowledged it is sent again and again instead, for
-    // a quarter of an hour.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, total_s * 1000)?;
-    Ok(())
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
+}
+
+/// How the peer's system answers to what it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answers {
+    /// Whether it still has to confirm something that was sent to it, or to say whether it has room.
+    pub are_due: bool,
+    /// How long ago it answered last.
+    pub last: Duration,
+}
+
+/// How the peer's system answers; an error where that is not to be found out.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn answers(fd: BorrowedFd<'_>) -> io::Result<Answers> {
+    // The beginning of the kernel's `tcp_info`: eight bytes, of which number 3 counts the probes for room, and then
+    // words, of which number 6 from the beginning counts what is unconfirmed, and number 14 is the time since an answer.
+    let mut info = [0u32; 15];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` and `len` are valid for writing during the call, and `len` says how large `info` is.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    check(result)?;
+    if (len as usize) < size_of_val(&info) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let probes = info[0].to_ne_bytes()[3];
+    Ok(Answers { are_due: info[6] > 0 || probes > 0, last: Duration::from_millis(info[14].into()) })
+}
+
+/// How the peer's system answers is not to be found out here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn answers(_: BorrowedFd<'_>) -> io::Result<Answers> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Sets the kernel's send buffer; 0 leaves it to the kernel, which adapts it.
@@ -270,11 +302,14 @@ mod tests {
             let [idle, interval, count] =
                 [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT].map(|name| tcp_option(&socket, name));
             assert_eq!(idle + interval * count, 60);
-            assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 60_000);
             for (asked, seconds) in [(Duration::from_millis(1), 4), (Duration::MAX, 86_400)] {
                 prepare(socket.as_fd(), Some(asked)).unwrap();
-                assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), seconds * 1000);
+                let [idle, interval, count] =
+                    [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT].map(|name| tcp_option(&socket, name));
+                assert_eq!(idle + interval * count, seconds);
             }
+            // It ends a connection whose peer has no room for as long, although it answers: see `answers`.
+            assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 0);
         }
     }
 
@@ -284,7 +319,23 @@ mod tests {
         let (socket, _peer) = tcp_pair();
         prepare(socket.as_fd(), None).unwrap();
         assert_eq!(option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_KEEPALIVE).unwrap(), 0);
-        assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 0);
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn what_a_peer_has_confirmed_is_known() {
+        let (socket, peer) = tcp_pair();
+        send(socket.as_fd(), &[IoSlice::new(b"a")]).unwrap();
+        // Its system confirms on its own, soon or a little later.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while answers(socket.as_fd()).unwrap().are_due {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert!(answers(socket.as_fd()).unwrap().last < Duration::from_secs(60));
+        drop(peer);
+        let (unix, _peer) = UnixStream::pair().unwrap();
+        assert!(answers(unix.as_fd()).is_err());
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub trait Transport: Send {
         let _ = from_now_on;
         false
     }
+    /// Looks whether the peer's machine is still there, while something is under way to it: an error if it is not.
+    /// `anew`: there was nothing under way for a while since it was asked last. To be asked again then; `None`: there is no
+    /// use in it.
+    fn check_peer(&mut self, now: Instant, anew: bool) -> Result<Option<Instant>> {
+        let _ = (now, anew);
+        Ok(None)
+    }
     /// What to poll, and for what, to be woken when there is something for that interest.
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest);
     /// Says that nothing more will be sent; what is being sent is finished, and receiving goes on.

@@ -11,7 +11,7 @@ use super::message::MessageBuffer;
 use super::{Channel, Closing, Received, Transfer, Transport, check_message_len, classify};
 use crate::error::{Error, Result};
 use crate::sys::poll::{Interest, wait_for};
-use crate::sys::socket;
+use crate::sys::socket::{self, Answers};
 use crate::sys::thread::Threads;
 
 /// How a socket is used.
@@ -179,7 +179,8 @@ impl Channel for SocketChannel {
             return Err(Error::ChannelClosed);
         }
         let SocketChannel { socket, receiving, options, .. } = *self;
-        let transport = SocketTransport { socket, quick_acks: options.quick_acks };
+        let silence = options.keepalive.map(Silence::new);
+        let transport = SocketTransport { socket, quick_acks: options.quick_acks, silence };
         Ok((Box::new(transport), receiving.into_inner().into_rest()))
     }
 }
@@ -190,6 +191,47 @@ struct SocketTransport {
     socket: OwnedFd,
     /// As in the options, until the system refuses: a socket of the Unix domain needs none of this.
     quick_acks: bool,
+    /// None where it is not to be known.
+    silence: Option<Silence>,
+}
+
+/// How long a peer's system has not answered although an answer was due. Keepalive does not run while something is under
+/// way: that is sent again and again instead, for a quarter of an hour. And TCP_USER_TIMEOUT, which would end that, also
+/// ends a connection to a peer that answers, and has had no room for a while.
+#[derive(Debug)]
+struct Silence {
+    limit: Duration,
+    /// When the peer was looked at last.
+    looked: Option<Instant>,
+    /// Since when answers have been due and none has come.
+    since: Option<Instant>,
+}
+
+impl Silence {
+    fn new(keepalive: Duration) -> Silence {
+        Silence { limit: keepalive.max(socket::KEEPALIVE_MIN), looked: None, since: None }
+    }
+
+    /// How long it may be until the next look.
+    fn pause(&self) -> Duration {
+        (self.limit / 8).min(Duration::from_secs(5))
+    }
+
+    /// True: it has been silent for too long.
+    fn is_too_long(&mut self, now: Instant, answers: Answers) -> bool {
+        // Nobody has looked for long: this process may have been stopped, or the whole machine, and the peer not been asked.
+        let is_regular = self.looked.is_some_and(|looked| now < looked + self.pause() * 4);
+        self.looked = Some(now);
+        if !answers.are_due {
+            self.since = None;
+            return false;
+        }
+        let answered = now.checked_sub(answers.last);
+        let since = self.since.filter(|_| is_regular).unwrap_or(now);
+        let since = answered.map_or(since, |answered| since.max(answered));
+        self.since = Some(since);
+        now.duration_since(since) >= self.limit
+    }
 }
 
 impl Transport for SocketTransport {
@@ -208,6 +250,21 @@ impl Transport for SocketTransport {
     fn hasten_answers(&mut self, from_now_on: bool) -> bool {
         self.quick_acks = self.quick_acks && socket::confirm_received(self.socket.as_fd(), from_now_on).is_ok();
         self.quick_acks
+    }
+
+    fn check_peer(&mut self, now: Instant, anew: bool) -> Result<Option<Instant>> {
+        let Some(silence) = &mut self.silence else { return Ok(None) };
+        let Ok(answers) = socket::answers(self.socket.as_fd()) else {
+            self.silence = None;
+            return Ok(None);
+        };
+        if anew {
+            silence.since = None;
+        }
+        if silence.is_too_long(now, answers) {
+            return Err(Error::Connection { os: std::io::Error::from_raw_os_error(libc::ETIMEDOUT).into() });
+        }
+        Ok(Some(now + silence.pause()))
     }
 
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
@@ -370,5 +427,42 @@ mod tests {
             Box::new(channel(ours.into(), &[])).into_transport(Options::default().threads(0)).unwrap();
         assert!(!transport.hasten_answers(true));
         assert!(!transport.hasten_answers(true));
+    }
+
+    #[test]
+    fn a_peer_is_gone_when_answers_were_due_for_too_long_and_none_has_come() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        const LAST: Duration = Duration::from_secs(3600);
+        let mut silence = Silence::new(LIMIT);
+        let (begin, pause) = (Instant::now() + LAST, silence.pause());
+        let due = |last| Answers { are_due: true, last };
+        // An hour's silence in which nothing was due is none. From the first look on it counts.
+        assert!(!silence.is_too_long(begin, Answers { are_due: false, last: LAST }));
+        let looks = u32::try_from(LIMIT.as_millis() / pause.as_millis()).unwrap();
+        for look in 1..=looks {
+            assert!(!silence.is_too_long(begin + pause * look, due(LAST)), "{look}");
+        }
+        assert!(silence.is_too_long(begin + pause * (looks + 1), due(LAST)));
+        // An answer, and then silence.
+        let begin = begin + pause * (looks + 2);
+        assert!(!silence.is_too_long(begin, due(Duration::ZERO)));
+        for look in 1..looks {
+            assert!(!silence.is_too_long(begin + pause * look, due(pause * look)));
+        }
+        assert!(silence.is_too_long(begin + LIMIT, due(LIMIT)));
+        // Answers that come are not too few, however long more of them are due.
+        let begin = begin + LIMIT;
+        for look in 1..100 {
+            assert!(!silence.is_too_long(begin + pause * look, due(pause)));
+        }
+    }
+
+    #[test]
+    fn a_peer_is_not_gone_because_this_side_was_stopped() {
+        let mut silence = Silence::new(Duration::from_secs(60));
+        let begin = Instant::now();
+        assert!(!silence.is_too_long(begin, Answers { are_due: true, last: Duration::ZERO }));
+        let late = Duration::from_secs(3600);
+        assert!(!silence.is_too_long(begin + late, Answers { are_due: true, last: late }));
     }
 }
