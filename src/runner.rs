@@ -504,7 +504,7 @@ mod tests {
         let (runner, replica) = runner(1);
         let waiting = {
             let runner = Arc::clone(&runner);
-            std::thread::spawn(move || runner.wait_acked(1, Deadline::Never))
+            std::thread::spawn(move || runner.wait_acked(1, generous()))
         };
         assert_eq!(runner.stop(Deadline::Never), Ok(true));
         assert_eq!(waiting.join().unwrap(), Ok(Waited::Ended(End::Stopped)));

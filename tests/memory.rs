@@ -484,3 +484,15 @@ fn a_message_that_there_is_no_memory_for_is_not_queued_in_a_tracker() {
     tracker.queue_entry(5, RECORD, &data, now).unwrap();
     assert_eq!(tracker.dequeue().map(|message| message.len()), Some(9 + data.len()));
 }
+
+#[test]
+fn a_length_that_is_only_announced_takes_no_memory() {
+    let _alone = alone();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let channel = socket_channel(ours, &Options::default());
+    theirs.write_all(&u32::try_from(64 * MIB).unwrap().to_le_bytes()).unwrap();
+    theirs.write_all(&[7; 1000]).unwrap();
+    let refusal = Refusal::above(SMALL);
+    assert_eq!(channel.receive(&mut [0; 10], Some(Instant::now())), Ok(Received::Again));
+    assert!(!refusal.happened());
+}

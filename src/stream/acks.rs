@@ -122,6 +122,22 @@ mod tests {
         }
     }
 
+    /// Random bytes hardly ever look like acks.
+    #[test]
+    fn what_follows_in_a_long_ack_is_none_whatever_it_looks_like() {
+        let looks_like_acks = [message(&99u64.to_le_bytes()), message(&98u64.to_le_bytes())].concat();
+        let long = message(&[&7u64.to_le_bytes()[..], &looks_like_acks].concat());
+        let stream = [&long[..], &message(&8u64.to_le_bytes()), &long].concat();
+        for cut in 0..=stream.len() {
+            let (first, second) = stream.split_at(cut);
+            assert_eq!(read(&[first, second]).unwrap(), [7, 8, 7], "cut at {cut}");
+        }
+        for step in 1..=long.len() {
+            let pieces: Vec<&[u8]> = stream.chunks(step).collect();
+            assert_eq!(read(&pieces).unwrap(), [7, 8, 7], "in pieces of {step}");
+        }
+    }
+
     #[test]
     fn a_length_above_the_limit_is_an_error_before_anything_else_is_read() {
         let prefix = (MESSAGE_LEN_MAX as u32 + 1).to_le_bytes();
