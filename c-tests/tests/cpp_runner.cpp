@@ -83,6 +83,23 @@ TEST_CASE("an end function may ask by whom, and an error whom it is about")
     CHECK(nxf::log_state_name(nxf::log_state::torn) == "NXF_LOG_TORN");
 }
 
+TEST_CASE("statistics say how far behind, and since when")
+{
+    feed feed(3);
+    nxft_replica_ack_every(feed.replica.get(), 0);
+    feed.runner.start(feed.scanner());
+    must(nxft_replica_wait_vlsn(feed.replica.get(), 3, 60000));
+    nxf::runner_stats stats = feed.runner.stats();
+    while (stats.oldest_unacked() < 2ms || stats.last_ack() < 2ms)
+        stats = feed.runner.stats();
+    CHECK(stats.last_known_vlsn == 3);
+    CHECK(stats.lag_entries == 3);
+    CHECK(stats.unacked_bytes == stats.bytes_sent);
+    must(nxft_replica_send_ack(feed.replica.get(), 3));
+    CHECK(feed.runner.wait_acked(3) == nxf::waited::acked);
+    CHECK(feed.runner.stats().lag_entries == 0);
+}
+
 TEST_CASE("a runner knows its replica's name, and keeps a pointer")
 {
     feed feed(0);

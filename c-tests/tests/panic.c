@@ -269,7 +269,8 @@ static void a_panic_on_a_runners_thread_is_told_as_any_other_end(void **state)
     feed_free_runner(feed);
     nxf_options_free(feed->options);
     feed->options = NULL;
-    assert_record(feed->record, "r1 acked 1\n1 the run failed: " WORDS "r1 ended NXF_E_PANIC: " WORDS
+    assert_record(feed->record, "r1 acked 1\n1 replica 'r1': the run failed: " WORDS
+                                "r1 ended NXF_E_PANIC: replica 'r1': " WORDS
                                 "ack context dropped\nend context dropped\n");
 }
 
@@ -282,7 +283,8 @@ static void a_panic_of_a_run_on_the_callers_thread_is_what_it_returns(void **sta
     assert_refused(NXF_E_PANIC, "forced", nxf_runner_run, feed->runner, feed->scanner);
     feed->scanner = NULL;
     feed_free_runner(feed);
-    assert_record(feed->record, "1 the run failed: " WORDS "r1 ended NXF_E_PANIC: " WORDS
+    assert_record(feed->record, "1 replica 'r1': the run failed: " WORDS
+                                "r1 ended NXF_E_PANIC: replica 'r1': " WORDS
                                 "ack context dropped\nend context dropped\n");
 }
 

@@ -198,7 +198,7 @@ impl Reactor {
                 }
                 Turn::Ended(end) => {
                     let ended = self.sessions.swap_remove(at);
-                    finish(ended, end);
+                    finish(ended, end, now);
                     continue;
                 }
             }
@@ -252,17 +252,18 @@ impl Reactor {
     }
 
     fn fail_all(&mut self, error: &Error) {
+        let now = self.driver.now();
         for session in self.sessions.drain(..) {
-            finish(session, End::Failed(error.clone()));
+            finish(session, End::Failed(error.clone()), now);
         }
     }
 }
 
 /// Tells the host that a session has ended, as the last thing it hears of it.
-fn finish(session: Session, end: End) {
+fn finish(session: Session, end: End, now: Instant) {
     let link = Arc::clone(session.link());
-    let ended = Some(Instant::now());
-    link.publish(link::Snapshot { pause: None, is_notified: false, is_ending: false, ended, ..session.snapshot() });
+    let last = link::Snapshot { ended: Some(now), is_ending: false, ..session.snapshot() };
+    link.publish(link::Snapshot { pause: None, is_notified: false, ..last });
     tell(&link, &**session.callbacks(), &end);
     link.set_inherited_fd(None);
     // With the session goes this loop's hold on the host's functions and on the channel.
