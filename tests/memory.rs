@@ -382,17 +382,28 @@ fn a_message_that_there_is_no_memory_for_is_not_queued_in_a_pair_and_the_next_is
     }
 }
 
-/// A run over a channel of messages, whose frames are copied for the thread that sends them.
-fn run_over_a_pair(log: &LogDir, granted: u64, action: impl FnOnce(&dyn Channel)) -> End {
+/// A run over a channel of messages, whose frames are copied for the thread that sends them: how it ended, and how far
+/// the replica was known to be.
+fn run_over_a_pair(log: &LogDir, granted: u64, action: impl FnOnce(&dyn Channel)) -> (End, u64) {
     let local = LocalOptions { queue_bytes_max: 128 * MIB, write_timeout: PATIENCE };
     let (ours, theirs) = local_pair(local);
-    let runner = Runner::new(Box::new(ours), c"replica-1".to_owned(), 1, Options::default());
+    let mut options = Options::default();
+    options.set("runner.linger_ms", "60000").unwrap();
+    let runner = Runner::new(Box::new(ours), c"replica-1".to_owned(), 1, options);
     let runner = runner.map_err(|(_, error)| error).unwrap();
     let _refusal = Refusal::after(granted, 8 * MIB);
     runner.start(Box::new(source_of(log))).map_err(|(_, error)| error).unwrap();
     exempt(|| action(&theirs));
     assert!(runner.acks().wait_finished(Deadline::At(Instant::now() + PATIENCE)));
-    runner.acks().ended().unwrap()
+    (runner.acks().ended().unwrap(), runner.acks().known_vlsn())
+}
+
+fn wait_for_a_refusal() {
+    let deadline = Instant::now() + PATIENCE;
+    while REFUSED.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < deadline, "nothing is refused");
+        thread::yield_now();
+    }
 }
 
 /// The VLSN of the next frame; `None` when there is none any more.
@@ -413,16 +424,22 @@ fn a_frame_that_cannot_be_copied_for_a_channel_ends_the_run_behind_what_was_sent
     log.append(5);
     // First the block that it is read into, then the copy, and then what is put into the pair.
     for (granted, last) in [(0, 3), (1, 3), (2, 3), (3, 5)] {
-        let end = run_over_a_pair(&log, granted, |channel| {
+        let (end, known) = run_over_a_pair(&log, granted, |channel| {
             for vlsn in 1..=last {
                 assert_eq!(frame_over(channel), Some(vlsn), "{granted} granted");
-                channel.send(&vlsn.to_le_bytes()).unwrap();
             }
+            if last < 5 {
+                wait_for_a_refusal();
+            }
+            // A pair that failed to hold a message has ended the run by now.
+            let acked = channel.send(&u64::to_le_bytes(last));
+            assert!(acked.is_ok() || granted == 2, "{granted} granted");
             if last < 5 {
                 assert_eq!(frame_over(channel), None, "{granted} granted");
             }
             channel.close();
         });
+        assert!(known == last || granted == 2, "{known} instead of {last}: what was sent is waited for");
         match end {
             End::Failed(error) => {
                 assert!(last < 5 && error.status() == status::E_NO_MEMORY && error.is_retriable(), "{error}");
@@ -440,7 +457,7 @@ fn a_message_from_a_replica_that_there_is_no_memory_for_ends_the_run() {
     long_ack[..8].copy_from_slice(&2u64.to_le_bytes());
     // The buffer that it is received into, and what is handed to the loop out of that.
     for granted in [0, 1] {
-        let end = run_over_a_pair(&log, granted, |channel| {
+        let (end, _) = run_over_a_pair(&log, granted, |channel| {
             for vlsn in 1..=3 {
                 assert_eq!(frame_over(channel), Some(vlsn));
             }
