@@ -339,14 +339,14 @@ pub(crate) unsafe fn take<T>(pointer: *mut T) -> T {
 }
 
 /// Releases a handle. NULL is fine. In a forked child the value is left alone, as locks in it may be held by threads
-/// that do not exist there: only the descriptor that `inherited_fd` finds without waiting is closed.
+/// that do not exist there: only the descriptors that `inherited_fds` finds without waiting are closed.
 ///
 /// # Safety
 /// `pointer` is NULL, or came from [`give`] and was not taken back before.
-pub(crate) unsafe fn free<T: Opaque>(
+pub(crate) unsafe fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
     pointer: *mut T,
     into_handle: impl FnOnce(T) -> Handle<T::Value>,
-    inherited_fd: impl FnOnce(&T::Value) -> Option<RawFd>,
+    inherited_fds: impl FnOnce(&T::Value) -> I,
 ) {
     if pointer.is_null() {
         return;
@@ -362,7 +362,7 @@ pub(crate) unsafe fn free<T: Opaque>(
             }))
         });
     } else {
-        fork::close_inherited(inherited_fd(handle.value()));
+        fork::close_inherited(inherited_fds(handle.value()));
         std::mem::forget(handle);
     }
 }

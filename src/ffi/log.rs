@@ -109,5 +109,5 @@ pub unsafe extern "C" fn nxf_log_vlsn_range(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_free(log: *mut nxf_log) {
     // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(log, |log| log.0, |log| log.watch_fd()) };
+    unsafe { free(log, |log| log.0, |log| log.inherited_fds()) };
 }

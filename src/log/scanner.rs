@@ -340,6 +340,11 @@ impl Scanner {
         self.order.as_ref().map_or(0, Order::last)
     }
 
+    /// Something is said to have changed in the directory: it is listed anew soon, whatever its time stamp says.
+    pub fn distrust(&mut self) {
+        self.tail.distrust();
+    }
+
     /// The reader below, for its counters.
     pub fn tail(&self) -> &Tail {
         &self.tail

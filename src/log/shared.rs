@@ -1,5 +1,6 @@
 //! A log that any number of scanners read: what they share, and how they learn that there is more.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use super::scanner::{Scanner, ScannerOptions};
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::sys::bell::Bell;
+use crate::sys::watch;
 
 /// A log directory, open for reading. Any thread.
 pub struct Log {
@@ -26,6 +28,8 @@ pub struct Log {
     watch: OnceLock<Box<dyn Notification>>,
     /// Whether people were told that the system has none to give.
     is_unwatched: AtomicBool,
+    /// Whether the directory's path leads elsewhere, as was told.
+    has_lost_its_path: AtomicBool,
     /// Of every loop that reads this log.
     bells: RwLock<Vec<Weak<Bell>>>,
     send_limit: AtomicU64,
@@ -50,6 +54,7 @@ impl Log {
             scanner_options,
             watch: OnceLock::new(),
             is_unwatched: AtomicBool::new(false),
+            has_lost_its_path: AtomicBool::new(false),
             bells: RwLock::new(Vec::new()),
             send_limit: AtomicU64::new(u64::MAX),
             last_vlsn: AtomicU64::new(0),
@@ -130,31 +135,54 @@ impl Log {
     /// Prepares for a sleep: from now on the next change in the directory makes [`watch_fd`](Self::watch_fd)
     /// readable. False: changes cannot be noticed, only looked for.
     pub fn arm(&self) -> bool {
-        match self.watch.get() {
-            Some(watch) => watch.arm().is_ok(),
+        let armed = match self.watch.get() {
+            Some(watch) => watch.arm(),
             None => self.begin_to_watch(),
-        }
+        };
+        armed.inspect_err(|refused| self.note_unwatched(refused)).is_ok()
     }
 
     /// Where the system has no watch to give it is asked again at each sleep: it may have one by then.
     #[cold]
-    fn begin_to_watch(&self) -> bool {
-        match self.files.watch() {
-            Ok(watch) => {
-                // When two loops go to sleep at once for the first time, one of them finds a watch and arms it.
-                self.watch.get_or_init(|| watch).arm().is_ok()
-            }
-            Err(error) => {
-                if !self.is_unwatched.swap(true, Ordering::Relaxed) {
-                    let directory = self.files.path().unwrap_or(Path::new("")).display();
-                    let text = format_args!(
-                        "cannot watch {directory}: {error}; the log is looked at every now and then instead"
-                    );
-                    say(&self.logger, Level::Warn, "noxu_feeder::log", text);
-                }
-                false
-            }
+    fn begin_to_watch(&self) -> io::Result<()> {
+        let watch = self.files.watch()?;
+        // When two loops go to sleep at once for the first time, one of them finds a watch and arms it.
+        self.watch.get_or_init(|| watch).arm()
+    }
+
+    #[cold]
+    fn note_unwatched(&self, refused: &io::Error) {
+        if !self.is_unwatched.swap(true, Ordering::Relaxed) {
+            let advice = watch::advice(refused);
+            self.warn(format_args!(
+                "cannot watch {}: {refused}{advice}; the log is looked at every now and then instead",
+                self.path().display()
+            ));
         }
+    }
+
+    /// Tells people, once, when the directory's path has come to lead elsewhere: they may take that for the log.
+    pub fn check_path(&self) {
+        let is_lost = self.files.has_lost_its_path();
+        if self.has_lost_its_path.swap(is_lost, Ordering::Relaxed) != is_lost && is_lost {
+            self.warn(format_args!(
+                "{} leads to another directory by now, or to none; the log that was opened there is read on",
+                self.path().display()
+            ));
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.files.path().unwrap_or(Path::new(""))
+    }
+
+    fn warn(&self, text: std::fmt::Arguments<'_>) {
+        say(&self.logger, Level::Warn, "noxu_feeder::log", text);
+    }
+
+    /// The descriptors that a forked child has inherited.
+    pub fn inherited_fds(&self) -> impl Iterator<Item = RawFd> + use<> {
+        self.watch_fd().into_iter().chain(self.files.inherited_fd())
     }
 
     /// The descriptor of the kernel's notification, to be polled for reading.

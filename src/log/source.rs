@@ -17,6 +17,14 @@ pub trait Source: Send {
     /// until it has an answer.
     fn allow(&mut self, _bytes: u64) {}
 
+    /// Something is said to have changed: whatever is taken to be unchanged is looked at anew, soon.
+    fn distrust(&mut self) {}
+
+    /// Whether the log's notification tells of every change that is waited for.
+    fn is_notified(&self) -> bool {
+        true
+    }
+
     /// Whether the next entry may be had without reading from the disk or asking the host.
     fn has_more_at_hand(&self) -> bool {
         true
@@ -87,6 +95,14 @@ impl Source for LogSource {
 
     fn feeds(&mut self, replica_name: &str) {
         self.scanner.set_replica_name(replica_name);
+    }
+
+    fn distrust(&mut self) {
+        self.scanner.distrust();
+    }
+
+    fn is_notified(&self) -> bool {
+        !self.scanner.tail().is_behind_a_link()
     }
 
     fn log(&self) -> Option<&Arc<Log>> {

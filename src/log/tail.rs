@@ -449,6 +449,19 @@ impl Tail {
         Some(lsn_of(newest.number, newest.cursor))
     }
 
+    /// Something is said to have changed in the directory: it is listed anew soon, whatever its time stamp says.
+    pub fn distrust(&mut self) {
+        self.listing.distrust();
+    }
+
+    /// Whether what is waited for may be written elsewhere than in the directory: the current file or the newest is a
+    /// link, or it cannot be told.
+    pub fn is_behind_a_link(&self) -> bool {
+        let current = self.current.as_ref().map(|current| current.number);
+        let newest = self.listing.newest().filter(|&newest| current != Some(newest));
+        current.into_iter().chain(newest).any(|number| self.files.is_link(number).unwrap_or(true))
+    }
+
     /// How often the directory was listed.
     pub fn listings(&self) -> u64 {
         self.listing.listings()

@@ -71,6 +71,9 @@ pub struct Reactor {
     watches: Vec<usize>,
     /// Whether a log's notification may have events that are still to be taken: what was just committed is sent first.
     has_events: bool,
+    /// Whether something has said that the logs have changed: a notification, whoever rang, or the safety look, which
+    /// believes nothing.
+    has_news: bool,
     watching: Watching,
     is_notified: bool,
     /// Turns in a row without a sleep, in which nobody would have noticed the log's notification.
@@ -97,6 +100,7 @@ impl Reactor {
             poll: PollSet::default(),
             watches: Vec::new(),
             has_events: false,
+            has_news: false,
             watching: Watching::Unknown,
             is_notified: false,
             busy_turns: 0,
@@ -211,10 +215,15 @@ impl Reactor {
     fn arm(&mut self) {
         if std::mem::take(&mut self.has_events) {
             self.logs.iter().for_each(|log| log.take_events(&self.bell));
+            self.has_news = true;
+        }
+        // For the look that is to come: what was appended is under way already.
+        if std::mem::take(&mut self.has_news) {
+            self.sessions.iter_mut().for_each(Session::distrust);
         }
         // All of them, also behind one that cannot be armed.
         let armed = self.logs.iter().filter(|log| log.arm()).count();
-        self.is_notified = armed == self.logs.len();
+        self.is_notified = armed == self.logs.len() && self.sessions.iter().all(Session::is_notified);
         if self.bell.fall_asleep() {
             self.watching = Watching::Armed;
         } else {
@@ -245,7 +254,13 @@ impl Reactor {
         for (at, session) in self.sessions.iter_mut().enumerate() {
             session.was_polled(self.poll.is_ready(at));
         }
-        let is_time = look_at.is_some_and(|look_at| self.driver.now() >= look_at);
+        let now = self.driver.now();
+        let is_time = look_at.is_some_and(|look_at| now >= look_at);
+        let is_safety_look = self.next_look.is_some_and(|look_at| now >= look_at);
+        if is_safety_look {
+            self.logs.iter().for_each(|log| log.check_path());
+        }
+        self.has_news |= is_rung || is_safety_look;
         if is_rung || has_changed || is_time || !watched {
             self.wake_up(is_rung);
         }
@@ -288,6 +303,7 @@ mod tests {
     use std::os::fd::{OwnedFd, RawFd};
     use std::os::unix::net::UnixStream;
     use std::rc::Rc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::chunk::frame::Frame;
@@ -426,6 +442,63 @@ mod tests {
             assert!(run.go_to_sleep() <= 1, "an ack");
             assert_eq!(run.link.acks.known_vlsn(), vlsn);
         }
+    }
+
+    /// A log that counts how often it is told to believe nothing.
+    struct Doubting {
+        log: LogSource,
+        doubts: Arc<AtomicU32>,
+    }
+
+    impl crate::log::Source for Doubting {
+        fn next(&mut self, from_vlsn: u64, now: &crate::log::Now) -> crate::error::Result<crate::log::Next<'_>> {
+            self.log.next(from_vlsn, now)
+        }
+
+        fn distrust(&mut self) {
+            self.doubts.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn log(&self) -> Option<&Arc<Log>> {
+            self.log.log()
+        }
+
+        fn progress(&self) -> crate::log::SourceProgress {
+            self.log.progress()
+        }
+    }
+
+    #[test]
+    fn the_notification_a_ring_and_the_safety_look_have_nothing_believed_and_an_ack_has_not() {
+        let mut log = LogDir::with(3);
+        let doubts = Arc::new(AtomicU32::new(0));
+        let over = |log: &LogDir, safety_look| {
+            let log = LogSource::new(log.open(), Lsn::NULL);
+            Stepped::over_source(Box::new(Doubting { log, doubts: Arc::clone(&doubts) }), safety_look)
+        };
+        let doubted = || doubts.swap(0, Ordering::Relaxed);
+        let mut run = over(&log, DAY);
+        run.go_to_sleep();
+        run.expect(1..=3);
+        assert_eq!(doubted(), 0);
+        log.append();
+        run.go_to_sleep();
+        assert_eq!(doubted(), 1, "the notification");
+        run.expect([4]);
+        run.reactor.bell.ring();
+        run.go_to_sleep();
+        assert_eq!(doubted(), 1, "a ring");
+        run.replica.write_all(&[&8u32.to_le_bytes()[..], &4u64.to_le_bytes()].concat()).unwrap();
+        while run.link.acks.known_vlsn() < 4 {
+            run.reactor.step();
+        }
+        run.go_to_sleep();
+        assert_eq!(doubted(), 0, "an ack");
+        let mut run = over(&log, Duration::from_millis(1));
+        for _ in 0..STEPS_MAX {
+            run.reactor.step();
+        }
+        assert!(doubted() > 0, "the safety look");
     }
 
     /// Who rings has changed the bell's state and not yet raised its descriptor, when the loop wakes for an append.

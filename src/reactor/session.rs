@@ -176,6 +176,16 @@ impl Session {
         self.pause.is_some()
     }
 
+    /// Tells the source that something is said to have changed.
+    pub fn distrust(&mut self) {
+        self.source.distrust();
+    }
+
+    /// Whether the log's notification tells of every change that the source waits for.
+    pub fn is_notified(&self) -> bool {
+        self.source.is_notified()
+    }
+
     /// Lets the source be asked again: it may have more.
     pub fn look_again(&mut self) {
         self.pause = None;

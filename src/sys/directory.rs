@@ -78,8 +78,11 @@ pub use held::HeldDirectory;
 
 #[cfg(not(miri))]
 mod held {
-    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+    use parking_lot::Mutex;
 
     use super::*;
     use crate::sys::{check, off_standard, retry};
@@ -92,18 +95,35 @@ mod held {
 
     /// See the module's comment.
     #[derive(Debug)]
-    pub struct HeldDirectory(File);
+    pub struct HeldDirectory {
+        /// Its descriptor, which is the stream's.
+        fd: ManuallyDrop<File>,
+        /// To list it takes no descriptor that there might be none of then.
+        stream: Mutex<Stream>,
+    }
 
     impl HeldDirectory {
         /// Opens the directory at `path`.
         pub fn open(path: &Path) -> io::Result<HeldDirectory> {
             let file = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
-            Ok(HeldDirectory(File::from(off_standard(file.into())?)))
+            let file = File::from(off_standard(file.into())?);
+            // SAFETY: the descriptor is open.
+            let stream = unsafe { libc::fdopendir(file.as_raw_fd()) };
+            if stream.is_null() {
+                return Err(io::Error::last_os_error());
+            }
+            // It belongs to the stream from now on, which closes it.
+            Ok(HeldDirectory { fd: ManuallyDrop::new(file), stream: Mutex::new(Stream(stream)) })
+        }
+
+        /// The descriptor that a forked child has inherited.
+        pub fn inherited_fd(&self) -> Option<RawFd> {
+            Some(self.fd.as_raw_fd())
         }
 
         /// What the system says of the directory itself.
         pub fn status(&self) -> io::Result<Status> {
-            Ok(Status::from(&self.0.metadata()?))
+            Ok(Status::from(&self.fd.metadata()?))
         }
 
         /// What it says of the file of that name: of what a link leads to, with `follow`, else of the link.
@@ -111,7 +131,7 @@ mod held {
             let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
             let mut found = std::mem::MaybeUninit::<stat>::uninit();
             // SAFETY: the name is NUL-terminated, and `found` is valid for writing during the call.
-            check(unsafe { fstatat(self.0.as_raw_fd(), name.as_ptr(), found.as_mut_ptr(), flags) })?;
+            check(unsafe { fstatat(self.fd.as_raw_fd(), name.as_ptr(), found.as_mut_ptr(), flags) })?;
             // SAFETY: the call succeeded, and so wrote it.
             let found = unsafe { found.assume_init() };
             Ok(Status {
@@ -127,29 +147,25 @@ mod held {
 
         /// Opens the file of that name for reading, whatever it is. Does not wait for anybody who may write to it.
         pub fn open_file(&self, name: &CStr) -> io::Result<File> {
-            let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-            Ok(File::from(off_standard(self.open_at(name, flags)?)?))
-        }
-
-        fn open_at(&self, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+            let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
             // SAFETY: the name is NUL-terminated, and nothing is created, so no mode is read.
-            let open = || check(unsafe { openat(self.0.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC) });
-            let fd = retry(open)?;
+            let fd = retry(|| check(unsafe { openat(self.fd.as_raw_fd(), name.as_ptr(), flags) }))?;
             // SAFETY: the descriptor was just made and nobody else owns it.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+            Ok(File::from(off_standard(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })?))
         }
 
-        /// Calls `each` with every name there is, in no order. An error if the directory was deleted.
+        /// Calls `each` with every name there is, in no order. An error if the directory was deleted. One thread at a
+        /// time does.
         pub fn each_name(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-            use std::os::unix::fs::MetadataExt;
-            let mut stream = Stream::of(off_standard(self.open_at(c".", libc::O_RDONLY | libc::O_DIRECTORY)?)?)?;
+            let mut stream = self.stream.lock();
+            stream.rewind();
             let mut is_empty = true;
             while let Some(name) = stream.next()? {
                 is_empty = false;
                 each(name.to_bytes());
             }
             // Of a deleted one, C libraries say that it is empty.
-            if is_empty && self.0.metadata()?.nlink() == 0 {
+            if is_empty && self.fd.metadata()?.nlink() == 0 {
                 return Err(io::Error::from_raw_os_error(libc::ENOENT));
             }
             Ok(())
@@ -158,23 +174,22 @@ mod held {
 
     impl AsFd for HeldDirectory {
         fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
+            self.fd.as_fd()
         }
     }
 
-    /// A directory being listed. Its own descriptor, since where a listing is belongs to that.
+    /// A directory being listed.
+    #[derive(Debug)]
     struct Stream(*mut libc::DIR);
 
+    // SAFETY: a stream is not bound to a thread; it must only not be used by two at once.
+    unsafe impl Send for Stream {}
+
     impl Stream {
-        fn of(fd: OwnedFd) -> io::Result<Stream> {
-            // SAFETY: the descriptor is open.
-            let stream = unsafe { libc::fdopendir(fd.as_raw_fd()) };
-            if stream.is_null() {
-                return Err(io::Error::last_os_error());
-            }
-            // It belongs to the stream now.
-            std::mem::forget(fd);
-            Ok(Stream(stream))
+        /// The next name is the first again, of those there are now.
+        fn rewind(&mut self) {
+            // SAFETY: the stream is open, and nobody else uses it.
+            unsafe { libc::rewinddir(self.0) };
         }
 
         fn next(&mut self) -> io::Result<Option<&CStr>> {
@@ -233,6 +248,11 @@ mod held {
 
         fn path_of(&self, name: &CStr) -> PathBuf {
             self.0.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
+        }
+
+        /// There is none.
+        pub fn inherited_fd(&self) -> Option<std::os::fd::RawFd> {
+            None
         }
 
         /// What the system says of the directory itself.

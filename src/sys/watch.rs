@@ -5,38 +5,44 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+
+use super::directory::HeldDirectory;
+
+// Miri has no inotify, and ends a program that asks for it. It reads logs unnotified.
 
 /// A watch on one directory, for any number of sleepers.
 #[derive(Debug)]
 pub struct Watch {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
     inotify: std::os::fd::OwnedFd,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    path: std::ffi::CString,
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// What to do about a watch that was refused, where the system's own words mislead.
+pub fn advice(refused: &io::Error) -> &'static str {
+    match refused.raw_os_error() {
+        Some(libc::ENOSPC) => " (this user's inotify watches are used up: fs.inotify.max_user_watches)",
+        Some(libc::EMFILE) => " (this user's inotify instances are used up, or this process's descriptors)",
+        _ => "",
+    }
+}
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
 impl Watch {
-    /// A watch on the directory at `path`, not armed. An error where the system has none left to give.
-    pub fn new(path: &Path) -> io::Result<Watch> {
+    /// A watch on no directory yet. An error where the system has none left to give.
+    pub fn new() -> io::Result<Watch> {
         use std::os::fd::FromRawFd;
-        use std::os::unix::ffi::OsStrExt;
-        // Miri has no inotify, and ends a program that asks for it. With this it reads logs, unnotified.
-        if cfg!(miri) {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: no pointers; the result is checked before it is used as a descriptor.
         let fd = super::check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
         let inotify = super::off_standard(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })?;
-        Ok(Watch { inotify, path })
+        Ok(Watch { inotify })
     }
 
-    /// Makes the next change in the directory ready the descriptor. Arming twice is the same as arming once.
-    pub fn arm(&self) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
+    /// Makes the next change in the directory ready the descriptor. Arming twice is the same as arming once. An error
+    /// where the system has no watch left to give, or does not let this directory be watched.
+    pub fn arm(&self, directory: &HeldDirectory) -> io::Result<()> {
+        use std::io::Write;
+        use std::os::fd::{AsFd, AsRawFd};
         const CHANGES: u32 = libc::IN_MODIFY
             | libc::IN_CREATE
             | libc::IN_DELETE
@@ -46,8 +52,11 @@ impl Watch {
             | libc::IN_DELETE_SELF
             | libc::IN_MOVE_SELF;
         let mask = CHANGES | libc::IN_ONESHOT | libc::IN_ONLYDIR;
-        // SAFETY: the path is a NUL-terminated string that outlives the call.
-        super::check(unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), self.path.as_ptr(), mask) })?;
+        // A watch is asked for by path, and the directory's own may lead elsewhere by now.
+        let mut path = [0; 32];
+        write!(&mut path[..31], "/proc/self/fd/{}", directory.as_fd().as_raw_fd())?;
+        // SAFETY: the path is NUL-terminated, since its last byte was not written to, and outlives the call.
+        super::check(unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), path.as_ptr().cast(), mask) })?;
         Ok(())
     }
 
@@ -71,15 +80,15 @@ impl Watch {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
 impl Watch {
     /// There is none on this system.
-    pub fn new(_: &Path) -> io::Result<Watch> {
+    pub fn new() -> io::Result<Watch> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Never called: there is no watch.
-    pub fn arm(&self) -> io::Result<()> {
+    pub fn arm(&self, _: &HeldDirectory) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -94,7 +103,7 @@ impl Watch {
     }
 }
 
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[cfg(all(test, any(target_os = "linux", target_os = "android"), not(miri)))]
 mod tests {
     use super::*;
     use crate::sys::poll::{Interest, wait_for};
@@ -111,15 +120,32 @@ mod tests {
     fn an_armed_watch_notices_one_change_and_then_costs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = std::fs::File::create(dir.path().join("00000000.ndb")).unwrap();
-        let watch = Watch::new(dir.path()).unwrap();
-        watch.arm().unwrap();
+        let held = HeldDirectory::open(dir.path()).unwrap();
+        let watch = Watch::new().unwrap();
+        watch.arm(&held).unwrap();
         file.write_all(b"x").unwrap();
         assert!(is_ready(&watch, Duration::from_secs(10)));
         assert!(watch.take());
         file.write_all(b"y").unwrap();
         assert!(!is_ready(&watch, Duration::ZERO), "one event disarms it");
-        watch.arm().unwrap();
+        watch.arm(&held).unwrap();
         std::fs::File::create(dir.path().join("00000001.ndb")).unwrap();
+        assert!(is_ready(&watch, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn it_watches_the_directory_that_is_held_and_not_what_its_path_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("log"), dir.path().join("moved"));
+        std::fs::create_dir(&path).unwrap();
+        let held = HeldDirectory::open(&path).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let watch = Watch::new().unwrap();
+        watch.arm(&held).unwrap();
+        std::fs::File::create(path.join("00000000.ndb")).unwrap();
+        assert!(!is_ready(&watch, Duration::ZERO));
+        std::fs::File::create(moved.join("00000000.ndb")).unwrap();
         assert!(is_ready(&watch, Duration::from_secs(10)));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,13 @@ use crate::log::format::FileName;
 use crate::sys::directory::{HeldDirectory, Kind, Status};
 use crate::sys::watch::Watch;
 
+/// Length of a log file's name.
+const NAME_LEN: usize = "00000000.ndb".len();
+
 /// A directory of the real file system.
 #[derive(Debug)]
 pub struct Directory {
-    held: HeldDirectory,
+    held: Arc<HeldDirectory>,
     /// Absolute, and as it was when the directory was opened.
     path: PathBuf,
     /// Files whose names are not written as the writer writes them, as of the last listing. As a rule there are none.
@@ -30,7 +33,7 @@ pub struct Directory {
 impl Directory {
     /// The directory at `path`. An error if it cannot be listed now.
     pub fn open(path: &Path) -> io::Result<Directory> {
-        let held = HeldDirectory::open(path)?;
+        let held = Arc::new(HeldDirectory::open(path)?);
         let path = std::path::absolute(path)?;
         let directory = Directory { held, path, spelled_otherwise: RwLock::default() };
         directory.list()?;
@@ -39,7 +42,9 @@ impl Directory {
 
     /// Runs `action` on the name of file `number`, in whichever case it is written.
     fn on_file<T>(&self, number: u32, action: impl Fn(&CStr) -> io::Result<T>) -> io::Result<T> {
-        match action(&c_name(number)) {
+        let mut name = [0; NAME_LEN + 1];
+        write!(&mut name[..NAME_LEN], "{}", FileName(number))?;
+        match action(CStr::from_bytes_with_nul(&name).expect("a name fills its place")) {
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
                 match self.spelled_otherwise.read().get(&number) {
                     Some(name) => action(name),
@@ -58,10 +63,6 @@ impl Directory {
             Err(error) => Err(error),
         }
     }
-}
-
-fn c_name(number: u32) -> CString {
-    CString::new(FileName(number).to_string()).expect("digits and letters")
 }
 
 fn expect_regular(found: &Status) -> io::Result<()> {
@@ -122,26 +123,53 @@ impl Files for Directory {
         Ok(self.status_of(number)?.map(|found| found.len))
     }
 
+    fn is_link(&self, number: u32) -> io::Result<bool> {
+        match self.on_file(number, |name| self.held.status_of(name, false)) {
+            Ok(found) => Ok(found.kind == Kind::Link),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn path(&self) -> Option<&Path> {
         Some(&self.path)
     }
 
+    fn has_lost_its_path(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (std::fs::metadata(&self.path), self.held.status()) {
+            (Ok(there), Ok(here)) => (there.dev(), there.ino()) != (here.device, here.inode),
+            (Err(error), _) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+            (_, Err(_)) => false,
+        }
+    }
+
+    fn inherited_fd(&self) -> Option<RawFd> {
+        self.held.inherited_fd()
+    }
+
     fn watch(&self) -> io::Result<Box<dyn Notification>> {
-        Ok(Box::new(Watch::new(&self.path)?))
+        Ok(Box::new(Watched { watch: Watch::new()?, held: Arc::clone(&self.held) }))
     }
 }
 
-impl Notification for Watch {
+/// A watch on the directory that is held, whatever its path leads to by then.
+struct Watched {
+    watch: Watch,
+    held: Arc<HeldDirectory>,
+}
+
+impl Notification for Watched {
     fn arm(&self) -> io::Result<()> {
-        Watch::arm(self)
+        self.watch.arm(&self.held)
     }
 
     fn take(&self) -> bool {
-        Watch::take(self)
+        self.watch.take()
     }
 
     fn fd(&self) -> RawFd {
-        Watch::fd(self).as_raw_fd()
+        self.watch.fd().as_raw_fd()
     }
 }
 

@@ -3,7 +3,7 @@
 //! *A stamp proves by observation.* It may come from another machine's clock, and a clock that ticks slowly gives one
 //! stamp to changes that are apart. So a listing is believed if it was begun at least a tick after its stamp was first
 //! seen, and the stamp is still the same: a change since then would have brought another. Where the directory turns out
-//! to have changed all the same, its stamps are not asked any more.
+//! to have changed all the same, its stamps are not asked any more. No listing is believed for more than 5 seconds.
 //!
 //! *Large directories are listed seldom.* Where there are many files, the next listing keeps its distance from the one
 //! before. In between the next file is looked for by its name: writers count on.
@@ -31,6 +31,9 @@ const REST_PER_FILE: Duration = Duration::from_micros(10);
 
 /// How long what is said to have changed, without another stamp, is not listed again: it may be said with each entry.
 const REST_OF_DISTRUST: Duration = Duration::from_millis(10);
+
+/// How long a listing is believed at most, whatever proves it: as proofs go, a file system's word is not the best.
+const BELIEVED_MAX: Duration = Duration::from_secs(5);
 
 /// The file numbers of a directory, listed anew only when it may have changed.
 #[derive(Debug, Default)]
@@ -81,7 +84,7 @@ impl Listing {
         }
         self.deferred_until = None;
         let is_proven = self.is_proven();
-        if is_proven && !self.is_distrusted {
+        if is_proven && !self.is_distrusted && self.begun.is_some_and(|begun| now < begun + BELIEVED_MAX) {
             return Ok(());
         }
         let rest = match self.numbers.len() {
@@ -299,10 +302,14 @@ mod tests {
         assert!(watched.look(), "a tick may be as long");
         watched.pass(MS);
         assert!(watched.look());
-        for _ in 0..10 {
+        for _ in 0..4 {
             assert!(!watched.look());
-            watched.pass(1000 * MS);
+            watched.pass(1249 * MS);
         }
+        assert!(!watched.look());
+        watched.pass(4 * MS);
+        assert!(watched.look(), "for no more than 5 s");
+        assert!(!watched.look());
         let listing = watched.listing.borrow();
         assert_eq!((listing.first(), listing.newest(), listing.epoch()), (Some(1), Some(5), 1));
         assert_eq!((listing.above(1), listing.above(5), listing.at_or_above(2)), (Some(5), None, Some(5)));

@@ -84,8 +84,21 @@ pub trait Files: Send + Sync {
             Err(error) => Err(error),
         }
     }
+    /// Whether a file's name is a link: what it leads to may be written to unnoticed by who watches the directory.
+    fn is_link(&self, number: u32) -> io::Result<bool> {
+        let _ = number;
+        Ok(false)
+    }
     /// The directory's path, to be named in messages; `None` when it has none.
     fn path(&self) -> Option<&Path>;
+    /// Whether the path leads to another directory by now, or to none.
+    fn has_lost_its_path(&self) -> bool {
+        false
+    }
+    /// The descriptor that holds the directory, to be closed in a forked child.
+    fn inherited_fd(&self) -> Option<RawFd> {
+        None
+    }
     /// A notification of its changes. An error where there is none to be had, or none left to give.
     fn watch(&self) -> io::Result<Box<dyn Notification>> {
         Err(io::ErrorKind::Unsupported.into())
