@@ -400,6 +400,7 @@ fn drive(mut reactor: Reactor, callbacks: &Weak<dyn Callbacks>, link: &Arc<Link>
     // What the loop held may be half-changed: the host is told, and then it is only dropped.
     let say_it = || link.say(Level::Error, format_args!("the run failed: {error}"));
     let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, say_it)));
+    link.note_ended(Instant::now());
     link.acks.end(end.clone());
     let tell = || while_inside(inside, || callbacks.upgrade().inspect(|callbacks| callbacks.ended(&end)));
     let told = catch_unwind(AssertUnwindSafe(tell));

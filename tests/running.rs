@@ -478,6 +478,8 @@ fn a_panic_in_a_callback_ends_the_run_as_an_error() {
     setup.replica.expect(1..=3);
     setup.replica.ack(1);
     assert_eq!(setup.end(), End::Failed(Error::Panicked("on purpose".into())));
+    let last = setup.runner.snapshot();
+    assert!(last.ended.is_some() && last.pause.is_none() && !last.is_notified, "{last:?}");
 }
 
 /// A replica that never stops sending must neither keep a run alive nor the log's news from it.

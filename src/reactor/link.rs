@@ -150,6 +150,12 @@ impl Link {
         Snapshot { sleeps, ..*self.snapshot.lock() }
     }
 
+    /// Notes that the run has ended: nothing is waited for any more, and times stand still.
+    pub fn note_ended(&self, now: Instant) {
+        let mut last = self.snapshot.lock();
+        *last = Snapshot { ended: Some(now), pause: None, is_notified: false, is_ending: false, ..*last };
+    }
+
     /// Puts the figures down.
     pub fn publish(&self, snapshot: Snapshot) {
         *self.snapshot.lock() = snapshot;

@@ -277,8 +277,8 @@ impl Reactor {
 /// Tells the host that a session has ended, as the last thing it hears of it.
 fn finish(session: Session, end: End, now: Instant) {
     let link = Arc::clone(session.link());
-    let last = link::Snapshot { ended: Some(now), is_ending: false, ..session.snapshot() };
-    link.publish(link::Snapshot { pause: None, is_notified: false, ..last });
+    link.publish(session.snapshot());
+    link.note_ended(now);
     tell(&link, &**session.callbacks(), &end);
     link.set_inherited_fd(None);
     // With the session goes this loop's hold on the host's functions and on the channel.
