@@ -139,6 +139,11 @@ typedef void (*nxf_drop_callback)(void *context);
 #define NXF_E_LOG_HISTORY_CHANGED (-26)
 /** An entry is larger than a frame can be (64 MiB). */
 #define NXF_E_ENTRY_TOO_LARGE (-27)
+/**
+ * The log ends more than one below the VLSN to begin with. What the replica has was lost here, or this is not its
+ * master's log: it must sync up again, or be restored.
+ */
+#define NXF_E_LOG_AHEAD (-28)
 /** The replica acknowledged a VLSN that it was not sent. The ack was not believed and not delivered. */
 #define NXF_E_ACK_BEYOND_SENT (-40)
 /** The peer sent something that is not in the protocol, or a message was too long for it. */
@@ -618,6 +623,8 @@ nxf_status nxf_channel_from_callbacks(const nxf_channel_vtable *vtable, void *co
 #define NXF_LOG_LAST_ENTRY_MISSING 8
 /** The send limit is reached. */
 #define NXF_LOG_SEND_LIMIT 9
+/** The log ends more than one below the VLSN to begin with: the replica has what this log has not. */
+#define NXF_LOG_AHEAD 10
 
 /**
  * Feeds one replica: a run, which begins once, and ends when it is stopped, when the replica closes, or with an

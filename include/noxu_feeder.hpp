@@ -1012,7 +1012,8 @@ enum class log_state : std::uint32_t {
     unreadable = NXF_LOG_UNREADABLE,                 /**< NXF_LOG_UNREADABLE */
     next_file_empty = NXF_LOG_NEXT_FILE_EMPTY,       /**< NXF_LOG_NEXT_FILE_EMPTY */
     last_entry_missing = NXF_LOG_LAST_ENTRY_MISSING, /**< NXF_LOG_LAST_ENTRY_MISSING */
-    send_limit = NXF_LOG_SEND_LIMIT                  /**< NXF_LOG_SEND_LIMIT */
+    send_limit = NXF_LOG_SEND_LIMIT,                 /**< NXF_LOG_SEND_LIMIT */
+    ahead = NXF_LOG_AHEAD                            /**< NXF_LOG_AHEAD */
 };
 
 /** nxf_run_state_name(): "NXF_RUN_STOPPED" ... */

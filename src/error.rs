@@ -252,6 +252,14 @@ pub enum Error {
         /// Where the new entry stands.
         at: Lsn,
     },
+    /// The log ends below what was asked for: whoever asks has what this log has not.
+    #[error("the log ends with VLSN {last}, and VLSN {start} was asked for: the replica is ahead of this log")]
+    AheadOfLog {
+        /// The VLSN asked for.
+        start: u64,
+        /// The highest VLSN in the log; 0 for none.
+        last: u64,
+    },
     /// An entry is too large for the replication protocol.
     #[error("VLSN {vlsn} has {len} bytes of payload: more than a frame can carry")]
     EntryTooLarge {
@@ -396,6 +404,8 @@ pub mod status {
         E_LOG_HISTORY_CHANGED = -26,
         /// An entry that no frame can carry.
         E_ENTRY_TOO_LARGE = -27,
+        /// The log ends below the VLSN asked for.
+        E_LOG_AHEAD = -28,
         /// The replica acknowledged what was never sent.
         E_ACK_BEYOND_SENT = -40,
         /// The peer broke the protocol.
@@ -460,6 +470,7 @@ impl Error {
             Error::LogFileGone { .. } => status::E_LOG_FILE_GONE,
             Error::HistoryChanged { .. } => status::E_LOG_HISTORY_CHANGED,
             Error::EntryTooLarge { .. } => status::E_ENTRY_TOO_LARGE,
+            Error::AheadOfLog { .. } => status::E_LOG_AHEAD,
             Error::AckBeyondSent { .. } => status::E_ACK_BEYOND_SENT,
             Error::MessageTooLong { .. } | Error::Malformed { .. } => status::E_PROTOCOL,
             Error::Connect { .. } | Error::NameNotFound { .. } => status::E_CONNECT,
@@ -512,7 +523,7 @@ impl Error {
         }
     }
 
-    /// The VLSN concerned: the one missing, damaged, too large or acknowledged.
+    /// The VLSN concerned: the one missing, damaged, asked for, too large or acknowledged.
     pub fn vlsn(&self) -> Option<u64> {
         match self {
             Error::LogDamaged { vlsn, expected_vlsn, .. } => vlsn.or(*expected_vlsn),
@@ -520,6 +531,7 @@ impl Error {
             Error::LogFileGone { expected_vlsn, .. } => *expected_vlsn,
             Error::NoMemory { vlsn, .. } => *vlsn,
             Error::HistoryChanged { vlsn, .. } | Error::EntryTooLarge { vlsn, .. } => Some(*vlsn),
+            Error::AheadOfLog { start, .. } => Some(*start),
             Error::AckBeyondSent { acked, .. } => Some(*acked),
             _ => None,
         }
@@ -550,6 +562,7 @@ impl Error {
                 | Error::LogRewritten { .. }
                 | Error::LogFileGone { .. }
                 | Error::HistoryChanged { .. }
+                | Error::AheadOfLog { .. }
         )
     }
 }

@@ -71,6 +71,8 @@ options! {
         "How long the log must stand still before something unreadable in it is taken for damage and no longer for being written.";
     log_gap_patience_ms: "log.gap_patience_ms", number(1, DAY_MS, 60_000),
         "How long a VLSN may be missing at the live end of the log, with later ones there, before that is a gap.";
+    log_ahead: "log.ahead", Kind::Word(&["error", "wait"]),
+        "A start more than one above the log's last VLSN, for log.gap_patience_ms: an error, or waited for without end.";
     log_read_bytes: "log.read_bytes", number(64 * KIB, 64 * MIB, MIB + 64 * KIB),
         "How much of the log is read at once, at most, but for a single larger entry; of small entries 256 KiB are read.";
     log_reorder_entries_max: "log.reorder_entries_max", number(1, 64 * MIB, 256 * KIB),
@@ -201,6 +203,7 @@ impl Options {
                 bytes_max: self.number(Index::log_reorder_bytes_max),
             },
             gap_patience: self.millis(Index::log_gap_patience_ms),
+            waits_when_ahead: self.number(Index::log_ahead) == 1,
         }
     }
 

@@ -61,6 +61,7 @@ pub mod log {
         LAST_ENTRY_MISSING = 8, c"NXF_LOG_LAST_ENTRY_MISSING",
             "the entry that the next file names as the last before it is not there yet";
         SEND_LIMIT = 9, c"NXF_LOG_SEND_LIMIT", "the send limit is reached";
+        AHEAD = 10, c"NXF_LOG_AHEAD", "the log ends below the VLSN to begin with";
     }
 }
 
@@ -89,6 +90,7 @@ impl WaitReason {
             WaitReason::NextFileEmpty => log::NEXT_FILE_EMPTY,
             WaitReason::LastEntryMissing => log::LAST_ENTRY_MISSING,
             WaitReason::SendLimit => log::SEND_LIMIT,
+            WaitReason::AheadOfLog => log::AHEAD,
         }
     }
 }

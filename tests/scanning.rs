@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use common::{CountingDisk, Got, LogDir, PATIENCE, RECORD, Reader, SETTLE, options, write_file};
 use noxu_feeder::error::Error;
-use noxu_feeder::log::Lsn;
 use noxu_feeder::log::files::Directory;
 use noxu_feeder::log::format::{FLAG_INVISIBLE, encode_entry};
 use noxu_feeder::log::tail::WaitReason;
+use noxu_feeder::log::{Lsn, ScannerOptions};
 
 fn range(vlsns: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     vlsns.collect()
@@ -354,6 +354,125 @@ fn a_log_that_begins_in_disorder_is_read_from_its_lowest_vlsn_without_a_hole() {
     assert_eq!(log.reader().read(0).unwrap(), range(50..=54));
     let log = LogDir::with([3, 1, 2, 4]);
     assert_eq!(log.reader().read(0).unwrap(), range(1..=4));
+}
+
+// --- a start above the log ----------------------------------------------------------------------------------
+
+/// A log of some files, up to VLSN 1000.
+fn log_up_to_1000() -> LogDir {
+    let mut log = LogDir::with(1..=900);
+    log.begin_file(1);
+    log.append_all(901..=1000);
+    log.append_untagged(b"whatever");
+    log
+}
+
+#[test]
+fn a_replica_that_is_ahead_of_the_log_is_shown_then_stalled_then_an_error() {
+    let mut header_only = LogDir::empty();
+    header_only.begin_file(0);
+    for (log, start, last) in [(log_up_to_1000(), 5001, 1000), (log_up_to_1000(), 1002, 1000), (header_only, 5, 0)] {
+        // Sought, and from an entry's position, behind which there is little or nothing.
+        let file = if last == 0 { 0 } else { 1 };
+        for mut reader in [log.reader(), log.reader_from(Lsn::new(file, 36)), log.reader_from(log.end())] {
+            assert_eq!(reader.read(start).unwrap(), [0; 0]);
+            let pause = reader.pause();
+            assert_eq!((pause.wait.reason, pause.missing_vlsn), (WaitReason::AheadOfLog, None));
+            assert!(!pause.stalled && pause.look_again.unwrap() <= reader.now + SETTLE);
+            assert_eq!(reader.wait(SETTLE).unwrap(), [0; 0]);
+            assert!(reader.pause().stalled);
+            assert_eq!(reader.wait(PATIENCE - 2 * SETTLE).unwrap(), [0; 0]);
+            let error = reader.wait(SETTLE).unwrap_err();
+            assert_eq!(error, Error::AheadOfLog { start, last });
+            assert!(error.needs_restore());
+            assert_eq!(reader.next(start).unwrap_err(), error);
+        }
+    }
+}
+
+/// After a failover the new master's log is shorter, and grows: what it comes to hold there is another history.
+#[test]
+fn a_log_that_grows_does_not_make_good_for_a_replica_that_is_ahead() {
+    let mut log = log_up_to_1000();
+    let mut reader = log.reader();
+    assert_eq!(reader.read(5001).unwrap(), [0; 0]);
+    for vlsn in 1001..=1010 {
+        log.append(vlsn);
+        assert_eq!(reader.wait(PATIENCE / 11).unwrap(), [0; 0]);
+        assert_eq!(reader.pause().wait.reason, WaitReason::AheadOfLog);
+    }
+    let error = reader.wait(PATIENCE / 11 + SETTLE).unwrap_err();
+    assert_eq!(error, Error::AheadOfLog { start: 5001, last: 1010 });
+    log.append_all(1011..=5010);
+    assert_eq!(reader.next(5001).unwrap_err(), error, "it stays");
+}
+
+#[test]
+fn a_log_that_reaches_the_start_in_time_is_read() {
+    let mut log = log_up_to_1000();
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1003, PATIENCE / 2).unwrap(), [0; 0]);
+    assert!(reader.pause().stalled);
+    log.append_all([1002, 1001]);
+    let pause = reader.pause();
+    assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::End, false));
+    assert_eq!(reader.wait(3 * PATIENCE).unwrap(), [0; 0]);
+    log.append(1003);
+    assert_eq!(reader.read(1003).unwrap(), [1003]);
+}
+
+#[test]
+fn a_host_can_have_a_log_waited_for_that_the_replica_is_ahead_of() {
+    let mut log = log_up_to_1000();
+    let waits = ScannerOptions { waits_when_ahead: true, ..options() };
+    let mut reader = Reader::over(Arc::new(Directory::open(log.path()).unwrap()), Lsn::NULL, waits);
+    assert_eq!(reader.wait_from(1003, 100 * PATIENCE).unwrap(), [0; 0]);
+    let pause = reader.pause();
+    assert_eq!((pause.wait.reason, pause.stalled, pause.look_again), (WaitReason::AheadOfLog, true, None));
+    log.append_all(1001..=1004);
+    assert_eq!(reader.read(1003).unwrap(), [1003, 1004]);
+}
+
+/// The last VLSN stands early, in a file before the one that is read from.
+#[test]
+fn the_last_vlsn_is_found_wherever_it_stands() {
+    let mut log = LogDir::with((1..=100).chain([1000]));
+    log.begin_file(1);
+    log.append_all(101..=999);
+    let invisible = log.append_entry(RECORD, 0, Some(1001), b"rolled back");
+    log.make_invisible(invisible);
+    for start in [Lsn::NULL, Lsn::new(1, 36), log.end()] {
+        let mut reader = log.reader_from(start);
+        assert_eq!(reader.wait_from(1001, 3 * PATIENCE).unwrap(), [0; 0], "from {start}");
+        assert_eq!(reader.pause().wait.reason, WaitReason::End, "from {start}");
+        let mut reader = log.reader_from(start);
+        let error = reader.wait_from(1002, 3 * PATIENCE).unwrap_err();
+        assert_eq!(error, Error::AheadOfLog { start: 1002, last: 1000 }, "from {start}");
+    }
+}
+
+/// Who asks for another VLSN later is as far ahead.
+#[test]
+fn a_vlsn_asked_for_later_can_be_above_the_log_too() {
+    let log = log_up_to_1000();
+    let mut reader = log.reader();
+    assert_eq!(reader.read(990).unwrap(), range(990..=1000));
+    assert_eq!(reader.read(1001).unwrap(), [0; 0]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    let error = reader.wait_from(1002, 2 * PATIENCE).unwrap_err();
+    assert_eq!(error, Error::AheadOfLog { start: 1002, last: 1000 });
+}
+
+#[test]
+fn frozen_time_is_no_patience_with_a_log_that_the_replica_is_ahead_of() {
+    let mut log = log_up_to_1000();
+    let mut reader = log.reader();
+    assert_eq!(reader.wait_from(1003, PATIENCE / 2).unwrap(), [0; 0]);
+    reader.now += 1000 * PATIENCE;
+    assert_eq!(reader.wait(PATIENCE - SETTLE).unwrap(), [0; 0]);
+    assert!(reader.pause().stalled);
+    log.append_all(1001..=1003);
+    assert_eq!(reader.read(1003).unwrap(), [1003]);
 }
 
 // --- rollbacks and repeats ----------------------------------------------------------------------------------

@@ -292,9 +292,52 @@ static void a_vlsn_that_comes_late_is_missing_and_then_sent(void **state)
     assert_frames(feed->replica, 1, 3);
 }
 
+static bool is_ahead(void *context)
+{
+    const nxf_runner_stats_t stats = feed_stats((struct feed *)context);
+    return stats.is_stalled && stats.log_state == NXF_LOG_AHEAD;
+}
+
+static bool has_failed(void *context)
+{
+    return feed_stats((struct feed *)context).run_state == NXF_RUN_FAILED;
+}
+
+static void a_replica_that_is_ahead_of_the_log_is_shown(void **state)
+{
+    struct feed *feed = feed_of(state);
+    feed_set(feed, "log.ahead", "wait");
+    log_add_range(feed->log, 1, 10);
+    feed_connect(feed, REPLICA_ACKS);
+    feed_make_runner(feed, 13);
+    feed_start(feed);
+    assert_soon(is_ahead, feed);
+    log_add_range(feed->log, 11, 13);
+    feed_wait_acked(feed, 13);
+}
+
+static void a_replica_that_stays_ahead_of_the_log_is_an_error(void **state)
+{
+    struct feed *feed = feed_of(state);
+    log_add_range(feed->log, 1, 10);
+    feed_connect(feed, REPLICA_ACKS);
+    feed_make_runner(feed, 13);
+    feed_start(feed);
+    assert_soon(has_failed, feed);
+    nxf_error *err = NULL;
+    uint64_t vlsn = 0;
+    assert_int_equal(nxf_runner_result(feed->runner, &err), NXF_E_LOG_AHEAD);
+    assert_true(nxf_error_vlsn(err, &vlsn));
+    assert_int_equal(vlsn, 13);
+    assert_true(nxf_error_needs_restore(err));
+    nxf_error_free(err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        feed_test(a_replica_that_is_ahead_of_the_log_is_shown),
+        feed_test(a_replica_that_stays_ahead_of_the_log_is_an_error),
         feed_test(all_entries_are_sent_over_files_of_both_versions),
         feed_test(a_log_that_grows_is_sent_as_it_grows),
         feed_test(a_host_can_say_that_it_has_appended),

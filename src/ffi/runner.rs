@@ -104,6 +104,8 @@ pub const NXF_LOG_NEXT_FILE_EMPTY: u32 = 7;
 pub const NXF_LOG_LAST_ENTRY_MISSING: u32 = 8;
 /// The send limit is reached.
 pub const NXF_LOG_SEND_LIMIT: u32 = 9;
+/// The log ends more than one below the VLSN to begin with: the replica has what this log has not.
+pub const NXF_LOG_AHEAD: u32 = 10;
 
 /// The name of an NXF_LOG_...: "NXF_LOG_AT_END" ... As nxf_run_state_name().
 #[unsafe(no_mangle)]

@@ -54,6 +54,9 @@ pub const NXF_E_LOG_FILE_GONE: nxf_status = -25;
 pub const NXF_E_LOG_HISTORY_CHANGED: nxf_status = -26;
 /// An entry is larger than a frame can be (64 MiB).
 pub const NXF_E_ENTRY_TOO_LARGE: nxf_status = -27;
+/// The log ends more than one below the VLSN to begin with. What the replica has was lost here, or this is not its
+/// master's log: it must sync up again, or be restored.
+pub const NXF_E_LOG_AHEAD: nxf_status = -28;
 /// The replica acknowledged a VLSN that it was not sent. The ack was not believed and not delivered.
 pub const NXF_E_ACK_BEYOND_SENT: nxf_status = -40;
 /// The peer sent something that is not in the protocol, or a message was too long for it.

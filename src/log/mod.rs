@@ -12,6 +12,7 @@ pub mod checksum;
 pub mod extent;
 pub mod files;
 pub mod format;
+pub mod last;
 pub mod now;
 pub mod order;
 pub mod probe;

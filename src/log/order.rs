@@ -79,6 +79,8 @@ pub struct Order {
     recent: Box<[u32]>,
     /// The lowest VLSN in `recent`.
     recent_from: u64,
+    /// The highest VLSN known to be in the log below the first asked for; 0 for none.
+    below: u64,
 }
 
 impl Order {
@@ -94,6 +96,7 @@ impl Order {
             held_bytes: 0,
             recent: vec![0; RECENT].into_boxed_slice(),
             recent_from: first,
+            below: 0,
         }
     }
 
@@ -106,6 +109,19 @@ impl Order {
     /// Whether any VLSN was returned since the beginning or the last skip.
     pub fn has_returned(&self) -> bool {
         self.next > self.first
+    }
+
+    /// The highest VLSN known to be in the log below the first asked for; 0 for none.
+    pub fn below(&self) -> u64 {
+        self.below
+    }
+
+    /// Notes that `vlsn` is in the log.
+    #[inline]
+    pub fn note(&mut self, vlsn: u64) {
+        if vlsn < self.first {
+            self.below = self.below.max(vlsn);
+        }
     }
 
     /// How many entries are held back.
@@ -151,6 +167,7 @@ impl Order {
         } else if vlsn > self.next {
             self.hold(vlsn, Held { lsn, len: entry_len, digest })?
         } else if vlsn < self.first {
+            self.note(vlsn);
             Placement::Below
         } else if vlsn >= self.recent_from && self.recent[slot(vlsn)] != digest {
             Placement::Changed
@@ -246,7 +263,13 @@ impl Order {
         if vlsn <= self.next {
             return;
         }
+        if self.has_returned() {
+            self.below = self.next - 1;
+        }
         while self.next < vlsn && !self.held.is_empty() {
+            if self.held[0].is_found() {
+                self.below = self.next;
+            }
             self.drop_front();
             self.next += 1;
         }
@@ -313,6 +336,8 @@ impl Beginning {
             }
         }
         let mut order = Order::new(first, limits);
+        // It was found, whatever a rollback makes of it: this beginning is not above the log.
+        order.note(first - 1);
         // What is too far ahead would not have been held either; that it comes early shows that others are missing.
         let is_near = |vlsn: u64| vlsn >= first && vlsn - first < limits.entries_max as u64;
         let held = self.seen.iter().filter(|&&(vlsn, _)| is_near(vlsn));

@@ -10,6 +10,7 @@ use super::block::Block;
 use super::budget::{Budget, Halt, Searched};
 use super::files::{Files, LogFile};
 use super::format::{ENTRY_HEADER_LEN, Lsn};
+use super::last::LastVlsn;
 use super::now::Now;
 use super::order::{self, Beginning, Held, Order, Placement, WindowLimits};
 use super::seek::{Place as Begun, Seek, Stretch};
@@ -80,6 +81,8 @@ pub struct ScannerOptions {
     pub window: WindowLimits,
     /// How long a VLSN may be missing at the live end of the log before that is a gap.
     pub gap_patience: Duration,
+    /// Whether a log that ends below the VLSN asked for is waited for without end.
+    pub waits_when_ahead: bool,
 }
 
 /// What a scanner has done so far.
@@ -135,7 +138,13 @@ pub struct Scanner {
     /// Where reading had got to when it began anew before that.
     read_before: Lsn,
     again: Option<Again>,
-    missing: Option<Missing>,
+    missing: Option<Awaited>,
+    /// The VLSN to begin with, while the log does not reach up to it.
+    ahead: Option<Awaited>,
+    /// With which VLSN to begin the log's last was looked for everywhere; 0 if never.
+    last_sought_for: u64,
+    /// The search for it, if it was interrupted.
+    last_search: Option<LastVlsn>,
     /// Since when it is waited elsewhere than at the end of the log.
     elsewhere_since: Option<Instant>,
     /// When the beginnings of what was passed were last looked at although nothing is missing.
@@ -159,9 +168,9 @@ pub struct Scanner {
     replica_name: Option<String>,
 }
 
-/// A VLSN that is missing: a later one was found.
+/// A VLSN that is waited for: later ones are there, or the log does not reach up to it.
 #[derive(Clone, Copy)]
-struct Missing {
+struct Awaited {
     vlsn: u64,
     since: Instant,
     /// Whether people were told.
@@ -170,9 +179,9 @@ struct Missing {
     awaited_since: Instant,
 }
 
-impl Missing {
-    fn new(vlsn: u64, now: Instant) -> Missing {
-        Missing { vlsn, since: now, is_stalled: false, awaited_since: now }
+impl Awaited {
+    fn new(vlsn: u64, now: Instant) -> Awaited {
+        Awaited { vlsn, since: now, is_stalled: false, awaited_since: now }
     }
 
     fn begin_anew(&mut self, now: Instant) {
@@ -279,6 +288,9 @@ impl Scanner {
             read_before: Lsn(0),
             again: None,
             missing: None,
+            ahead: None,
+            last_sought_for: 0,
+            last_search: None,
             elsewhere_since: None,
             has_paused: false,
             failed: None,
@@ -405,7 +417,7 @@ impl Scanner {
     #[inline(never)]
     fn begin_look(&mut self, now: &Now) -> Result<()> {
         if std::mem::take(&mut self.has_paused) && self.tail.wakes(now.get()) {
-            self.missing.iter_mut().for_each(|missing| missing.begin_anew(now.get()));
+            self.missing.iter_mut().chain(&mut self.ahead).for_each(|awaited| awaited.begin_anew(now.get()));
             self.elsewhere_since = None;
         }
         self.recheck_failure()
@@ -668,6 +680,7 @@ impl Scanner {
         let mut noted = Ok(());
         let walked = seek.each_entry(stretch, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send().filter(|_| noted.is_ok()) {
+                order.note(vlsn);
                 let placed = order.note_held(vlsn, held(lsn, entry), send_limit);
                 noted = placed.map(|_| ()).map_err(|none| not_held(none, vlsn, lsn));
             }
@@ -786,7 +799,7 @@ impl Scanner {
         self.counts.early += 1;
         let expected = self.next_vlsn();
         if self.missing.is_none_or(|missing| missing.vlsn != expected) {
-            self.missing = Some(Missing::new(expected, now.get()));
+            self.missing = Some(Awaited::new(expected, now.get()));
         }
     }
 
@@ -918,11 +931,14 @@ impl Scanner {
             return Ok(None);
         }
         let Some((found, at)) = held else {
-            (self.missing, self.elsewhere_since) = (None, None);
-            return Ok(Some(idle));
+            self.missing = None;
+            return self.pause_with_nothing_held(idle, is_at_end, now);
         };
+        self.ahead = None;
         let now = now.get();
-        let Missing { since, is_stalled, awaited_since, .. } = self.note_missing(expected, is_at_end, now);
+        let missing = self.note_awaited(self.missing, expected, is_at_end, now);
+        self.missing = Some(missing);
+        let Awaited { since, is_stalled, awaited_since, .. } = missing;
         // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
         // A log that begins with file 0 may have VLSN 1 still to come.
         let may_be_new = expected == 1 && self.tail.first_file() == Some(0);
@@ -955,17 +971,79 @@ impl Scanner {
         Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
     }
 
-    /// What comes next is missing, and nothing was found at `now`, at the end of the log or elsewhere.
-    fn note_missing(&mut self, vlsn: u64, is_at_end: bool, now: Instant) -> Missing {
-        let mut missing = self.missing.filter(|missing| missing.vlsn == vlsn).unwrap_or(Missing::new(vlsn, now));
-        // What is missing may stand behind the place that is waited at: patience begins when all was read.
+    /// The log has no more for now, and nothing shows that something is missing. But a start may be above all of it.
+    fn pause_with_nothing_held(&mut self, idle: Pause, is_at_end: bool, now: &Now) -> Searched<Option<Pause>> {
+        if is_at_end && self.is_ahead() {
+            self.look_for_last()?;
+        }
+        // Who waits elsewhere than at the end has not seen yet where that is.
+        if !self.is_ahead() || !is_at_end && self.ahead.is_none() {
+            (self.ahead, self.elsewhere_since) = (None, None);
+            return Ok(Some(idle));
+        }
+        let (now, start) = (now.get(), self.next_vlsn());
+        let ahead = self.note_awaited(self.ahead, start, is_at_end, now);
+        self.ahead = Some(ahead);
+        if !is_at_end {
+            return Ok(Some(idle));
+        }
+        let Awaited { since, is_stalled, awaited_since, .. } = ahead;
+        let settle = self.options.tail.settle;
+        let over_at = (!self.options.waits_when_ahead).then(|| awaited_since + self.options.gap_patience);
+        if over_at.is_some_and(|over_at| now >= over_at) {
+            let last = self.order.as_ref().map_or(0, Order::below);
+            return Err(Error::AheadOfLog { start, last }.into());
+        }
+        let stalled_at = (!is_stalled).then(|| self.tail.next_look(now, since + settle));
+        let look_again = stalled_at.into_iter().chain(over_at.map(|over_at| over_at.min(now + settle))).min();
+        let wait = Wait { reason: WaitReason::AheadOfLog, stalled: is_stalled, look_again, ..idle.wait };
+        Ok(Some(Pause::of(wait)))
+    }
+
+    /// Whether all that is known of the log ends more than one below the VLSN to begin with.
+    fn is_ahead(&self) -> bool {
+        let is_above = |order: &Order| !order.has_returned() && order.held() == 0 && order.below() + 1 < order.next();
+        self.order.as_ref().is_some_and(is_above)
+    }
+
+    /// Looks whether the log reaches up to the VLSN to begin with somewhere else than at its end. In doubt it does.
+    #[cold]
+    fn look_for_last(&mut self) -> Searched<()> {
+        let start = self.next_vlsn();
+        if self.last_sought_for == start {
+            return Ok(());
+        }
+        let tail = &self.options.tail;
+        let mut search = match self.last_search.take() {
+            Some(search) => search,
+            None => {
+                let budget = self.tail.budget().clone();
+                LastVlsn::new(Arc::clone(&self.files), tail.read_bytes, tail.proof_bytes_max, budget)?
+            }
+        };
+        let last = match search.search(start - 1) {
+            Err(Halt::Busy) => {
+                self.last_search = Some(search);
+                return Err(Halt::Busy);
+            }
+            last => last?.unwrap_or(start).min(start - 1),
+        };
+        self.last_sought_for = start;
+        let order = self.order.as_mut().expect("it is known with which VLSN to begin");
+        order.note(last);
+        Ok(())
+    }
+
+    /// `vlsn` is waited for, as it was `before`, and nothing was found at `now`, at the end of the log or elsewhere.
+    fn note_awaited(&mut self, before: Option<Awaited>, vlsn: u64, is_at_end: bool, now: Instant) -> Awaited {
+        let mut awaited = before.filter(|before| before.vlsn == vlsn).unwrap_or(Awaited::new(vlsn, now));
+        // What is waited for may stand behind the place that is waited at: patience begins when all was read.
         if let Some(elsewhere_since) = self.elsewhere_since.take() {
-            missing.awaited_since += now - elsewhere_since.max(missing.since);
+            awaited.awaited_since += now - elsewhere_since.max(awaited.since);
         }
         self.elsewhere_since = (!is_at_end).then_some(now);
-        missing.is_stalled |= is_at_end && now >= missing.since + self.options.tail.settle;
-        self.missing = Some(missing);
-        missing
+        awaited.is_stalled |= is_at_end && now >= awaited.since + self.options.tail.settle;
+        awaited
     }
 
     fn gap(&self, found: u64, at: Lsn) -> Error {

@@ -65,6 +65,13 @@ pub struct Stretch {
     until: u64,
 }
 
+impl Stretch {
+    /// How far it was looked at.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+}
+
 impl Seek {
     /// A search in the files that are there now, for a reader that reads `read_bytes` at once out of `budget`.
     pub fn new(files: Arc<dyn Files>, read_bytes: usize, budget: Budget) -> Result<Seek> {
@@ -155,6 +162,11 @@ impl Seek {
         self.numbers.iter().rev().copied().find(|&other| other < number)
     }
 
+    /// The highest file below `number`, or of all.
+    pub fn file_below_or_last(&self, number: Option<u32>) -> Option<u32> {
+        number.map_or(self.numbers.last().copied(), |number| self.file_below(number))
+    }
+
     /// A VLSN that stands near the end of what is below `limit`; `None` if no file there is known to have any.
     pub fn vlsn_near_end(&mut self, limit: Lsn) -> Searched<Option<u64>> {
         let files = self.numbers.partition_point(|&number| Lsn::new(number, 0) < limit);
@@ -225,6 +237,22 @@ impl Seek {
     /// The entries of file `number` that begin below `until`; `None` if it cannot be told where they begin.
     pub fn stretch(&self, number: u32, until: u64) -> Result<Option<Stretch>> {
         Ok(self.open(number)?.map(|(file, next)| Stretch { number, file, next, until }))
+    }
+
+    /// Whether file `number` is longer than any header: it can have entries.
+    pub fn can_have_entries(&self, number: u32) -> Result<bool> {
+        match self.files.open(number).and_then(|file| file.len()) {
+            Ok(len) => Ok(len > FILE_HEADER_LEN_V3 as u64),
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(read_error(number, error)),
+        }
+    }
+
+    /// All entries that file `number` has now; `None` if it cannot be told where they begin.
+    pub fn whole(&self, number: u32) -> Result<Option<Stretch>> {
+        let Some(stretch) = self.stretch(number, 0)? else { return Ok(None) };
+        let until = stretch.file.len().map_err(|error| read_error(number, error))?;
+        Ok(Some(Stretch { until, ..stretch }))
     }
 
     /// Calls `each` with every whole entry of `stretch`, over holes, up to what is no entry; says whether that is no

@@ -108,6 +108,9 @@ pub enum WaitReason {
     LastEntryMissing,
     /// The host allows no more to be sent.
     SendLimit,
+    /// The log does not reach up to the VLSN asked for. (The tail knows of none: it is for the
+    /// [`scanner`](super::scanner) to say.)
+    AheadOfLog,
 }
 
 /// What the caller knows at the time of a step.
@@ -690,7 +693,7 @@ impl Tail {
     }
 
     /// When to look next at what is to be judged at `judged_at`.
-    fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
+    pub fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
         self.attention.next_look(now, judged_at)
     }
 

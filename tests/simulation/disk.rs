@@ -344,6 +344,11 @@ impl State {
         let file = self.inodes[record.inode].name?;
         Some(u64::from(file) << 32 | record.offset)
     }
+
+    /// The highest VLSN in the log; 0 for none.
+    pub(crate) fn highest_vlsn(&self) -> u64 {
+        self.truth.highest_vlsn(|id, record| record.is_there() && self.position(id).is_some())
+    }
 }
 
 impl Files for Disk {

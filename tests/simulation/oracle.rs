@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Rewritten,
     Gone,
     History,
+    Ahead,
     Other,
 }
 
@@ -65,10 +66,11 @@ impl Failure {
             Error::LogRewritten { .. } => (Kind::Rewritten, None),
             Error::LogFileGone { expected_vlsn, .. } => (Kind::Gone, *expected_vlsn),
             Error::HistoryChanged { vlsn, .. } => (Kind::History, Some(*vlsn)),
+            Error::AheadOfLog { start, .. } => (Kind::Ahead, Some(*start)),
             _ => (Kind::Other, None),
         };
         let offset = match kind {
-            Kind::Header | Kind::Gone | Kind::Directory => None,
+            Kind::Header | Kind::Gone | Kind::Directory | Kind::Ahead => None,
             _ => error.offset(),
         };
         Failure { kind, file: error.file(), offset, expected }
@@ -296,6 +298,8 @@ struct Walk<'a> {
     held_bytes: u64,
     contents: BTreeMap<u64, u64>,
     missing_file: Option<u32>,
+    /// The highest VLSN in the log.
+    highest: u64,
     outcome: Outcome,
     /// Entries met while it is not known yet with which to begin.
     seen: Vec<Met>,
@@ -329,6 +333,7 @@ impl<'a> Walk<'a> {
             held_bytes: 0,
             contents: question.returned.clone(),
             missing_file: None,
+            highest: state.highest_vlsn(),
             outcome: Outcome { delivered: Vec::new(), verdict: Verdict::Quiet, used: (0, 0) },
             seen: Vec::new(),
         }
@@ -470,8 +475,17 @@ impl<'a> Walk<'a> {
     fn at_end(&self) -> Verdict {
         match self.held.first_key_value() {
             Some((_, &(position, ..))) if self.expected.is_some() => self.gap(position),
+            None if self.is_ahead() => {
+                Verdict::Failed(Failure { kind: Kind::Ahead, file: None, offset: None, expected: self.expected })
+            }
             _ => Verdict::Quiet,
         }
+    }
+
+    /// Whether the log ends below what it is to begin with.
+    fn is_ahead(&self) -> bool {
+        let is_beginning = self.outcome.delivered.is_empty() && self.question.returned.is_empty();
+        is_beginning && self.expected.is_some_and(|expected| expected > self.highest + 1)
     }
 
     fn gap(&self, found_at: u64) -> Verdict {

@@ -36,6 +36,8 @@ pub(crate) struct Patience {
     /// What it was stalled at: that it stays, also when it was frozen, and as to what is missing until that is found.
     stalled_at: Option<u64>,
     stalled_for: Option<u64>,
+    /// Since when the log has ended below the start, whatever it grew by, and whether that was told as a stall.
+    ahead: Option<(Duration, bool)>,
 }
 
 impl Patience {
@@ -50,6 +52,7 @@ impl Patience {
             still: None,
             stalled_at: None,
             stalled_for: None,
+            ahead: None,
         }
     }
 
@@ -84,7 +87,8 @@ impl Patience {
                 | WaitReason::LastEntryMissing
                 | WaitReason::NoFile
         );
-        let is_missing = pause.missing_vlsn.is_some() && reason == WaitReason::End;
+        let is_ahead = reason == WaitReason::AheadOfLog;
+        let is_missing = pause.missing_vlsn.is_some() && reason == WaitReason::End || is_ahead;
         if (settles && !pause.stalled || is_missing) && look_again.is_none_or(|at| at > now + self.settle) {
             return Some(format!("it waits, and looks again at {look_again:?} only, more than the settle time later"));
         }
@@ -95,6 +99,13 @@ impl Patience {
         }
         if is_missing && now >= since + gap {
             return Some(format!("it has been missing since {} ms, and that is no gap", since.as_millis()));
+        }
+        if is_ahead {
+            let (since, was_stalled) = self.ahead.unwrap_or((now, false));
+            self.ahead = Some((since, pause.stalled));
+            let is_early = pause.stalled && !was_stalled && now < since.max(state.thawed) + self.settle;
+            return is_early
+                .then(|| format!("it is stalled, and ahead of the log since {} ms only", since.as_millis()));
         }
         let seen_since = if is_missing {
             self.missing_since(state, next?)
@@ -141,6 +152,10 @@ impl Patience {
         let (expected, is_sealed) = match error {
             Error::LogGap { expected, .. } => (*expected, !has_returned),
             Error::LogFileGone { expected_vlsn: Some(expected), found_vlsn: Some(_), .. } => (*expected, true),
+            Error::AheadOfLog { .. } => {
+                let since = self.ahead.map_or(state.now, |(since, _)| since.max(state.thawed));
+                return (state.now < since + self.gap).then(|| format!("it fails with `{error}` too soon"));
+            }
             _ => return None,
         };
         if !self.has_room || next.is_some_and(|next| next != expected) {

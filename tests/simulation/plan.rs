@@ -135,6 +135,7 @@ impl Plan {
                     bytes_max: if rng.one_in(10) { 1000 } else { 1 << 30 },
                 },
                 gap_patience,
+                waits_when_ahead: false,
             },
             budget: u64::MAX,
             stamps: rng.pick(&[

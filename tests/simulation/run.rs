@@ -19,7 +19,7 @@ use crate::subject::Subject;
 use crate::writer::{Writer, encode};
 
 /// Errors that mean that the replica needs a network restore.
-const RESTORE: [Kind; 5] = [Kind::Gap, Kind::Gone, Kind::Truncated, Kind::Rewritten, Kind::History];
+const RESTORE: [Kind; 6] = [Kind::Gap, Kind::Gone, Kind::Truncated, Kind::Rewritten, Kind::History, Kind::Ahead];
 
 /// Errors about bytes that are no entry.
 const DAMAGE: [Kind; 7] =
@@ -757,6 +757,13 @@ impl Run {
                 _ if is_beyond_limit => true,
                 Verdict::Quiet => !is_stalled || question.send_limit != u64::MAX,
                 Verdict::Stalled => is_stalled,
+                // What it has seen, and what was taken back since, counts.
+                Verdict::Failed(Failure { kind: Kind::Ahead, expected: Some(start), .. }) => {
+                    // And what cannot be read somewhere else may hide that the log reaches up to there.
+                    let whole = Question { position: None, met: Vec::new(), ..question.clone() };
+                    state.truth.highest_vlsn(|_, record| record.appeared.is_some()) + 1 >= start
+                        || oracle::outcome(&state, &whole).verdict != expected.verdict
+                }
                 Verdict::Failed(_) => false,
             };
         if !is_right {
@@ -933,6 +940,11 @@ impl Run {
         let is_same = match (&verdict, &expected.verdict) {
             (Verdict::Failed(is), Verdict::Failed(right)) => right.agrees(is),
             (Verdict::Stalled, Verdict::Quiet) => question.send_limit != u64::MAX,
+            // What cannot be read somewhere else may hide that the log reaches up to there.
+            (Verdict::Quiet, Verdict::Failed(Failure { kind: Kind::Ahead, .. })) => {
+                oracle::outcome(&self.state(), &Question { position: None, ..question.clone() }).verdict
+                    != expected.verdict
+            }
             (is, right) => is == right,
         };
         if got != wanted || !is_same {

@@ -86,6 +86,8 @@ situations! {
     FailsTruncated, 180, "error: truncated";
     FailsRewritten, 50, "error: rewritten";
     FailsWithAnotherHistory, 380, "error: history changed";
+    WaitsAheadOfTheLog, 100, "the log ends below the start";
+    FailsAheadOfTheLog, 100, "error: ahead of the log";
 
     ListingFails, 320, "a listing fails";
     OpeningFails, 310, "an opening fails";

@@ -61,6 +61,13 @@ impl Truth {
         self.by_vlsn.range(vlsn..).flat_map(|(_, ids)| ids).map(|&id| (id, &self.records[id]))
     }
 
+    /// The highest VLSN of a record that `is_one`; 0 for none.
+    pub(crate) fn highest_vlsn(&self, is_one: impl Fn(RecordId, &Record) -> bool) -> u64 {
+        let mut descending = self.by_vlsn.iter().rev();
+        let highest = descending.find(|(_, ids)| ids.iter().any(|&id| is_one(id, &self.records[id])));
+        highest.map_or(0, |(&vlsn, _)| vlsn)
+    }
+
     /// Whether an entry like this one was on disk at some moment from tick `since` on.
     pub(crate) fn was_there(&self, vlsn: u64, entry_type: u8, payload: &[u8], since: u64) -> bool {
         self.of_vlsn(vlsn).any(|record| {

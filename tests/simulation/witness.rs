@@ -229,6 +229,7 @@ impl Witness {
             WaitReason::Unreadable => (Some(Situation::WaitsAtAnUnreadableEntry), None),
             WaitReason::NextFileEmpty => (Some(Situation::WaitsForTheNextFilesEntry), None),
             WaitReason::LastEntryMissing => (Some(Situation::WaitsForALastEntry), None),
+            WaitReason::AheadOfLog => (Some(Situation::WaitsAheadOfTheLog), None),
             // At the cursor or at what is held: that is seen later.
             WaitReason::SendLimit => (None, None),
         };
@@ -288,6 +289,7 @@ fn of_failure(kind: Kind) -> Option<Situation> {
         Kind::Truncated => Situation::FailsTruncated,
         Kind::Rewritten => Situation::FailsRewritten,
         Kind::History => Situation::FailsWithAnotherHistory,
+        Kind::Ahead => Situation::FailsAheadOfTheLog,
         Kind::Directory | Kind::Read | Kind::Other => return None,
     })
 }
