@@ -606,7 +606,9 @@ impl Scanner {
         let vlsn = self.next_vlsn();
         let same = self.everywhere.take().filter(|interrupted| (interrupted.cause, interrupted.vlsn) == (cause, vlsn));
         let mut look = same.unwrap_or_else(|| {
+            // What was interrupted then does not answer for now.
             self.behind_look = None;
+            self.tail.begin_to_look_back();
             Everywhere { cause, vlsn, stage: Stage::Behind }
         });
         let found = self.look_on_everywhere(&mut look.stage, vlsn, send_limit);

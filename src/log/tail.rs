@@ -647,6 +647,11 @@ impl Tail {
         Ok(false)
     }
 
+    /// The next look back over all zeros begins with the first place, whatever was interrupted.
+    pub fn begin_to_look_back(&mut self) {
+        self.back_search = None;
+    }
+
     /// Whether it reads what was passed before.
     #[inline]
     pub fn is_looking_back(&self) -> bool {
