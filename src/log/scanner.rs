@@ -464,29 +464,40 @@ impl Scanner {
                     return Ok(Ok(place));
                 }
             }
-            let expected_vlsn = self.order.as_ref().map(Order::next);
-            let recalls = self.held() > 0;
-            let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
-                Ok(step) => step,
-                Err(Halt::Failed(error)) => {
-                    self.after_error(error, send_limit)?;
-                    continue;
+            if let Some(found) = self.tail.at_hand(send_limit) {
+                if let Some(place) = self.place(found, send_limit, now)? {
+                    self.tail.note_next_was_found();
+                    return Ok(Ok(place));
                 }
-                Err(Halt::Busy) => return Err(Halt::Busy),
-            };
-            match step {
-                Step::Found(found) => {
-                    if let Some(place) = self.place(found, send_limit, now)? {
-                        self.tail.note_next_was_found();
-                        return Ok(Ok(place));
-                    }
-                }
-                Step::Wait(wait) => {
-                    if let Some(pause) = self.after_wait(wait, send_limit, now)? {
-                        return Ok(Err(pause));
-                    }
-                }
+            } else if let Some(answer) = self.find_reading(send_limit, now)? {
+                return Ok(answer);
             }
+        }
+    }
+
+    /// Reads on; some: there is an answer.
+    #[cold]
+    #[inline(never)]
+    fn find_reading(&mut self, send_limit: Lsn, now: &Now) -> Searched<Option<Result<Place, Pause>>> {
+        let expected_vlsn = self.order.as_ref().map(Order::next);
+        let recalls = self.held() > 0;
+        let step = match self.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
+            Ok(step) => step,
+            Err(Halt::Failed(error)) => {
+                self.after_error(error, send_limit)?;
+                return Ok(None);
+            }
+            Err(Halt::Busy) => return Err(Halt::Busy),
+        };
+        match step {
+            Step::Found(found) => {
+                let place = self.place(found, send_limit, now)?;
+                if place.is_some() {
+                    self.tail.note_next_was_found();
+                }
+                Ok(place.map(Ok))
+            }
+            Step::Wait(wait) => Ok(self.after_wait(wait, send_limit, now)?.map(Err)),
         }
     }
 

@@ -498,27 +498,30 @@ impl Tail {
         self.missing_files.map(|(first, _)| first)
     }
 
-    /// The next entry on disk, or why there is none.
+    /// The next entry on disk, if it was read before.
     #[inline]
-    pub fn step(&mut self, ask: &Ask<'_>) -> Searched<Step> {
-        if let Some(current) = &mut self.current
-            && self.looking_back.as_ref().is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until))
+    pub fn at_hand(&mut self, send_limit: Lsn) -> Option<Found> {
+        let current = self.current.as_mut()?;
+        let is_within =
+            self.looking_back.as_ref().is_none_or(|(until, _)| until.is_none_or(|until| current.cursor < until));
+        if is_within
             && let Look::Entry(entry) = self.window.look(current.cursor)
             && current.last.precedes(&entry)
         {
             let lsn = lsn_of(current.number, current.cursor);
-            if lsn < ask.send_limit {
+            if lsn < send_limit {
                 current.consume(&entry);
                 self.shown += 1;
-                return Ok(Step::Found(Found { lsn, entry }));
+                return Some(Found { lsn, entry });
             }
         }
-        self.step_reading(ask)
+        None
     }
 
-    /// A step for which the window does not suffice. Whatever is concluded here comes from bytes read just now.
+    /// The next entry on disk, or why there is none, where nothing is [at hand](Self::at_hand). Whatever is concluded here
+    /// comes from bytes read just now.
     #[cold]
-    fn step_reading(&mut self, ask: &Ask<'_>) -> Searched<Step> {
+    pub fn step(&mut self, ask: &Ask<'_>) -> Searched<Step> {
         let shown = self.current.as_ref().filter(|_| ask.recalls);
         self.before = shown.and_then(|current| Some((current.number, self.window.passage(current.cursor)?)));
         let cursor = self.current.as_ref().map_or(0, |current| current.cursor);
