@@ -824,7 +824,8 @@ nxf_status nxf_runner_set_end_callback(nxf_runner *runner, nxf_end_callback call
 nxf_status nxf_runner_start(nxf_runner *runner, nxf_scanner *scanner, nxf_error **err);
 
 /**
- * Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on.
+ * Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on. To have it
+ * end, stop the runner: a thread that is cancelled (pthread_cancel) goes on until this returns, as in every function.
  *
  * The scanner is the runner's from the moment the run begins: that is, unless the status is NXF_E_INVALID_ARGUMENT,
  * NXF_E_WRONG_STATE or NXF_E_FORKED, which no run ends with.

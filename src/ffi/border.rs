@@ -10,7 +10,7 @@ use super::status::{nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result, status};
 use crate::failpoint::failpoint;
 use crate::sys::fork;
-use crate::sys::thread::{panic_text, without_output};
+use crate::sys::thread::{HoldOff, in_library, panic_text};
 
 /// What stands behind every pointer that C holds.
 pub(crate) struct Handle<T> {
@@ -106,7 +106,7 @@ pub(crate) unsafe fn guard_about(
     err: *mut *mut nxf_error,
     body: impl FnOnce() -> Result<nxf_status>,
 ) -> nxf_status {
-    let result = without_output(|| {
+    let result = in_library(HoldOff::AtOnce, || {
         catch_unwind(AssertUnwindSafe(|| {
             failpoint("call");
             body()
@@ -127,13 +127,28 @@ pub(crate) unsafe fn with<T: Opaque>(
     body: impl FnOnce(&T::Value) -> Result<nxf_status>,
 ) -> nxf_status {
     // SAFETY: promised by the caller.
+    unsafe { with_hold_off(HoldOff::AtOnce, pointer, err, body) }
+}
+
+/// The same, holding off that the thread is cancelled as it says.
+///
+/// # Safety
+/// As for [`with`].
+#[inline]
+pub(crate) unsafe fn with_hold_off<T: Opaque>(
+    hold_off: HoldOff,
+    pointer: *const T,
+    err: *mut *mut nxf_error,
+    body: impl FnOnce(&T::Value) -> Result<nxf_status>,
+) -> nxf_status {
+    // SAFETY: promised by the caller.
     let Some(opaque) = (unsafe { pointer.as_ref() }) else {
         // SAFETY: promised by the caller.
         return unsafe { report(err, Err(null(T::NAME)), || None) };
     };
     let handle = opaque.handle();
     let result = match handle.check() {
-        Ok(value) => without_output(|| {
+        Ok(value) => in_library(hold_off, || {
             handle.watch(|| {
                 failpoint(T::NAME);
                 body(value)
@@ -355,14 +370,14 @@ pub(crate) unsafe fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
     let handle = into_handle(unsafe { take(pointer) });
     if handle.is_of_this_process() {
         // A panic in a destructor has nobody to be told to.
-        let _ = without_output(|| {
+        let _ = in_library(HoldOff::AtOnce, || {
             catch_unwind(AssertUnwindSafe(|| {
                 failpoint("free");
                 drop(handle.into_value());
             }))
         });
     } else {
-        fork::close_inherited(inherited_fds(handle.value()));
+        in_library(HoldOff::AtOnce, || fork::close_inherited(inherited_fds(handle.value())));
         std::mem::forget(handle);
     }
 }

@@ -14,6 +14,7 @@ use super::error::nxf_error;
 use super::status::{NXF_CLOSED, NXF_OK, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Options, TABLE};
+use crate::sys::thread::hold_off_cancelling;
 
 /// A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
 /// time, and what was made with them stays as it is. Where options are asked for, NULL means the defaults, and keys
@@ -258,6 +259,7 @@ impl ::log::Log for HostLogger {
     }
 
     fn log(&self, record: &::log::Record<'_>) {
+        hold_off_cancelling();
         let text = |text: String| CString::new(text.replace('\0', " ")).unwrap_or_default();
         let (target, message) = (text(record.target().to_owned()), text(record.args().to_string()));
         let level = match record.level() {

@@ -19,6 +19,7 @@ use crate::acks::{Ack, Deadline, Polled, Waited};
 use crate::error::Error;
 use crate::runner::Runner;
 use crate::states::{self, State};
+use crate::sys::thread::{HoldOff, in_library};
 
 /// An acknowledgement, or several merged into one because nobody took them in time. This struct is final: it never
 /// grows.
@@ -322,7 +323,8 @@ pub unsafe extern "C" fn nxf_runner_start(
     }
 }
 
-/// Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on.
+/// Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on. To have it
+/// end, stop the runner: a thread that is cancelled (pthread_cancel) goes on until this returns, as in every function.
 ///
 /// The scanner is the runner's from the moment the run begins: that is, unless the status is NXF_E_INVALID_ARGUMENT,
 /// NXF_E_WRONG_STATE or NXF_E_FORKED, which no run ends with.
@@ -341,7 +343,7 @@ pub unsafe extern "C" fn nxf_runner_run(
         });
         // Kept alive by this call, and the handle let go of: another thread may free it as soon as the run has ended.
         let Some(runner) = kept else { return status };
-        guard_about(
+        let status = guard_about(
             || Some(runner.replica_name().to_owned()),
             err,
             || {
@@ -349,7 +351,9 @@ pub unsafe extern "C" fn nxf_runner_run(
                 end.result()?;
                 Ok(NXF_OK)
             },
-        )
+        );
+        in_library(HoldOff::AtOnce, || drop(runner));
+        status
     }
 }
 
@@ -697,7 +701,7 @@ pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status 
     };
     let handle = opaque.handle();
     if !handle.is_of_this_process() {
-        handle.value().close_in_child();
+        in_library(HoldOff::AtOnce, || handle.value().close_in_child());
         // SAFETY: as above. The threads that hold the rest do not exist in this process.
         std::mem::forget(unsafe { take(runner) });
         return NXF_OK;
@@ -711,7 +715,7 @@ pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status 
     };
     if status == NXF_OK {
         // SAFETY: as above; the run is over.
-        drop(unsafe { take(runner) });
+        in_library(HoldOff::AtOnce, || drop(unsafe { take(runner) }));
     }
     status
 }

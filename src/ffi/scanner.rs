@@ -4,13 +4,14 @@ use std::ffi::c_char;
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, free, give, guard, opaque, out, with};
+use super::border::{Handle, free, give, guard, opaque, out, with, with_hold_off};
 use super::error::nxf_error;
 use super::log::{nxf_log, open};
 use super::options::nxf_options;
 use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
 use crate::log::{LogSource, Lsn, Next, Now, Source};
+use crate::sys::thread::HoldOff;
 
 /// The LSN to start at for "the first entry that the log has". 0 means the same.
 pub const NXF_LSN_FIRST: u64 = u64::MAX;
@@ -152,7 +153,8 @@ pub unsafe extern "C" fn nxf_scanner_next(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        with(scanner, err, |cell| {
+        // Most entries are there already, and then nothing is done that could be cancelled.
+        with_hold_off(HoldOff::WhenNeeded, scanner, err, |cell| {
             let place = out(entry, "entry")?;
             // Held while a source of the host's own is asked, and nobody waits for it: all only try.
             let mut cell = cell.try_lock().ok_or_else(busy)?;

@@ -9,6 +9,7 @@ use super::scanner::{nxf_entry, nxf_scanner};
 use super::status::{NXF_AGAIN, NXF_OK, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
 use crate::log::supplied::{Supplied, SuppliedSource, Supply};
+use crate::sys::thread::hold_off_cancelling;
 
 /// A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
 /// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. They may call back in, but not
@@ -51,6 +52,7 @@ impl HostSource {
 
 impl Supply for HostSource {
     fn supply(&mut self, from_vlsn: u64) -> Result<Option<Supplied<'_>>> {
+        hold_off_cancelling();
         self.release();
         let next = self.vtable.next.ok_or_else(|| null("vtable"))?;
         let mut entry = nxf_entry { vlsn: 0, lsn: 0, payload: std::ptr::null(), payload_len: 0, entry_type: 0 };

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 thread_local! {
     /// How many calls of the library are on this thread's stack.
     static QUIET: Cell<u32> = const { Cell::new(0) };
+    /// Whether this thread could be cancelled before that was held off; none while it is not.
+    static CANCEL_STATE: Cell<Option<libc::c_int>> = const { Cell::new(None) };
     /// The loops that this thread is inside of, each as the address of what it shares with the host. More than one where
     /// the host runs one from a function that another has called.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -27,7 +29,7 @@ pub struct Threads {
 pub fn spawn_quiet(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let blocked = SignalsBlocked::new();
     let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes);
-    let thread = builder.spawn(move || without_output(body));
+    let thread = builder.spawn(move || in_library(HoldOff::AtOnce, body));
     drop(blocked);
     thread
 }
@@ -59,7 +61,7 @@ impl Drop for SignalsBlocked {
 
 /// Runs `body`; a panic in it prints nothing, as a library must not write to the host's standard error. The panics
 /// of others are reported as before.
-pub fn without_output<T>(body: impl FnOnce() -> T) -> T {
+fn without_output<T>(body: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
@@ -72,6 +74,71 @@ pub fn without_output<T>(body: impl FnOnce() -> T) -> T {
     QUIET.set(QUIET.get() + 1);
     let _guard = Finally(|| QUIET.set(QUIET.get() - 1));
     body()
+}
+
+/// When the host is kept from cancelling a thread that is in the library: the system unwinds the stack of a thread that is
+/// cancelled, and through frames of Rust that is an abort. The cancellation stays pending, and takes effect when the host's
+/// own code comes to a place for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HoldOff {
+    /// At once.
+    AtOnce,
+    /// By [`hold_off_cancelling`], before what it could take effect in: for a call that mostly comes to no such place, as
+    /// holding it off costs some 25 ns.
+    WhenNeeded,
+}
+
+/// Runs what a call of the host's, or a thread of the library's, does here: quietly, as [`without_output`] says, and without
+/// being cancelled. Within another such call that is so already.
+#[inline]
+pub fn in_library<T>(hold_off: HoldOff, body: impl FnOnce() -> T) -> T {
+    let is_outermost = QUIET.get() == 0;
+    let _guard = Finally(|| {
+        if is_outermost && let Some(before) = CANCEL_STATE.take() {
+            set_cancel_state(before);
+        }
+    });
+    without_output(|| {
+        if hold_off == HoldOff::AtOnce {
+            hold_off_cancelling();
+        }
+        body()
+    })
+}
+
+/// Keeps the host from cancelling this thread until it leaves the library, if it is there for the host. Before every system
+/// call that is a place for that, and before every call of the host's functions, which may come to one.
+#[inline]
+pub fn hold_off_cancelling() {
+    if CANCEL_STATE.get().is_none() && QUIET.get() > 0 {
+        CANCEL_STATE.set(Some(set_cancel_state(CANCEL_DISABLE)));
+    }
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+const CANCEL_DISABLE: libc::c_int = 1;
+
+/// Sets whether this thread can be cancelled; returns how it was before.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn set_cancel_state(state: libc::c_int) -> libc::c_int {
+    // The crate libc does not declare it.
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+    }
+    let mut before = CANCEL_DISABLE;
+    // SAFETY: the signature is that of the C library, and the place is valid for writing. It fails for numbers that are no
+    // state only, and of these there are none here.
+    unsafe { pthread_setcancelstate(state, &raw mut before) };
+    before
+}
+
+/// Elsewhere a host must not cancel a thread that is in the library.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+const CANCEL_DISABLE: libc::c_int = 0;
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn set_cancel_state(state: libc::c_int) -> libc::c_int {
+    state
 }
 
 /// Runs `body`, which is part of a loop or calls the host for it, with calls from inside it recognisable as such.
@@ -121,7 +188,8 @@ mod tests {
             assert!(is_inside(1) && !is_inside(2));
             std::thread::scope(|scope| scope.spawn(|| assert!(!is_inside(1))).join().unwrap());
         });
-        let panicked = std::panic::catch_unwind(|| while_inside(3, || without_output(|| panic!("inside"))));
+        let panicked =
+            std::panic::catch_unwind(|| while_inside(3, || in_library(HoldOff::AtOnce, || panic!("inside"))));
         assert!(panicked.is_err() && !is_inside(3) && !is_inside(1));
     }
 }

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular, Notification};
 use crate::log::format::FileName;
 use crate::sys::directory::{HeldDirectory, Kind, Status};
+use crate::sys::thread::hold_off_cancelling;
 use crate::sys::watch::Watch;
 
 /// Length of a log file's name.
@@ -42,6 +43,7 @@ impl Directory {
 
     /// Runs `action` on the name of file `number`, in whichever case it is written.
     fn on_file<T>(&self, number: u32, action: impl Fn(&CStr) -> io::Result<T>) -> io::Result<T> {
+        hold_off_cancelling();
         let mut name = [0; NAME_LEN + 1];
         write!(&mut name[..NAME_LEN], "{}", FileName(number))?;
         match action(CStr::from_bytes_with_nul(&name).expect("a name fills its place")) {
@@ -84,6 +86,7 @@ fn identity_of(status: &Status) -> FileIdentity {
 
 impl Files for Directory {
     fn list(&self) -> io::Result<Vec<u32>> {
+        hold_off_cancelling();
         let mut numbers = Vec::new();
         let mut spelled_otherwise = BTreeMap::new();
         self.held.each_name(|name| {
@@ -100,6 +103,7 @@ impl Files for Directory {
     }
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {
+        hold_off_cancelling();
         let Status { modified_ns, changed_ns, .. } = self.held.status()?;
         Ok(DirectoryStamp { modified_ns, changed_ns })
     }
@@ -136,6 +140,7 @@ impl Files for Directory {
     }
 
     fn has_lost_its_path(&self) -> bool {
+        hold_off_cancelling();
         use std::os::unix::fs::MetadataExt;
         match (std::fs::metadata(&self.path), self.held.status()) {
             (Ok(there), Ok(here)) => (there.dev(), there.ino()) != (here.device, here.inode),
@@ -175,6 +180,7 @@ impl Notification for Watched {
 
 impl LogFile for File {
     fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
+        hold_off_cancelling();
         let mut read = 0;
         while read < into.len().min(least) {
             match FileExt::read_at(self, &mut into[read..], offset + read as u64) {
@@ -188,10 +194,12 @@ impl LogFile for File {
     }
 
     fn len(&self) -> io::Result<u64> {
+        hold_off_cancelling();
         Ok(self.metadata()?.len())
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
+        hold_off_cancelling();
         Ok(identity_of(&Status::from(&self.metadata()?)))
     }
 }
