@@ -409,6 +409,7 @@ static void a_run_from_the_highest_vlsn_there_can_be_waits_for_it(void **state)
     struct feed *feed = feed_of(state);
     log_add_range(feed->log, 1, 10);
     feed_connect(feed, 0);
+    feed_set(feed, "log.ahead", "wait");
     feed_make_runner(feed, UINT64_MAX);
     feed_start(feed);
     assert_status(NXF_TIMEOUT, nxf_runner_wait_acked, feed->runner, UINT64_MAX, 20);
