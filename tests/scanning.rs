@@ -614,6 +614,61 @@ fn reading_lists_and_opens_per_file_and_reads_per_megabyte_not_per_entry() {
     assert!(bytes < 2 * log_bytes, "{bytes} bytes");
 }
 
+/// The descriptors of this process for files in `directory`, and how many of them are of deleted files.
+#[cfg(target_os = "linux")]
+fn open_files(directory: &std::path::Path) -> (usize, usize) {
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+    let files: Vec<_> = links.filter(|path| path.starts_with(directory) && path != directory).collect();
+    let deleted = files.iter().filter(|path| path.to_string_lossy().ends_with(" (deleted)")).count();
+    (files.len(), deleted)
+}
+
+/// Some entries stand early, so they are held back and read again; the cleaner deletes what was read meanwhile.
+#[cfg(target_os = "linux")]
+#[test]
+fn few_files_are_open_at_once_and_no_deleted_one_while_the_log_is_quiet() {
+    let mut log = LogDir::empty();
+    for number in 0..60 {
+        log.begin_file(number);
+        let first = i64::from(number) * 10 + 1;
+        log.append_all([first + 1, first, first + 2, first + 3, first + 10, first + 5]);
+        log.append_all((first + 4..first + 10).filter(|&vlsn| vlsn != first + 5));
+        if number % 7 == 0 {
+            log.append_untagged_behind_a_hole();
+        }
+    }
+    let directory = log.path().canonicalize().unwrap();
+    let mut options = options();
+    options.tail.read_bytes = 64 * 1024;
+    let mut reader = Reader::over(Arc::new(Directory::open(log.path()).unwrap()), Lsn::NULL, options);
+    let (mut from, mut deleted) = (1, 0);
+    let until = reader.now + PATIENCE;
+    while from <= 601 {
+        match reader.next(from).unwrap() {
+            Got::Entry(vlsn, ..) => from = vlsn + 1,
+            Got::Nothing(pause) => {
+                assert!(reader.now < until, "VLSN {from} does not come: {pause:?}");
+                reader.now = pause.look_again.unwrap();
+            }
+        }
+        let (open, _) = open_files(&directory);
+        assert!(open <= 3, "{open} files are open after VLSN {}", from - 1);
+        let file = u32::try_from(from / 10).unwrap().saturating_sub(2);
+        while deleted < file {
+            log.delete(deleted);
+            deleted += 1;
+        }
+    }
+    while deleted < 59 {
+        log.delete(deleted);
+        deleted += 1;
+    }
+    reader.pause();
+    let (open, gone) = open_files(&directory);
+    assert!(open <= 2 && gone == 0, "{open} files are open, {gone} of them deleted");
+}
+
 /// 40 files of 2 MiB and more: the last VLSN is found without reading more than a file or two.
 #[test]
 fn a_vlsn_is_sought_by_bisecting_files_not_by_reading_the_log() {

@@ -440,6 +440,7 @@ impl Scanner {
                 Ok(Look::Short { .. }) => again.window.from(u64::from(at.offset())).is_empty(),
                 _ => false,
             };
+            again.forget();
             if is_repaired {
                 self.failed = None;
                 return Ok(());
@@ -839,6 +840,7 @@ impl Scanner {
             Look::Entry(entry) => entry.vlsn_to_send() == Some(vlsn),
             _ => true,
         };
+        again.forget();
         if !counts && let Some(order) = &mut self.order {
             self.counts.invisible += 1;
             order.forget(vlsn);

@@ -181,19 +181,52 @@ struct Successor {
     has_entry: bool,
 }
 
-/// A place that was passed.
+/// A place that was passed. Its file is opened when it is looked at: there may be many, deleted ones among them, and none
+/// is worth a descriptor for as long as the log is quiet.
 struct Passed {
-    file: OpenFile,
-    /// Where what was not read ends; `None` for all that the file may still get.
+    number: u32,
+    identity: FileIdentity,
+    first_entry: u64,
+    was_read: bool,
+    /// Where what was not read begins, and the entry before that.
+    cursor: u64,
+    last: LastEntry,
+    /// Where it ends; `None` for all that the file may still get.
     until: Option<u64>,
     /// What stands there is of no use before this VLSN is the next.
     useful_from: u64,
+    /// Whether its file had lost its name at some time. Whatever has it later is another: the system may give the number
+    /// of a deleted file to the next one.
+    is_gone: bool,
 }
 
 impl Passed {
+    /// What was not read of `file`, from its cursor to `until`.
+    fn of(file: &OpenFile, until: Option<u64>) -> Passed {
+        let OpenFile { number, file: _, identity, first_entry, cursor, was_read, last } = *file;
+        Passed { number, identity, first_entry, was_read, cursor, last, until, useful_from: 0, is_gone: false }
+    }
+
+    /// Its file, with the cursor at its beginning.
+    fn opened(&self, file: Arc<dyn LogFile>) -> OpenFile {
+        let Passed { number, identity, first_entry, was_read, cursor, last, .. } = *self;
+        OpenFile { number, file, identity, first_entry, cursor, was_read, last }
+    }
+
+    /// Whether `file`, which has its name, is its file: the same, with the same entry before the place.
+    fn is_in(&self, file: &dyn LogFile) -> io::Result<bool> {
+        if file.identity()? != self.identity {
+            return Ok(false);
+        }
+        let LastEntry::At { offset, checksum, .. } = self.last else { return Ok(true) };
+        let mut stored = [0; 4];
+        let read = file.read_at(&mut stored, u64::from(offset))?;
+        Ok(read == stored.len() && u32::from_le_bytes(stored) == checksum)
+    }
+
     /// Where it begins.
     fn begin(&self) -> Lsn {
-        lsn_of(self.file.number, self.file.cursor)
+        lsn_of(self.number, self.cursor)
     }
 }
 
@@ -602,23 +635,33 @@ impl Tail {
         }
         let interrupted = if all { self.back_search.take() } else { None };
         let goes_on = interrupted.and_then(|(place, _)| self.passed.iter().position(|passed| passed.begin() == place));
-        let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
-        for at in goes_on.unwrap_or(0)..self.passed.len() {
-            let Passed { file, until, useful_from } = &self.passed[at];
-            if next_vlsn != 0 && *useful_from > next_vlsn {
+        let mut at = goes_on.unwrap_or(0);
+        while let Some(Passed { until, useful_from, .. }) = self.passed.get(at) {
+            let (until, is_of_use) = (*until, next_vlsn == 0 || *useful_from <= next_vlsn);
+            if !is_of_use {
+                at += 1;
                 continue;
             }
-            let failed = |error| read_error(file, error);
+            let (begin, number) = (self.passed[at].begin(), self.passed[at].number);
+            at += 1;
+            // As a rule a file that was left has not grown, and is not worth opening.
+            let len = if until.is_none() { self.files.len_of(number) } else { Ok(None) };
+            let len = len.map_err(|error| open_error(number, error))?;
+            if len.is_some_and(|len| len <= u64::from(begin.offset())) {
+                continue;
+            }
+            // One that was deleted, or whose name another has, is not written to any more.
+            let Some(mut file) = self.open_passed(at - 1)? else { continue };
+            let failed = |error| read_error(&file, error);
+            let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
             let mut found = file.cursor;
             if all {
-                if let Some((place, next)) = interrupted
-                    && place == self.passed[at].begin()
-                {
+                if let Some((_, next)) = interrupted.filter(|&(place, _)| place == begin) {
                     found = next;
                 }
                 match probe.behind_zeros(&*file.file, &mut found) {
                     Err(Halt::Busy) => {
-                        self.back_search = Some((self.passed[at].begin(), found));
+                        self.back_search = Some((begin, found));
                         return Err(Halt::Busy);
                     }
                     Err(halt) => return Err(halt.or_error(failed)),
@@ -635,9 +678,9 @@ impl Tail {
             if !entry.is_some_and(|entry| last.precedes(&entry)) {
                 continue;
             }
-            let Passed { mut file, until, .. } = self.passed.remove(at);
+            self.passed.remove(at - 1);
             if found > file.cursor {
-                self.remember_passed(file.clone(), Some(found));
+                self.remember_passed(&file, Some(found));
                 file.cursor = found;
                 file.last = last;
             }
@@ -653,6 +696,30 @@ impl Tail {
     /// The next look back over all zeros begins with the first place, whatever was interrupted.
     pub fn begin_to_look_back(&mut self) {
         self.back_search = None;
+    }
+
+    /// Opens the file of a place that was passed; `None` if its name does not stand for it any more.
+    fn open_passed(&mut self, at: usize) -> Result<Option<OpenFile>> {
+        let place = &mut self.passed[at];
+        let is_its = |open: &&OpenFile| (open.number, open.identity) == (place.number, place.identity);
+        if let Some(current) = self.current.as_ref().filter(is_its) {
+            return Ok(Some(place.opened(Arc::clone(&current.file))));
+        }
+        let number = place.number;
+        place.is_gone |= self.listing.at_or_above(number) != Some(number);
+        if place.is_gone {
+            return Ok(None);
+        }
+        let file = match self.files.open(number) {
+            Ok(file) => file,
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                place.is_gone = true;
+                return Ok(None);
+            }
+            Err(error) => return Err(open_error(number, error)),
+        };
+        let is_its = place.is_in(&*file).map_err(|error| open_error(number, error))?;
+        Ok(is_its.then(|| place.opened(file)))
     }
 
     /// Whether it reads what was passed before.
@@ -671,8 +738,9 @@ impl Tail {
             place.until = until;
             place.useful_from = place.useful_from.min(next_vlsn);
         } else {
-            let file = OpenFile { cursor: u64::from(lsn.offset()), last: LastEntry::Unknown, ..current.clone() };
-            self.for_later = Some(Passed { file, until, useful_from: next_vlsn });
+            let cursor = u64::from(lsn.offset());
+            let place = Passed::of(current, until);
+            self.for_later = Some(Passed { cursor, last: LastEntry::Unknown, useful_from: next_vlsn, ..place });
         }
     }
 
@@ -711,8 +779,8 @@ impl Tail {
         self.before = None;
     }
 
-    fn remember_passed(&mut self, file: OpenFile, until: Option<u64>) {
-        self.remember(Passed { file, until, useful_from: 0 });
+    fn remember_passed(&mut self, file: &OpenFile, until: Option<u64>) {
+        self.remember(Passed::of(file, until));
         self.is_next_due = true;
     }
 
@@ -733,7 +801,7 @@ impl Tail {
             self.remember(place);
         }
         if until.is_none_or(|until| file.cursor < until) {
-            self.remember_passed(file, until);
+            self.remember_passed(&file, until);
         }
         self.window.forget();
         self.still = None;
@@ -742,7 +810,7 @@ impl Tail {
     /// Opens the file to start in. Some: there is none yet.
     fn open_start(&mut self, ask: &Ask<'_>) -> Result<Option<Wait>> {
         self.refresh_listing(ask)?;
-        if self.return_to_file_before()? {
+        if self.return_to_file_before(ask)? {
             return Ok(None);
         }
         let wanted = if self.start == Lsn::NULL { 0 } else { self.start.file() };
@@ -791,14 +859,27 @@ impl Tail {
 
     /// The current file is gone, and nothing was read from it. After a crash the writer goes on in the highest file there
     /// is, or has made that one anew, too: what its name stands for now is judged with that file.
-    fn return_to_file_before(&mut self) -> Result<bool> {
+    fn return_to_file_before(&mut self, ask: &Ask<'_>) -> Result<bool> {
         for at in (0..self.passed.len()).rev() {
-            let Passed { file, until, .. } = &self.passed[at];
-            if until.is_none() && self.name_of(file)? != Name::Free {
-                self.current = Some(self.passed.remove(at).file);
+            let Passed { number, identity, was_read, until, .. } = self.passed[at];
+            if until.is_some() {
+                continue;
+            }
+            if self.name_of(number, identity)? == Name::Free {
+                self.passed[at].is_gone = true;
+                continue;
+            }
+            if let Some(file) = self.open_passed(at)? {
+                self.passed.remove(at);
+                self.current = Some(file);
                 self.still = None;
                 return Ok(true);
             }
+            if was_read {
+                return Err(Error::LogFileGone { file: number, expected_vlsn: ask.expected_vlsn, found_vlsn: None });
+            }
+            // Nothing is lost: what has its name is read from where this one was to be.
+            self.start = self.passed.remove(at).begin();
         }
         Ok(false)
     }
@@ -825,11 +906,11 @@ impl Tail {
         })
     }
 
-    /// What the name of an open file stands for now.
-    fn name_of(&self, file: &OpenFile) -> Result<Name> {
-        let named = self.files.identity(file.number).map_err(|error| read_error(file, error))?;
+    /// What the name of a file that was opened stands for now.
+    fn name_of(&self, number: u32, identity: FileIdentity) -> Result<Name> {
+        let named = self.files.identity(number).map_err(|error| open_error(number, error))?;
         Ok(match named {
-            Some(identity) if identity == file.identity => Name::Its,
+            Some(named) if named == identity => Name::Its,
             Some(_) => Name::Anothers,
             None => Name::Free,
         })
@@ -847,7 +928,7 @@ impl Tail {
     /// file that was deleted or moved aside may have another name, elsewhere.
     fn is_dropped(&mut self, ask: &Ask<'_>) -> Result<bool> {
         let current = self.current.as_ref().expect("only asked of a current file");
-        let (name, number) = (self.name_of(current)?, current.number);
+        let (name, number) = (self.name_of(current.number, current.identity)?, current.number);
         if name == Name::Free {
             // Which file is the highest now?
             self.listing.outdate();
@@ -1120,7 +1201,7 @@ impl Tail {
         if !adjacent && self.missing_files.is_none() {
             self.missing_files = Some((left.number + 1, successor.number - 1));
         }
-        self.remember_passed(left, None);
+        self.remember_passed(&left, None);
         self.window.forget();
         self.still = None;
         Ok(())
@@ -1168,7 +1249,7 @@ impl Tail {
             let current = self.current.as_mut().expect("it was there a moment ago");
             current.cursor = behind;
             current.last = LastEntry::Unknown;
-            self.remember_passed(OpenFile { last: LastEntry::Unknown, ..hole }, Some(behind));
+            self.remember_passed(&OpenFile { last: LastEntry::Unknown, ..hole }, Some(behind));
         } else {
             let Some(next) = self.listing.above(hole.number) else { return Ok(false) };
             if !self.look_at_successor(next, ask)? {

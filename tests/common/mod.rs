@@ -308,6 +308,10 @@ impl Files for CountingDisk {
         self.inner.identity(number)
     }
 
+    fn len_of(&self, number: u32) -> io::Result<Option<u64>> {
+        self.inner.len_of(number)
+    }
+
     fn path(&self) -> Option<&Path> {
         self.inner.path()
     }
