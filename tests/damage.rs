@@ -268,6 +268,19 @@ fn the_newest_entry_of_all_is_sent_when_it_comes_late_where_reading_has_passed()
 }
 
 #[test]
+fn a_file_is_looked_back_at_however_many_were_read_since_in_one_go() {
+    let mut log = LogDir::with(1..=3);
+    for number in 1..=200 {
+        log.begin_file(number);
+        log.append(4 + i64::from(number));
+    }
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    log.append_to(0, 4);
+    assert_eq!(reader.read(0).unwrap(), (4..=204).collect::<Vec<u64>>());
+}
+
+#[test]
 fn zeros_that_were_cut_away_do_not_count_as_having_stood() {
     let mut log = LogDir::with(1..=3);
     let end = log.end();

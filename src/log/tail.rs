@@ -231,7 +231,7 @@ impl Passed {
 }
 
 /// How many passed places are remembered. Those forgotten are the oldest, and long settled.
-const PASSED_MAX: usize = 32;
+const PASSED_MAX: usize = 1024;
 
 /// Something that has been the same at all looks, and since when.
 struct Still<T> {
