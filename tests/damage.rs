@@ -295,6 +295,119 @@ fn zeros_that_were_cut_away_do_not_count_as_having_stood() {
     assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::Hole, false), "{pause:?}");
 }
 
+/// Two entries come late in one hole, the one behind first: what is before and behind what was found is still looked at.
+#[test]
+fn entries_come_late_in_a_hole_that_was_crossed_in_any_order() {
+    for order in [[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0]] {
+        let mut log = LogDir::with(1..=3);
+        let mut late = Vec::new();
+        // Where they stand does not tell in which order they come.
+        for place in 0..3 {
+            let _ = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
+            let vlsn = 5 + order.iter().position(|&other| other == place).unwrap() as i64;
+            late.push(log.next_entry(RECORD, 0, Some(vlsn), &LogDir::payload(vlsn)));
+        }
+        let _ = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
+        let (behind, four) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        let (_, eight) = log.next_entry(RECORD, 0, Some(8), &LogDir::payload(8));
+        log.write_at(behind, &[four, eight].concat());
+        let mut reader = log.reader();
+        assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
+        for (vlsn, place) in (5..).zip(order) {
+            let (at, bytes) = &late[place];
+            log.write_at(*at, bytes);
+            let expected = if vlsn == 7 { vec![7, 8] } else { vec![vlsn] };
+            assert_eq!(reader.wait(2 * SETTLE).unwrap(), expected, "in the order {order:?}");
+        }
+    }
+}
+
+/// More of them than a reader goes back for at one look.
+#[test]
+fn a_file_that_was_left_is_gone_back_to_as_often_as_it_grows() {
+    let mut log = LogDir::with(1..=3);
+    log.begin_file(1);
+    log.append_untagged_behind_a_hole();
+    let mut reader = log.reader();
+    assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    log.truncate(1, 36);
+    let _ = reader.pause();
+    for vlsn in 4..1200 {
+        log.append_to(0, vlsn);
+        reader.now += SETTLE;
+        assert_eq!(reader.read(0).unwrap(), [vlsn as u64]);
+    }
+}
+
+/// Whatever it waits for: somebody looks again before it is judged, and in good time.
+#[test]
+fn a_look_is_asked_for_within_the_settle_time_while_anything_is_waited_for() {
+    let torn = |log: &mut LogDir| {
+        let (at, bytes) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        log.write_at(at, &bytes[..30]);
+    };
+    let unreadable = |log: &mut LogDir| {
+        let (at, _) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        log.write_at(at, &[0x10; 40]);
+    };
+    let hole = |log: &mut LogDir| log.append_untagged_behind_a_hole();
+    let missing = |log: &mut LogDir| drop(log.append_all([5, 6]));
+    let empty_next = |log: &mut LogDir| log.begin_file(1);
+    let named = |log: &mut LogDir| {
+        let _ = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        log.begin_file(1);
+        log.append(5);
+    };
+    let cases: [(&str, &dyn Fn(&mut LogDir)); 6] = [
+        ("torn", &torn),
+        ("unreadable", &unreadable),
+        ("hole", &hole),
+        ("missing", &missing),
+        ("next file empty", &empty_next),
+        ("last entry missing", &named),
+    ];
+    for (name, write) in cases {
+        let mut log = LogDir::with(1..=3);
+        write(&mut log);
+        let mut reader = log.reader();
+        assert_eq!(reader.read(1).unwrap(), [1, 2, 3], "{name}");
+        let until = reader.now + SETTLE;
+        let mut looks = 0;
+        while reader.now < until {
+            let Ok(common::Got::Nothing(pause)) = reader.next(0) else { panic!("{name}: it does not wait") };
+            let look_again = pause.look_again.unwrap_or_else(|| panic!("{name}: no look is asked for: {pause:?}"));
+            assert!(look_again > reader.now && look_again <= until, "{name}: {pause:?}");
+            reader.now = look_again;
+            looks += 1;
+        }
+        assert!(looks < 10, "{name}: {looks} looks");
+    }
+}
+
+/// In the live file and in a lower one.
+#[test]
+fn an_error_goes_when_its_place_is_completed() {
+    for is_sealed in [false, true] {
+        let mut log = LogDir::with(1..=3);
+        let (at, bytes) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        // What is there of it is no entry.
+        log.write_at(at, &bytes[..30]);
+        if is_sealed {
+            log.begin_file(1);
+        } else {
+            log.write_at(Lsn::new(0, at.offset() + 30), &vec![1; bytes.len() - 30]);
+        }
+        log.append(5);
+        let mut reader = log.reader();
+        assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+        let error = reader.wait(3 * SETTLE).unwrap_err();
+        assert_eq!(reader.next(0).unwrap_err(), error);
+        log.write_at(Lsn::new(at.file(), at.offset() + 30), &bytes[30..]);
+        assert_eq!(reader.read(0).unwrap(), [4, 5]);
+    }
+}
+
 /// A reader whose window is full after some entries.
 fn reader_with_a_small_window(log: &LogDir, entries_max: usize, bytes_max: u64) -> Reader {
     let mut options = common::options();
@@ -848,4 +961,36 @@ fn a_held_entry_is_read_anew_and_not_from_bytes_of_before_it_was_written() {
     log.write_at(filler.0, &filler.1);
     log.append_all([6, 4]);
     assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
+}
+
+/// What is being written is not judged, however long it takes, while its bytes change.
+#[test]
+fn bytes_that_change_begin_the_settle_time_anew_wherever_they_stand() {
+    // In the live file, in the next one, in the next one's header, and in that of the first: how much can be read, and
+    // where the bytes are.
+    for (name, entries, at) in [
+        ("live file", 3, LogDir::with(1..=3).end()),
+        ("next file", 3, Lsn::new(1, 36)),
+        ("next file's header", 3, Lsn::new(1, 13)),
+        ("first file's header", 0, Lsn::new(0, 13)),
+    ] {
+        let mut log = LogDir::with(1..=3);
+        if at.file() == 1 {
+            log.begin_file(1);
+        }
+        // Zeros at first: a hole, or a header that is not right yet.
+        log.write_at(at, &[0; 60]);
+        let mut reader = log.reader();
+        assert_eq!(reader.read(1).unwrap().len(), entries, "{name}");
+        if name.ends_with("file") {
+            assert!(reader.wait(2 * SETTLE).unwrap().is_empty(), "{name}");
+            assert!(reader.pause().stalled, "{name}");
+        }
+        for byte in 0x10..0x1a {
+            log.write_at(at, &[byte; 30]);
+            reader.wait(SETTLE - SETTLE / 8).unwrap_or_else(|error| panic!("{name}, change {byte}: {error}"));
+        }
+        let error = reader.wait(SETTLE).unwrap_err();
+        assert!(matches!(error, Error::LogDamaged { .. } | Error::LogFileHeader { .. }), "{name}: {error}");
+    }
 }

@@ -356,6 +356,38 @@ fn a_log_that_begins_in_disorder_is_read_from_its_lowest_vlsn_without_a_hole() {
     assert_eq!(log.reader().read(0).unwrap(), range(1..=4));
 }
 
+/// One VLSN after the other is late by nearly the whole patience.
+#[test]
+fn patience_is_for_each_missing_vlsn_anew() {
+    let mut log = LogDir::with([1, 2]);
+    let mut reader = log.reader();
+    let mut read = reader.read(1).unwrap();
+    for late in [3, 5, 7] {
+        log.append(late + 1);
+        read.extend(reader.wait(PATIENCE - SETTLE).unwrap());
+        log.append(late);
+        read.extend(reader.read(0).unwrap());
+    }
+    assert_eq!(read, range(1..=8));
+    // Also where another is missing at once when one has come.
+    log.append_all([10, 12]);
+    assert_eq!(reader.wait(PATIENCE - SETTLE).unwrap(), [0; 0]);
+    log.append(9);
+    assert_eq!(reader.read(0).unwrap(), [9, 10]);
+    assert_eq!(reader.wait(PATIENCE - SETTLE).unwrap(), [0; 0]);
+    log.append(11);
+    assert_eq!(reader.read(0).unwrap(), [11, 12]);
+}
+
+#[test]
+fn a_large_entry_that_was_rolled_back_is_no_damage() {
+    let mut log = LogDir::with(1..=2);
+    let at = log.append_entry(RECORD, 0, Some(3), &vec![7; 1_200_000]);
+    log.make_invisible(at);
+    log.append(3);
+    assert_eq!(log.reader().read(1).unwrap(), [1, 2, 3]);
+}
+
 // --- a start above the log ----------------------------------------------------------------------------------
 
 /// A log of some files, up to VLSN 1000.

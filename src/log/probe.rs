@@ -51,6 +51,11 @@ impl Probe {
         self.look_on(file, offset)
     }
 
+    /// The bytes at `offset` that the last look has read.
+    pub fn bytes(&self, offset: u64) -> &[u8] {
+        self.window.from(offset)
+    }
+
     /// The whole entry that stands at `offset` now, if there is one.
     pub fn entry(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Option<Sighted>> {
         Ok(match self.look(file, offset)? {

@@ -834,8 +834,9 @@ impl Tail {
                     ParsedFileHeader::Fault(fault) => fault,
                     _ => HeaderFault::Short(len),
                 };
+                let digest = self.digest_of_beginning(&*file, None).map_err(|error| open_error(number, error))?;
                 let (wait, settled) =
-                    self.wait_settling(WaitReason::UnfinishedHeader, Lsn::new(number, 0), len, 0, ask);
+                    self.wait_settling(WaitReason::UnfinishedHeader, Lsn::new(number, 0), len, digest, ask);
                 // The newest file may stay shorter than its header for as long as it likes.
                 if settled && !(is_newest && matches!(fault, HeaderFault::Short(_))) {
                     return Err(Error::LogFileHeader { file: number, fault });
@@ -981,8 +982,7 @@ impl Tail {
         ask: &Ask<'_>,
     ) -> Searched<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
-        let seen = self.window.from(current.cursor);
-        let bytes_crc = crc32fast::hash(&seen[..seen.len().min(SCENE_BYTES)]) ^ look_digest(look);
+        let bytes_crc = scene_digest(self.window.from(current.cursor), look);
         let (reason, fault) = describe(look, present, &current.last);
         let len = current.cursor + present;
         let (mut wait, settled) = self.wait_settling(reason, at, len, bytes_crc, ask);
@@ -1088,7 +1088,9 @@ impl Tail {
         if let Some(fault) = fault.filter(|fault| !fault.may_be_unfinished()) {
             return Err(Error::LogFileHeader { file: number, fault });
         }
-        let (wait, settled) = self.wait_settling(WaitReason::NextFileEmpty, at, len, low32(next_len), ask);
+        let beginning = self.digest_of_beginning(&*file, header).map_err(|error| open_error(number, error))?;
+        let digest = beginning ^ low32(next_len);
+        let (wait, settled) = self.wait_settling(WaitReason::NextFileEmpty, at, len, digest, ask);
         if !settled {
             return Ok(Verdict::Wait(wait));
         }
@@ -1103,7 +1105,7 @@ impl Tail {
         let first_entry = u64::from(header.first_entry());
         if !is_newest {
             // What it holds is judged like any lower file's content.
-            return self.leave(at, len, low32(next_len), ask);
+            return self.leave(at, len, digest, ask);
         }
         if next_len <= first_entry {
             return Ok(Verdict::Wait(Wait { look_again: None, ..wait }));
@@ -1119,6 +1121,20 @@ impl Tail {
             _ if matches!(look, Look::Entry(_)) => Ok(Verdict::Retry),
             _ => Err(Error::LogDamaged { at: first, fault, vlsn: None, expected_vlsn: ask.expected_vlsn }),
         }
+    }
+
+    /// Tells two looks at the beginning of a file apart in which no entry was found.
+    fn digest_of_beginning(&mut self, file: &dyn LogFile, header: Option<FileHeader>) -> io::Result<u32> {
+        let mut bytes = [0; FILE_HEADER_LEN_V3];
+        let read = file.read_at(&mut bytes, 0)?;
+        let mut digest = crc32fast::hash(&bytes[..read]);
+        if let Some(header) = header {
+            let first_entry = u64::from(header.first_entry());
+            let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
+            let look = probe.look(file, first_entry)?;
+            digest ^= scene_digest(probe.bytes(first_entry), &look);
+        }
+        Ok(digest)
     }
 
     /// Opens and reads the beginning of file `number`, the next one. False: it is not there any more.
@@ -1460,10 +1476,11 @@ fn describe(look: &Look, present: u64, last: &LastEntry) -> (WaitReason, EntryFa
     }
 }
 
-/// Tells two looks at large unreadable entries apart whose first bytes are the same.
-fn look_digest(look: &Look) -> u32 {
-    match look {
-        Look::Checksum { computed, .. } => *computed,
-        _ => 0,
-    }
+/// Tells two looks at what is no entry apart. Of a large entry the checksum covers what is not compared.
+fn scene_digest(seen: &[u8], look: &Look) -> u32 {
+    crc32fast::hash(&seen[..seen.len().min(SCENE_BYTES)])
+        ^ match look {
+            Look::Checksum { computed, .. } => *computed,
+            _ => 0,
+        }
 }
