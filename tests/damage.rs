@@ -359,13 +359,14 @@ fn a_look_is_asked_for_within_the_settle_time_while_anything_is_waited_for() {
         log.begin_file(1);
         log.append(5);
     };
-    let cases: [(&str, &dyn Fn(&mut LogDir)); 6] = [
-        ("torn", &torn),
-        ("unreadable", &unreadable),
-        ("hole", &hole),
-        ("missing", &missing),
-        ("next file empty", &empty_next),
-        ("last entry missing", &named),
+    type Write = fn(&mut LogDir);
+    let cases: [(&str, Write); 6] = [
+        ("torn", torn),
+        ("unreadable", unreadable),
+        ("hole", hole),
+        ("missing", missing),
+        ("next file empty", empty_next),
+        ("last entry missing", named),
     ];
     for (name, write) in cases {
         let mut log = LogDir::with(1..=3);
