@@ -174,6 +174,7 @@ static void places_and_vlsns_that_no_log_has_are_not_found(void **state)
     static const uint64_t vlsns[] = { UINT64_MAX, UINT64_MAX - 1, 1ull << 63 };
     struct feed *feed = feed_of(state);
     nxf_entry entry;
+    feed_set(feed, "log.ahead", "wait");
     log_add_range(feed->log, 1, 10);
     for (size_t at = 0; at < sizeof lsns / sizeof lsns[0]; at++) {
         nxf_error *err = NULL;
