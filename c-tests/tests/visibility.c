@@ -138,6 +138,8 @@ static void an_error_about_a_replica_names_it(void **state)
     assert_int_equal(nxf_runner_wait_acked(ended.feed->runner, 3, 0, &err), NXF_E_ACK_BEYOND_SENT);
     assert_string_equal(nxf_error_replica(err), "r1");
     nxf_error_free(err);
+    /* The end callback has run: what it writes to is about to go. */
+    assert_ok(nxf_runner_stop, ended.feed->runner, PATIENCE_MS);
 }
 
 static void so_does_one_of_a_run_on_the_callers_thread(void **state)
