@@ -174,7 +174,6 @@ static void places_and_vlsns_that_no_log_has_are_not_found(void **state)
     static const uint64_t vlsns[] = { UINT64_MAX, UINT64_MAX - 1, 1ull << 63 };
     struct feed *feed = feed_of(state);
     nxf_entry entry;
-    feed_set(feed, "log.ahead", "wait");
     log_add_range(feed->log, 1, 10);
     for (size_t at = 0; at < sizeof lsns / sizeof lsns[0]; at++) {
         nxf_error *err = NULL;
@@ -410,7 +409,6 @@ static void a_run_from_the_highest_vlsn_there_can_be_waits_for_it(void **state)
     struct feed *feed = feed_of(state);
     log_add_range(feed->log, 1, 10);
     feed_connect(feed, 0);
-    feed_set(feed, "log.ahead", "wait");
     feed_make_runner(feed, UINT64_MAX);
     feed_start(feed);
     assert_status(NXF_TIMEOUT, nxf_runner_wait_acked, feed->runner, UINT64_MAX, 20);

@@ -306,7 +306,6 @@ static bool has_failed(void *context)
 static void a_replica_that_is_ahead_of_the_log_is_shown(void **state)
 {
     struct feed *feed = feed_of(state);
-    feed_set(feed, "log.ahead", "wait");
     log_add_range(feed->log, 1, 10);
     feed_connect(feed, REPLICA_ACKS);
     feed_make_runner(feed, 13);
@@ -319,6 +318,7 @@ static void a_replica_that_is_ahead_of_the_log_is_shown(void **state)
 static void a_replica_that_stays_ahead_of_the_log_is_an_error(void **state)
 {
     struct feed *feed = feed_of(state);
+    feed_set(feed, "log.ahead", "error");
     log_add_range(feed->log, 1, 10);
     feed_connect(feed, REPLICA_ACKS);
     feed_make_runner(feed, 13);

@@ -12,6 +12,7 @@ int feed_setup(void **state)
     assert_ok(nxf_options_new, &feed->options);
     feed_set(feed, "log.settle_ms", "1");
     feed_set(feed, "log.gap_patience_ms", "1");
+    feed_set(feed, "log.ahead", "wait");
     feed_set(feed, "runner.safety_look_ms", "86400000");
     return 0;
 }

@@ -18,7 +18,8 @@ extern "C" {
 struct feed {
     struct logmaker *log; /* with one file, of version 3, and no entry */
     struct record *record;
-    /* log.settle_ms and log.gap_patience_ms are 1, and runs look at the log only when something tells them to. */
+    /* log.settle_ms and log.gap_patience_ms are 1, a start ahead of the log is waited for, and runs look at the log only
+       when something tells them to. */
     nxf_options *options;
     nxf_scanner *scanner;
     nxf_channel *channel;
