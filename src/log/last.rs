@@ -78,3 +78,51 @@ impl LastVlsn {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::budget::Halt;
+    use crate::log::memory_disk::{MemoryDisk, Written};
+
+    /// The highest VLSN, however little is read in one go.
+    fn last_of(files: Vec<Written>, bytes_max: u64, enough: u64) -> Option<u64> {
+        let disk = MemoryDisk::default();
+        for (number, written) in (0..).zip(files) {
+            disk.put(number, u64::from(number) + 1, written.bytes);
+        }
+        let budget = Budget::default();
+        let mut search = LastVlsn::new(Arc::new(disk), 4096, bytes_max, budget.clone()).unwrap();
+        for _ in 0..1000 {
+            budget.renew(1);
+            match search.search(enough) {
+                Err(Halt::Busy) => {}
+                found => return found.unwrap(),
+            }
+        }
+        panic!("it does not get on");
+    }
+
+    #[test]
+    fn the_highest_vlsn_need_not_be_the_last() {
+        let file = |number, vlsns: &[i64]| Written::file(number).entries(vlsns.iter().copied());
+        assert_eq!(last_of(vec![], 1000, 9), Some(0));
+        assert_eq!(last_of(vec![Written::file(0).entry(None, b"no VLSN")], 1000, 9), Some(0));
+        assert_eq!(last_of(vec![file(0, &[1, 2, 9, 3]), file(1, &[4, 5])], 10_000, 99), Some(9));
+        // Far from the end, but followed by what is lower: history that stands a second time.
+        let twice = || vec![file(0, &[1, 2]), file(1, &[3, 4, 5]), file(2, &[1, 2]), file(3, &[2, 3])];
+        assert_eq!(last_of(twice(), 1, 99), Some(5));
+        assert_eq!(last_of(twice(), 1, 3), Some(3), "that is enough");
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_hide_a_higher_one() {
+        let mut damaged = Written::file(0).entries([1, 2]);
+        damaged.bytes.extend(b"no entry");
+        let newborn = Written { bytes: vec![0; 20], at: Vec::new() };
+        assert_eq!(last_of(vec![damaged, Written::file(1).entries([3])], 10_000, 99), None);
+        assert_eq!(last_of(vec![Written::file(0).entries([3]), newborn], 10_000, 99), Some(3));
+        let foreign = Written { bytes: vec![1; 200], at: Vec::new() };
+        assert_eq!(last_of(vec![foreign, Written::file(1).entries([3])], 10_000, 99), None);
+    }
+}

@@ -13,6 +13,8 @@ pub mod extent;
 pub mod files;
 pub mod format;
 pub mod last;
+#[cfg(test)]
+mod memory_disk;
 pub mod now;
 pub mod order;
 pub mod probe;

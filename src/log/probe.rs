@@ -154,3 +154,100 @@ fn first_non_zero(bytes: &[u8]) -> Option<usize> {
     let zero = bytes.chunks_exact(STRIDE).take_while(is_zero).count() * STRIDE;
     bytes[zero..].iter().position(|&byte| byte != 0).map(|at| zero + at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory_disk::{MemoryFile, Written};
+
+    fn probe() -> Probe {
+        Probe::new(Budget::default())
+    }
+
+    #[test]
+    fn each_look_sees_what_stands_there_now() {
+        let written = Written::file(0).entries([1]);
+        let file = MemoryFile::of(written.bytes);
+        let mut probe = probe();
+        assert!(probe.entry(&file, 36).unwrap().is_some());
+        file.write_at(60, b"!");
+        assert!(matches!(probe.look(&file, 36).unwrap(), Look::Checksum { .. }));
+        assert_eq!(probe.bytes(60)[0], b'!');
+    }
+
+    #[test]
+    fn a_walk_ends_where_who_asks_is_satisfied_or_no_entry_stands() {
+        let written = Written::file(0).entries([1, 2, 3]).zeros(100).entries([4]);
+        let file = MemoryFile::of(written.bytes);
+        let mut probe = probe();
+        let mut seen = Vec::new();
+        let end = probe.walk(&file, 36, |_, entry| {
+            seen.extend(entry.header.vlsn);
+            seen.len() == 2
+        });
+        assert_eq!((end.unwrap(), seen), (written.at[1], vec![1, 2]));
+        let end = probe.walk(&file, 36, |_, _| false).unwrap();
+        assert_eq!(end, written.at[3] - 100);
+    }
+
+    /// Also where its checksum, which it begins with, begins with zeros itself.
+    #[test]
+    fn an_entry_behind_zeros_is_found_where_it_begins() {
+        let entry = |n: u32| Written::file(0).entry(Some(1), &n.to_le_bytes()).bytes[36..].to_vec();
+        let zeros_of = |n: u32| entry(n).iter().take_while(|&&byte| byte == 0).count();
+        for zeros in [0, 1] {
+            let n = (0..10_000).find(|&n| zeros_of(n) == zeros).expect("one in 256 has one");
+            let hole = Written::file(0).zeros(70_000).bytes;
+            let (at, mut from) = (hole.len() as u64, 36);
+            let file = MemoryFile::of([hole, entry(n)].concat());
+            assert_eq!(probe().behind_zeros(&file, &mut from).unwrap(), Behind::Entry(at), "{zeros} zeros");
+            assert_eq!(from, at);
+        }
+    }
+
+    #[test]
+    fn behind_zeros_can_be_the_end_or_what_is_no_entry() {
+        let mut from = 36;
+        let zeros = MemoryFile::of(Written::file(0).zeros(200_000).bytes);
+        assert_eq!(probe().behind_zeros(&zeros, &mut from).unwrap(), Behind::End);
+        let (mut from, mut bytes) = (36, Written::file(0).zeros(200).bytes);
+        bytes.extend(b"no entry, but long enough for one");
+        assert_eq!(probe().behind_zeros(&MemoryFile::of(bytes), &mut from).unwrap(), Behind::NoEntry);
+        let mut from = 36;
+        let entry = MemoryFile::of(Written::file(0).entries([1]).bytes);
+        assert_eq!(probe().behind_zeros(&entry, &mut from).unwrap(), Behind::Entry(36), "behind none");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "some megabytes of zeros")]
+    fn a_search_over_zeros_goes_on_where_the_budget_ended() {
+        let written = Written::file(0).zeros(3_000_000).entries([1]);
+        let (at, file) = (written.at[0], MemoryFile::of(written.bytes));
+        let budget = Budget::default();
+        let (mut probe, mut from, mut turns) = (Probe::new(budget.clone()), 36, 0);
+        let found = loop {
+            budget.renew(1);
+            let before = from;
+            match probe.behind_zeros(&file, &mut from) {
+                Err(crate::log::budget::Halt::Busy) => assert!(from > before, "each turn gets on"),
+                found => break found,
+            }
+            turns += 1;
+        };
+        assert_eq!((found.unwrap(), turns), (Behind::Entry(at), 2));
+    }
+
+    /// An entry inside an entry's payload, as whole as any, is no beginning: no entry behind names it by its place.
+    #[test]
+    fn a_sample_believes_only_what_the_entry_behind_names() {
+        let inner = Written::file(0).entries([70, 71, 72]).bytes;
+        let written = Written::file(0).entry(Some(1), &inner[36..]).entries([2, 3, 4]);
+        let (at, file) = (written.at.clone(), MemoryFile::of(written.bytes));
+        for from in [37, 58, 60, at[1] - 50] {
+            let sampled = probe().sample(&file, from, 10_000).unwrap();
+            assert_eq!(sampled, Some((at[1], 2)), "from {from}");
+        }
+        assert_eq!(probe().sample(&file, at[3], 10_000).unwrap(), None, "nothing behind names the last");
+        assert_eq!(probe().sample(&file, at[1] + 1, 70).unwrap(), None, "in so few bytes");
+    }
+}

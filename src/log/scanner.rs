@@ -1124,3 +1124,107 @@ impl Again {
         Ok(look)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory_disk::{MemoryDisk, Written};
+
+    const SETTLE: Duration = Duration::from_secs(3);
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn disk(files: impl IntoIterator<Item = Written>) -> Arc<MemoryDisk> {
+        let disk = MemoryDisk::default();
+        for (number, written) in (0..).zip(files) {
+            disk.put(number, u64::from(number) + 1, written.bytes);
+        }
+        Arc::new(disk)
+    }
+
+    fn scanner(disk: &Arc<MemoryDisk>) -> Scanner {
+        let options = ScannerOptions {
+            tail: TailOptions { settle: SETTLE, read_bytes: 4096, proof_bytes_max: 1_000_000 },
+            window: WindowLimits { entries_max: 100, bytes_max: 100_000 },
+            gap_patience: PATIENCE,
+            waits_when_ahead: false,
+        };
+        Scanner::new(Arc::clone(disk) as Arc<dyn Files>, Lsn::NULL, options)
+    }
+
+    /// The VLSNs up to where there are none for now, however little may be read in one go, and why there are none.
+    fn read(scanner: &mut Scanner, from: u64, now: Instant) -> Result<(Vec<u64>, Pause)> {
+        let (mut vlsns, mut from) = (Vec::new(), from);
+        loop {
+            scanner.allow(1);
+            match scanner.next(from, Lsn::NULL, &now.into())? {
+                Next::Entry(entry) => {
+                    from = entry.vlsn + 1;
+                    vlsns.push(entry.vlsn);
+                }
+                Next::Busy => {}
+                Next::Nothing(pause) => return Ok((vlsns, pause)),
+            }
+        }
+    }
+
+    #[test]
+    fn entries_come_in_the_order_of_their_vlsns_each_once() {
+        let file = Written::file(0).entries([2, 1, 3, 3]).entry(None, b"none");
+        let mut scanner = scanner(&disk([file, Written::file(1).entries([5, 4])]));
+        assert_eq!(read(&mut scanner, 1, Instant::now()).unwrap().0, [1, 2, 3, 4, 5]);
+        let ScannerCounts { returned, untagged, repeats, early, .. } = scanner.counts();
+        assert_eq!((returned, untagged, repeats, early), (5, 1, 1, 2));
+    }
+
+    #[test]
+    fn a_gap_comes_when_the_patience_is_over_and_again_at_each_call() {
+        let disk = disk([Written::file(0).entries([1, 3])]);
+        let (mut scanner, begin) = (scanner(&disk), Instant::now());
+        let (vlsns, mut pause) = read(&mut scanner, 1, begin).unwrap();
+        assert_eq!((vlsns, pause.missing_vlsn), (vec![1], Some(2)));
+        let (now, error) = loop {
+            let now = pause.look_again.expect("it waits");
+            match read(&mut scanner, 0, now) {
+                Ok((_, again)) => pause = again,
+                Err(error) => break (now, error),
+            }
+        };
+        assert_eq!(now, begin + PATIENCE);
+        assert!(matches!(error, Error::LogGap { expected: 2, found: 3, .. }), "{error}");
+        disk.put(0, 1, Written::file(0).entries([1, 3, 2]).bytes);
+        assert_eq!(read(&mut scanner, 0, now).unwrap_err(), error);
+    }
+
+    #[test]
+    fn the_time_spent_elsewhere_than_at_the_end_does_not_count() {
+        let (mut scanner, now) = (scanner(&Arc::default()), Instant::now());
+        let first = scanner.note_awaited(None, 7, true, now);
+        let later = scanner.note_awaited(Some(first), 7, true, now + SETTLE);
+        assert_eq!((later.since, later.is_stalled, later.awaited_since), (now, true, now));
+        // From here on elsewhere, for a while.
+        let elsewhere = scanner.note_awaited(Some(later), 7, false, now + SETTLE);
+        let back = scanner.note_awaited(Some(elsewhere), 7, true, now + 5 * SETTLE);
+        assert_eq!((back.since, back.awaited_since), (now, now + 4 * SETTLE));
+        let other = scanner.note_awaited(Some(back), 8, true, now + 6 * SETTLE);
+        assert_eq!((other.since, other.is_stalled), (now + 6 * SETTLE, false));
+    }
+
+    #[test]
+    fn what_was_frozen_is_waited_for_anew_and_what_was_told_stays_told() {
+        let now = Instant::now();
+        let mut awaited = Awaited::new(7, now);
+        awaited.begin_anew(now + SETTLE);
+        assert_eq!((awaited.since, awaited.awaited_since), (now + SETTLE, now + SETTLE));
+        awaited.is_stalled = true;
+        awaited.begin_anew(now + 2 * SETTLE);
+        assert_eq!((awaited.since, awaited.awaited_since), (now + SETTLE, now + 2 * SETTLE));
+    }
+
+    #[test]
+    fn with_vlsn_0_the_lowest_without_a_hole_behind_it_is_the_first() {
+        let mut scanner = scanner(&disk([Written::file(0).entries([47, 51, 50, 52])]));
+        assert!(!scanner.begin_with_what_is_there().unwrap(), "nothing was read yet");
+        assert_eq!(read(&mut scanner, 0, Instant::now()).unwrap().0, [50, 51, 52]);
+        assert!(!scanner.begin_with_what_is_there().unwrap(), "it has begun");
+    }
+}

@@ -293,3 +293,113 @@ fn is_well_below(first: u64, found: u64, vlsn: u64) -> bool {
 fn read_error(file: u32, error: io::Error) -> Error {
     Error::log_read(file, 0, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::budget::Halt;
+    use crate::log::memory_disk::{MemoryDisk, Written};
+
+    fn disk(files: impl IntoIterator<Item = (u32, Written)>) -> Arc<MemoryDisk> {
+        let disk = MemoryDisk::default();
+        for (number, written) in files {
+            disk.put(number, u64::from(number) + 1, written.bytes);
+        }
+        Arc::new(disk)
+    }
+
+    fn seek(disk: &Arc<MemoryDisk>, budget: Budget) -> Seek {
+        Seek::new(Arc::clone(disk) as Arc<dyn Files>, 64 * 1024, budget).unwrap()
+    }
+
+    /// With as small a budget as there is: the answer, and after how many turns.
+    fn in_turns<T>(seek: &mut Seek, mut ask: impl FnMut(&mut Seek) -> Searched<T>) -> (T, u32) {
+        let mut turns = 0;
+        loop {
+            seek.allow(1);
+            turns += 1;
+            match ask(seek) {
+                Err(Halt::Busy) => assert!(turns < 1000, "it does not get on"),
+                Err(Halt::Failed(error)) => panic!("{error}"),
+                Ok(found) => return (found, turns),
+            }
+        }
+    }
+
+    /// 20 files of 100 VLSNs each; of every fifth the entries have none.
+    fn twenty_files() -> Arc<MemoryDisk> {
+        disk((0..20).map(|number| {
+            let file = Written::file(number).entry(None, b"no VLSN");
+            let first = i64::from(number) * 100 + 1;
+            (number, if number % 5 == 3 { file } else { file.entries(first..first + 100) })
+        }))
+    }
+
+    #[test]
+    fn the_file_to_begin_in_is_well_below_the_vlsn_and_the_highest_that_is() {
+        let disk = twenty_files();
+        // A file's disorder is an eighth of its VLSNs; a VLSN nearer than that to a file's first may stand before.
+        for (vlsn, file) in [(1, 0), (101, 0), (113, 1), (250, 2), (350, 2), (560, 5), (1_000_000, 19)] {
+            let place = seek(&disk, Budget::default()).place_for(vlsn).unwrap().unwrap();
+            assert_eq!(place.at.file(), file, "for VLSN {vlsn}");
+            let (in_turns, turns) = in_turns(&mut seek(&disk, Budget::default()), |seek| seek.place_for(vlsn));
+            assert_eq!(in_turns, Some(place), "in turns, for VLSN {vlsn}");
+            assert!(turns > 1);
+        }
+        assert_eq!(seek(&Arc::default(), Budget::default()).place_for(5), Ok(None));
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "some megabytes of checksums")]
+    fn in_a_large_file_the_place_is_in_its_middle() {
+        let written = (1..=20_000).fold(Written::file(0), |file, vlsn| file.entry(Some(vlsn), &[1; 200]));
+        let at = written.at.clone();
+        let disk = disk([(0, written)]);
+        for vlsn in [5000, 15_000, 30_000] {
+            let place = seek(&disk, Budget::default()).place_for(vlsn).unwrap().unwrap();
+            let found = at.binary_search(&u64::from(place.at.offset())).expect("an entry begins there") as u64 + 1;
+            assert_eq!(place.first_vlsn, Some(found));
+            assert!(found < vlsn && found + found / DISORDER_OF_FILE <= vlsn, "{found} for VLSN {vlsn}");
+            assert!(found > vlsn.min(20_000) / 2, "{found} for VLSN {vlsn}");
+        }
+    }
+
+    /// What was there before it is not below its first VLSN.
+    #[test]
+    fn the_first_vlsn_of_a_history_that_stands_twice_says_nothing() {
+        let disk = disk([(0, Written::file(0).entries(1..=9)), (1, Written::file(1).entries(5..=9))]);
+        assert_eq!(seek(&disk, Budget::default()).beginning_of(1).unwrap().first_vlsn, Some(5));
+        disk.put(2, 3, Written::file(2).entries(3..=12).bytes);
+        assert_eq!(seek(&disk, Budget::default()).beginning_of(2).unwrap().first_vlsn, None);
+    }
+
+    #[test]
+    fn a_stretch_is_walked_over_holes_up_to_its_end_or_to_what_is_no_entry() {
+        let mut written = Written::file(0).entries([1, 2]).zeros(1000).entries([3, 4, 5]);
+        let until = written.at[4];
+        written.bytes.extend(b"no entry");
+        let disk = disk([(0, written)]);
+        let walk = |until: u64| {
+            let mut vlsns = Vec::new();
+            let mut seek = seek(&disk, Budget::default());
+            let mut stretch = seek.stretch(0, until).unwrap().unwrap();
+            let (is_whole, _) = in_turns(&mut seek, |seek| {
+                seek.each_entry(&mut stretch, |_, entry| vlsns.extend(entry.vlsn_to_send()))
+            });
+            (vlsns, is_whole)
+        };
+        assert_eq!(walk(until), (vec![1, 2, 3, 4], true));
+        assert_eq!(walk(u64::MAX), (vec![1, 2, 3, 4, 5], false));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_has_no_header_has_no_vlsn() {
+        let disk = twenty_files();
+        let mut seek = seek(&disk, Budget::default());
+        disk.remove(4);
+        disk.put(6, 7, b"no header, but longer than one would be, so it is damaged".to_vec());
+        assert_eq!((seek.first_vlsn(4), seek.first_vlsn(6), seek.first_vlsn(7)), (Ok(None), Ok(None), Ok(Some(701))));
+        assert_eq!((seek.can_have_entries(4), seek.can_have_entries(6)), (Ok(false), Ok(true)));
+        assert!(seek.whole(6).unwrap().is_none());
+    }
+}

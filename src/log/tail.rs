@@ -1484,3 +1484,184 @@ fn scene_digest(seen: &[u8], look: &Look) -> u32 {
             _ => 0,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory_disk::{MemoryDisk, Written};
+
+    const SETTLE: Duration = Duration::from_secs(3);
+
+    /// A tail whose clock the test moves.
+    struct Reader {
+        tail: Tail,
+        now: Instant,
+        expected_vlsn: Option<u64>,
+    }
+
+    impl Reader {
+        fn over(disk: &Arc<MemoryDisk>) -> Reader {
+            let options = TailOptions { settle: SETTLE, read_bytes: 4096, proof_bytes_max: 1_000_000 };
+            let tail = Tail::new(Arc::clone(disk) as Arc<dyn Files>, Lsn::NULL, options);
+            Reader { tail, now: Instant::now(), expected_vlsn: None }
+        }
+
+        fn step(&mut self) -> Result<Step> {
+            let now = self.now.into();
+            let ask = Ask { now: &now, expected_vlsn: self.expected_vlsn, send_limit: Lsn::NULL, recalls: false };
+            loop {
+                match self.tail.step(&ask) {
+                    Err(Halt::Busy) => {}
+                    Err(Halt::Failed(error)) => return Err(error),
+                    Ok(step) => return Ok(step),
+                }
+            }
+        }
+
+        /// The VLSNs up to where there is nothing for now, and why.
+        fn read(&mut self) -> (Vec<i64>, Wait) {
+            let mut vlsns = Vec::new();
+            loop {
+                match self.step().unwrap() {
+                    Step::Found(found) => vlsns.extend(found.entry.header.vlsn),
+                    Step::Wait(wait) => return (vlsns, wait),
+                }
+            }
+        }
+    }
+
+    fn disk(files: impl IntoIterator<Item = Written>) -> Arc<MemoryDisk> {
+        let disk = MemoryDisk::default();
+        for (number, written) in (0..).zip(files) {
+            disk.put(number, u64::from(number) + 1, written.bytes);
+        }
+        Arc::new(disk)
+    }
+
+    #[test]
+    fn entries_come_in_the_order_of_the_disk_and_the_end_is_a_wait() {
+        let disk = disk([Written::file(0).entries([2, 1]), Written::file(1).entries([5, 3])]);
+        let (vlsns, wait) = Reader::over(&disk).read();
+        assert_eq!((vlsns, wait.reason, wait.look_again), (vec![2, 1, 5, 3], WaitReason::End, None));
+    }
+
+    /// Both files get an entry at once: what stands in the lower one comes first.
+    #[test]
+    fn a_file_is_left_when_it_was_read_to_its_end_after_the_next_had_an_entry() {
+        let disk = disk([Written::file(0).entries([1]), Written::file(1)]);
+        let mut reader = Reader::over(&disk);
+        let (vlsns, wait) = reader.read();
+        assert_eq!((vlsns, wait.reason), (vec![1], WaitReason::NextFileEmpty));
+        let both = Written::file(0).entries([1, 2]);
+        disk.write_at(0, both.at[1], &both.bytes[both.at[1] as usize..]);
+        disk.write_at(1, 36, &Written::file(1).entries([3]).bytes[36..]);
+        assert_eq!(reader.read().0, [2, 3]);
+    }
+
+    #[test]
+    fn an_entry_that_was_put_back_comes_again() {
+        let mut reader = Reader::over(&disk([Written::file(0).entries([1, 2])]));
+        let Ok(Step::Found(first)) = reader.step() else { panic!("it is there") };
+        reader.tail.put_back(first.lsn);
+        assert_eq!(reader.read().0, [1, 2]);
+    }
+
+    #[test]
+    fn what_was_shown_last_is_recalled_and_after_a_wait_no_more() {
+        let written = Written::file(0).entries([1, 2]);
+        let at = written.at.clone();
+        let mut reader = Reader::over(&disk([written]));
+        reader.step().unwrap();
+        let recalled = |reader: &Reader, at: u64| reader.tail.recall(lsn_of(0, at)).map(|entry| entry.header.vlsn);
+        assert_eq!(recalled(&reader, at[0]), Some(Some(1)));
+        assert_eq!(recalled(&reader, at[1]), None, "not shown yet");
+        reader.read();
+        assert_eq!(recalled(&reader, at[0]), None, "it may have been rewritten");
+    }
+
+    /// File 0 with a hole that was crossed, in which VLSN 2 fits, and that was left. Where the hole is.
+    fn with_two_places_passed() -> (Arc<MemoryDisk>, Reader, u64) {
+        let hole = Written::file(0).entries([1]).bytes.len() as u64;
+        let disk = disk([Written::file(0).entries([1]).zeros(62).entries([3]), Written::file(1).entries([4])]);
+        let mut reader = Reader::over(&disk);
+        reader.expected_vlsn = Some(3);
+        assert_eq!(reader.read().0, [1]);
+        let mut vlsns = Vec::new();
+        while vlsns.is_empty() {
+            reader.now += SETTLE / 4;
+            vlsns = reader.read().0;
+        }
+        assert_eq!((vlsns, reader.tail.holes_crossed(), reader.tail.passed.len()), (vec![3, 4], 1, 2));
+        (disk, reader, hole)
+    }
+
+    /// What an entry of `vlsn` is in that hole.
+    fn in_hole(vlsn: i64) -> Vec<u8> {
+        let entry = Written::file(0).entries([1, vlsn]).bytes[98..].to_vec();
+        assert_eq!(entry.len(), 62);
+        entry
+    }
+
+    #[test]
+    fn a_look_back_goes_to_what_was_written_late_and_returns() {
+        let (disk, mut reader, hole) = with_two_places_passed();
+        assert_eq!(reader.tail.look_back(true, 2), Ok(false));
+        let end = reader.tail.position();
+        disk.write_at(0, hole, &in_hole(2));
+        assert_eq!(reader.tail.look_back(false, 2), Ok(true));
+        assert!(reader.tail.is_looking_back());
+        assert_eq!((reader.read().0, reader.tail.position()), (vec![2], end));
+        assert!(!reader.tail.is_looking_back());
+        assert_eq!(reader.tail.look_back(true, 2), Ok(false), "what was read is not gone back to");
+    }
+
+    #[test]
+    fn what_was_left_for_later_is_gone_back_to_when_it_is_needed() {
+        let (disk, mut reader, hole) = with_two_places_passed();
+        disk.write_at(0, hole, &in_hole(9));
+        assert_eq!(reader.tail.look_back(false, 2), Ok(true));
+        let Ok(Step::Found(found)) = reader.step() else { panic!("it is there") };
+        reader.tail.leave_for_later(found.lsn, 5);
+        assert_eq!(reader.read().0, [0_i64; 0]);
+        assert_eq!(reader.tail.look_back(true, 4), Ok(false));
+        assert_eq!(reader.tail.look_back(true, 5), Ok(true));
+        assert_eq!(reader.read().0, [9]);
+    }
+
+    /// Nobody holds the file, so the system can give its number again.
+    #[test]
+    fn a_place_in_a_file_whose_name_another_has_is_not_gone_back_to() {
+        for (inode, vlsn_before) in [(7, 3), (1, 33)] {
+            let (disk, mut reader, _) = with_two_places_passed();
+            let other = Written::file(0).entries([1]).zeros(62).entries([vlsn_before]);
+            let late = in_hole(2);
+            disk.put(0, inode, [other.bytes, late].concat());
+            assert_eq!(reader.tail.look_back(false, 2), Ok(false), "inode {inode}");
+        }
+        let (disk, mut reader, hole) = with_two_places_passed();
+        disk.remove(0);
+        reader.now += SETTLE;
+        reader.read();
+        assert_eq!(reader.tail.look_back(true, 2), Ok(false));
+        disk.put(0, 1, Written::file(0).entries([1]).zeros(62).entries([3]).bytes);
+        disk.write_at(0, hole, &in_hole(2));
+        reader.now += SETTLE;
+        reader.read();
+        assert_eq!(reader.tail.look_back(true, 2), Ok(false), "what was gone does not come back");
+    }
+
+    #[test]
+    fn an_overslept_look_begins_anew_what_has_not_settled() {
+        let mut written = Written::file(0).entries([1]);
+        written.bytes.extend([0x10; 50]);
+        let mut reader = Reader::over(&disk([written]));
+        let (_, wait) = reader.read();
+        assert_eq!(wait.reason, WaitReason::Unreadable);
+        reader.tail.sleeps(wait.look_again);
+        reader.now += 100 * SETTLE;
+        assert!(reader.tail.wakes(reader.now));
+        assert!(matches!(reader.step(), Ok(Step::Wait(wait)) if wait.reason == WaitReason::Unreadable));
+        reader.now += SETTLE;
+        assert!(matches!(reader.step(), Err(Error::LogDamaged { .. })));
+    }
+}

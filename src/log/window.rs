@@ -268,3 +268,88 @@ impl Window {
         self.pool.allocated()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::format::{FLAG_INVISIBLE, MAX_ITEM_SIZE};
+    use crate::log::memory_disk::{MemoryFile, Written};
+
+    const FIRST: u64 = 36;
+
+    fn read(bytes: &[u8], capacity: usize) -> (MemoryFile, Window) {
+        let file = MemoryFile::of(bytes.to_vec());
+        let mut window = Window::new(capacity, Budget::default());
+        window.read(&file, FIRST, ENTRY_HEADER_LEN).unwrap();
+        (file, window)
+    }
+
+    #[test]
+    fn each_thing_that_can_stand_at_an_offset_is_told_apart() {
+        let good = Written::file(0).entry(Some(7), b"payload").bytes;
+        let with = |at: u64, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[(FIRST + at) as usize] = byte;
+            read(&bytes, 1000).1.look(FIRST)
+        };
+        let Look::Entry(entry) = read(&good, 1000).1.look(FIRST) else { panic!("it is an entry") };
+        assert_eq!((entry.vlsn_to_send(), entry.payload_crc), (Some(7), crc32fast::hash(b"payload")));
+        assert_eq!(with(4, 0), Look::Zero);
+        assert!(matches!(with(13, 0xff), Look::Oversize(size) if size > MAX_ITEM_SIZE));
+        assert_eq!(with(10, 200), Look::Short { needed: 222 });
+        assert!(matches!(with(25, b'X'), Look::Checksum { vlsn: Some(7), .. }));
+        let Look::Entry(invisible) = with(5, FLAG_INVISIBLE | 0x08) else { panic!("the bit does not count") };
+        assert_eq!(invisible.vlsn_to_send(), None);
+        let cut = &good[..good.len() - 1];
+        assert_eq!(read(cut, 1000).1.look(FIRST), Look::Short { needed: 29 });
+        assert_eq!(read(&good[..40], 1000).1.look(FIRST), Look::Short { needed: ENTRY_HEADER_LEN });
+        assert_eq!(read(&good, 1000).1.look(5000), Look::Short { needed: ENTRY_HEADER_LEN }, "outside");
+    }
+
+    #[test]
+    fn nothing_is_shown_that_was_not_read_since_it_was_told_to_forget() {
+        let (_, mut window) = read(&Written::file(0).entries([1, 2]).bytes, 1000);
+        assert!(window.has_entry_len(FIRST) && window.passage(FIRST + 10).is_some());
+        window.forget();
+        assert!(window.from(FIRST).is_empty() && !window.has_entry_len(FIRST));
+        assert!(window.passage(FIRST + 10).is_none());
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_window_is_read_only_if_the_file_has_it() {
+        let large = Written::file(0).entry(Some(1), &[7; 10_000]).bytes;
+        let (file, mut window) = read(&large, 100);
+        assert!(matches!(window.look_reading(&file, FIRST, 0).unwrap(), Look::Entry(_)));
+        // A length alone has nothing allocated.
+        let (file, mut window) = read(&large[..5000], 100);
+        let look = window.look_reading(&file, FIRST, 0).unwrap();
+        assert_eq!(look, Look::Short { needed: 10_022 });
+        assert!(window.block().capacity() <= 100, "{}", window.block().capacity());
+    }
+
+    #[test]
+    fn what_was_shown_is_found_again_after_the_next_read() {
+        let written = Written::file(0).entries([1, 2, 3]);
+        let (file, mut window) = read(&written.bytes, 1000);
+        let passage = window.passage(written.at[2]).unwrap();
+        assert_eq!(window.shown(written.at[1], written.at[2]).unwrap().0.vlsn, Some(2));
+        assert!(window.shown(written.at[2], written.at[2]).is_none(), "it was not shown yet");
+        window.read(&file, written.at[2], ENTRY_HEADER_LEN).unwrap();
+        let (header, payload) = passage.entry(written.at[0]).unwrap();
+        assert_eq!((header.vlsn, &passage.block().bytes()[payload]), (Some(1), &[1; 40][..]));
+        assert!(passage.entry(written.at[2]).is_none());
+    }
+
+    #[test]
+    fn a_read_is_charged_and_takes_no_more_than_it_may() {
+        let budget = Budget::default();
+        let file = MemoryFile::of(Written::file(0).entries(1..=50).bytes);
+        let mut window = Window::new(1000, budget.clone());
+        budget.renew(1000);
+        window.read_at_most(&file, FIRST, ENTRY_HEADER_LEN, 300).unwrap();
+        assert_eq!(window.from(FIRST).len(), 300);
+        assert!(!budget.is_spent());
+        window.read(&file, FIRST, ENTRY_HEADER_LEN).unwrap();
+        assert!(budget.is_spent());
+    }
+}
