@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use noxu_feeder::log::files::{DirectoryStamp, FileIdentity, Files, LogFile};
 use noxu_feeder::log::format::{FLAG_INVISIBLE, Lsn};
+use noxu_feeder::memory::NoMemory;
 
 use crate::oracle::{self, Seen};
 use crate::rng::Rng;
@@ -59,6 +60,8 @@ pub(crate) enum Fault {
     List,
     Open,
     Read,
+    /// A read for which there is no memory.
+    Memory,
 }
 
 /// How well the file system tells changes of a directory apart.
@@ -99,6 +102,8 @@ pub(crate) struct State {
     /// Whether the directory was listed since it changed.
     is_listed: bool,
     pub(crate) fault: Option<Fault>,
+    /// How many calls failed but for want of memory.
+    pub(crate) failed_calls: u64,
     /// Once in so many reads that may bring less than there is, they do.
     pub(crate) short_read_odds: u64,
     pub(crate) truth: Truth,
@@ -131,6 +136,7 @@ impl Disk {
             stamps_asked: 0,
             is_listed: false,
             fault: None,
+            failed_calls: 0,
             short_read_odds: 0,
             truth: Truth::default(),
             trace: Trace::new(),
@@ -165,15 +171,23 @@ impl Disk {
             let op = state.scheduled.pop_front().expect("just seen");
             state.apply_noting(op, "meanwhile ");
         }
-        if state.fault == Some(fault) {
+        if let Some(planned) = state.fault
+            && (planned == fault || planned == Fault::Memory && fault == Fault::Read)
+        {
             state.fault = None;
-            state.note(format!("FAULT {fault:?}"));
-            state.seen.note(match fault {
+            state.note(format!("FAULT {planned:?}"));
+            state.seen.note(match planned {
                 Fault::List => Situation::ListingFails,
                 Fault::Open => Situation::OpeningFails,
                 Fault::Read => Situation::ReadingFails,
+                Fault::Memory => Situation::NoMemory,
             });
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            if planned == Fault::Memory {
+                return Err(NoMemory { bytes: 1 << 20 }.into());
+            }
+            state.failed_calls += 1;
+            let errno = state.rng.pick(&[libc::EIO, libc::ENOMEM, libc::EMFILE]);
+            return Err(io::Error::from_raw_os_error(errno));
         }
         Ok(state)
     }

@@ -4,7 +4,6 @@
 //! Every error has to be justified at the moment it comes: by the oracle, for the disk as it is and having stood
 //! still for long enough, or by an accident that the run itself brought about. Every silence has to be, too.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use noxu_feeder::log::format::Lsn;
@@ -18,8 +17,11 @@ use crate::situations::{Situation, Tally};
 use crate::subject::Subject;
 use crate::writer::{Writer, encode};
 
-/// Errors that mean that the replica needs a network restore.
-const RESTORE: [Kind; 6] = [Kind::Gap, Kind::Gone, Kind::Truncated, Kind::Rewritten, Kind::History, Kind::Ahead];
+/// Errors that mean that the replica needs a network restore, since something is missing or another history.
+const MISSING: [Kind; 4] = [Kind::Gap, Kind::Gone, Kind::History, Kind::Ahead];
+
+/// The same, where what was read is not there any more.
+const CUT: [Kind; 2] = [Kind::Truncated, Kind::Rewritten];
 
 /// Errors about bytes that are no entry.
 const DAMAGE: [Kind; 7] =
@@ -34,8 +36,40 @@ struct Run {
     subject: Subject,
     link: Option<Link>,
     /// Errors that what happened to the log since the reader was opened excuses.
-    permitted: BTreeSet<Kind>,
-    is_damaged: bool,
+    permitted: Vec<Permit>,
+    /// Those that damage excuses, for every reader.
+    damages: Vec<Permit>,
+}
+
+/// Errors that are right, where they are.
+#[derive(Clone, Debug)]
+struct Permit {
+    kinds: &'static [Kind],
+    /// The positions, first and last.
+    places: (u64, u64),
+}
+
+impl Permit {
+    fn anywhere(kinds: &'static [Kind]) -> Permit {
+        Permit { kinds, places: (0, u64::MAX) }
+    }
+
+    /// In this file, from an offset on.
+    fn in_file(kinds: &'static [Kind], file: u32, from: u64) -> Permit {
+        let begin = u64::from(file) << 32;
+        Permit { kinds, places: (begin | from, begin | 0xffff_ffff) }
+    }
+
+    fn allows(&self, failure: &Failure) -> bool {
+        let (first, last) = self.places;
+        // One without an offset may be anywhere in its file.
+        let (low, high) = match (failure.file, failure.offset) {
+            (Some(file), Some(offset)) => (u64::from(file) << 32 | offset, u64::from(file) << 32 | offset),
+            (Some(file), None) => (u64::from(file) << 32, u64::from(file) << 32 | 0xffff_ffff),
+            (None, _) => (0, u64::MAX),
+        };
+        self.kinds.contains(&failure.kind) && low <= last && high >= first
+    }
 }
 
 /// See the module's comment. The error says what went wrong, and what happened before.
@@ -57,7 +91,7 @@ pub(crate) fn run(seed: u64) -> Result<Tally, String> {
     let start = plan.start(writer.first_file);
     let subject = Subject::new(&disk, base, start, plan.from, plan.options, plan.budget);
     let link = plan.is_streamed.then(|| Link::new(plan.from, rng.fork()));
-    let mut run = Run { rng, plan, disk, writer, base, subject, link, permitted: BTreeSet::new(), is_damaged: false };
+    let mut run = Run { rng, plan, disk, writer, base, subject, link, permitted: Vec::new(), damages: Vec::new() };
     run.subject.keeps_yielded = run.link.is_some();
     run.disk.state().short_read_odds = run.plan.short_read_odds;
     let result = run.play();
@@ -279,7 +313,7 @@ impl Run {
             self.writer.repeat(&mut state);
         }
         if fault {
-            let fault = self.rng.pick(&[Fault::List, Fault::Open, Fault::Read]);
+            let fault = self.rng.pick(&[Fault::List, Fault::Open, Fault::Read, Fault::Memory, Fault::Memory]);
             state.fault = Some(fault);
         }
         if limit {
@@ -299,9 +333,11 @@ impl Run {
                 self.writer.flush_all(&mut state);
             }
             if power {
+                let newest = state.names.keys().next_back().copied().unwrap_or(0);
                 self.writer.lose_power(&mut state);
-                self.permitted.extend(RESTORE);
-                self.permitted.extend(DAMAGE);
+                self.permitted.push(Permit::anywhere(&MISSING));
+                self.permitted.push(Permit { kinds: &CUT, places: (u64::from(newest) << 32, u64::MAX) });
+                self.permitted.push(Permit { kinds: &DAMAGE, places: (u64::from(newest) << 32, u64::MAX) });
             } else {
                 self.writer.crash(&mut state);
             }
@@ -334,8 +370,9 @@ impl Run {
         if self.subject.position().is_some_and(|here| here > cut) {
             // It read what recovery took away again.
             state.seen.note(Situation::RecoveryCutsRead);
-            self.permitted.extend(RESTORE);
-            self.permitted.extend(DAMAGE);
+            self.permitted.push(Permit::anywhere(&MISSING));
+            self.permitted.push(Permit { kinds: &CUT, places: (cut >> 32 << 32, u64::MAX) });
+            self.permitted.push(Permit { kinds: &DAMAGE, places: (cut >> 32 << 32, u64::MAX) });
         }
         if let Some(noxu_feeder::Error::LogDamaged { at, .. }) = was
             && at.0 == cut
@@ -359,7 +396,7 @@ impl Run {
                 record.vlsn.is_some_and(|vlsn| vlsn >= next)
             });
             if self.subject.position().is_some_and(|here| here >> 32 == u64::from(file)) {
-                self.permitted.extend([Kind::Hole, Kind::Torn, Kind::EndsEarly]);
+                self.permitted.push(Permit::in_file(&[Kind::Hole, Kind::Torn, Kind::EndsEarly], file, 0));
                 state.seen.note(Situation::CleanerTakesCurrent);
             } else if self.subject.position().is_some_and(|here| here >> 32 > u64::from(file)) {
                 state.seen.note(Situation::CleanerTakesLower);
@@ -367,7 +404,8 @@ impl Run {
             if is_needed {
                 state.seen.note(Situation::CleanerTakesNeeded);
                 // Whatever it finds at the end of a file that has no name any more.
-                self.permitted.extend([Kind::Gone, Kind::Gap, Kind::Hole, Kind::Torn]);
+                self.permitted.push(Permit::anywhere(&[Kind::Gone, Kind::Gap]));
+                self.permitted.push(Permit::in_file(&[Kind::Hole, Kind::Torn], file, 0));
             }
         }
         self.writer.meanwhile = meanwhile;
@@ -400,7 +438,8 @@ impl Run {
             self.subject.paused_at = 0;
             if self.subject.position().is_some_and(|here| limit < here) {
                 // It knows already what it may not send; that it is wrong to send it stays.
-                self.permitted.extend(RESTORE);
+                self.permitted.push(Permit::anywhere(&MISSING));
+                self.permitted.push(Permit::anywhere(&CUT));
                 state.seen.note(Situation::LimitBehindReader);
             }
         }
@@ -409,10 +448,17 @@ impl Run {
     fn break_something(&mut self) {
         let mut state = self.disk.state();
         state.catch_up();
-        if damage(&mut self.rng, &mut state) {
-            self.is_damaged = true;
-            self.permitted.extend(RESTORE);
-            self.permitted.extend(DAMAGE);
+        if let Some((file, from)) = damage(&mut self.rng, &mut state) {
+            self.damages.push(Permit::anywhere(&MISSING));
+            self.damages.push(Permit::in_file(&CUT, file, 0));
+            self.damages.push(Permit::in_file(&DAMAGE, file, from));
+            if from == 0
+                && let Some(before) = file.checked_sub(1)
+            {
+                // Its header may name another entry as the last of the file before.
+                self.damages.push(Permit::in_file(&[Kind::EndsEarly], before, 0));
+            }
+            self.permitted.extend_from_slice(&self.damages);
         }
     }
 
@@ -473,10 +519,11 @@ impl Run {
             return Ok(());
         };
         let failure = Failure::of(error);
-        if matches!(failure.kind, Kind::Directory | Kind::Read) && self.plan.fault_odds > 0 {
+        if matches!(failure.kind, Kind::Directory | Kind::Read) && self.state().failed_calls > self.subject.failed_calls
+        {
             return Ok(());
         }
-        if self.permitted.contains(&failure.kind)
+        if self.permitted.iter().any(|permit| permit.allows(&failure))
             || self.is_history_changed(&failure)
             || self.is_named_missing(&failure)
         {
@@ -620,10 +667,7 @@ impl Run {
         self.subject = Subject::new(&self.disk, self.base, start, from, self.plan.options, self.plan.budget);
         self.subject.send_limit = limit;
         self.permitted.clear();
-        if self.is_damaged {
-            self.permitted.extend(RESTORE);
-            self.permitted.extend(DAMAGE);
-        }
+        self.permitted.extend_from_slice(&self.damages);
         if self.link.is_some() {
             self.link = Some(Link::new(from, self.rng.fork()));
             self.subject.keeps_yielded = true;
@@ -871,8 +915,7 @@ impl Run {
         std::mem::swap(&mut self.subject, &mut fresh);
         let (permitted, link) = (std::mem::take(&mut self.permitted), self.link.take());
         // Its errors are held against the same oracle below.
-        self.permitted.extend(RESTORE);
-        self.permitted.extend(DAMAGE);
+        self.permitted.extend([&MISSING[..], &CUT[..], &DAMAGE[..]].map(Permit::anywhere));
         let result = self.quiesce();
         self.permitted = permitted;
         self.link = link;
@@ -1006,11 +1049,11 @@ fn span(vlsns: &[u64]) -> String {
     }
 }
 
-/// Breaks something in what is on disk. False: there is nothing to break.
-fn damage(rng: &mut Rng, state: &mut State) -> bool {
+/// Breaks something in what is on disk: in which file, from where on that can be seen. `None`: there is nothing to break.
+fn damage(rng: &mut Rng, state: &mut State) -> Option<(u32, u64)> {
     let files: Vec<(u32, usize)> = state.names.iter().map(|(&n, &i)| (n, i)).collect();
     if files.is_empty() {
-        return false;
+        return None;
     }
     let (file, inode) = rng.pick(&files);
     let len = state.inodes[inode].bytes.len() as u64;
@@ -1022,7 +1065,6 @@ fn damage(rng: &mut Rng, state: &mut State) -> bool {
     });
     let overwrite = |state: &mut State, offset: u64, bytes: Vec<u8>| {
         state.apply(Op::Damage { spoils: true, inode, offset, bytes });
-        true
     };
     match (rng.below(9), record) {
         (0..=2, Some(record)) => {
@@ -1031,45 +1073,57 @@ fn damage(rng: &mut Rng, state: &mut State) -> bool {
             let allowed = if at == record.offset + 5 { 0xef } else { 0xff };
             let flip = (1 << rng.below(8)) & allowed;
             if flip == 0 {
-                return false;
+                return None;
             }
             let byte = state.inodes[inode].bytes[at as usize] ^ flip;
-            overwrite(state, at, vec![byte])
+            overwrite(state, at, vec![byte]);
+            Some((file, record.offset))
         }
         (3, Some(record)) => {
             let size = rng.pick(&[100 * 1024 * 1024 + 1, u32::MAX, 100 * 1024 * 1024, 1000]);
             if u64::from(size) == record.payload.len() as u64 {
-                return false;
+                return None;
             }
-            overwrite(state, record.offset + 10, size.to_le_bytes().to_vec())
+            overwrite(state, record.offset + 10, size.to_le_bytes().to_vec());
+            Some((file, record.offset))
         }
         (4, Some(record)) => {
             // A whole entry, with a good checksum, that does not belong there.
             let vlsn = record.vlsn.map(|vlsn| vlsn as i64);
             if record.len != record.payload.len() as u64 + if vlsn.is_some() { 22 } else { 14 } {
-                return false;
+                return None;
             }
             let prev = record.offset as u32 + 1;
             let bytes = encode(record.entry_type, record.flags, prev, vlsn, &record.payload);
             state.apply(Op::Damage { spoils: false, inode, offset: record.offset, bytes });
-            true
+            Some((file, record.offset))
         }
         (5, _) if len > 0 => {
             let len = rng.below(len);
+            let is_cut = |&&id: &&usize| {
+                let record = &state.truth.records[id];
+                record.offset + record.len > len
+            };
+            let first =
+                state.inodes[inode].records.iter().filter(is_cut).map(|&id| state.truth.records[id].offset).min();
             state.apply(Op::Truncate { inode, len });
-            true
+            Some((file, first.unwrap_or(0).min(len)))
         }
         (6, _) => {
             state.apply(Op::Unlink { file });
-            true
+            Some((file, 0))
         }
-        (7, _) if len >= 32 => overwrite(state, 8, vec![0, 0, 0, 4]),
+        (7, _) if len >= 32 => {
+            overwrite(state, 8, vec![0, 0, 0, 4]);
+            Some((file, 0))
+        }
         (8, _) if len >= 32 => {
             let at = rng.below(len.min(36));
             let byte = state.inodes[inode].bytes[at as usize] ^ (1 << rng.below(8));
             // The reserved bytes and the creation time are checked by version 3 only.
-            overwrite(state, at, vec![byte])
+            overwrite(state, at, vec![byte]);
+            Some((file, 0))
         }
-        _ => false,
+        _ => None,
     }
 }

@@ -92,6 +92,7 @@ situations! {
     ListingFails, 320, "a listing fails";
     OpeningFails, 310, "an opening fails";
     ReadingFails, 310, "a read fails";
+    NoMemory, 0, "there is no memory for a read";
     ReadsShort, 0, "a read brings less than there is";
     Frozen, 900, "reader and writer are frozen while something is waited for";
     BornInOneTick, 4000, "a file is made in the tick of the change that was listed before";

@@ -40,6 +40,8 @@ pub(crate) struct Subject {
     pub(crate) keeps_yielded: bool,
     /// What was on disk at this tick or later may be returned.
     pub(crate) fresh_since: u64,
+    /// How many calls had failed when it was opened.
+    pub(crate) failed_calls: u64,
     pub(crate) failed: Option<Error>,
     /// The writer has cut the log at the place of the error: the error has to go.
     pub(crate) must_clear: bool,
@@ -67,7 +69,10 @@ impl Subject {
     ) -> Subject {
         let tick = disk.state().tick;
         let mut witness = Witness::default();
-        let now = disk.state().now;
+        let (now, failed_calls) = {
+            let state = disk.state();
+            (state.now, state.failed_calls)
+        };
         witness.begins(disk, start, from, &options);
         Subject {
             disk: disk.clone(),
@@ -83,6 +88,7 @@ impl Subject {
             yielded: Vec::new(),
             keeps_yielded: false,
             fresh_since: tick,
+            failed_calls,
             failed: None,
             must_clear: false,
             pause: None,
@@ -252,6 +258,13 @@ impl Source for Subject {
             }
         };
         match (&answer, self.failed.take()) {
+            (Err(error @ Error::NoMemory { .. }), before) => {
+                state.note(format!("reader: {error}"));
+                if before.is_some() {
+                    wrong("there is no memory, and the error is gone".into());
+                }
+                return answer;
+            }
             (Err(error), Some(before)) => {
                 // Where it stood may have been completed, or cut off with more than that.
                 let is_cut = matches!(error, Error::LogTruncated { .. } | Error::LogRewritten { .. });
