@@ -3,14 +3,15 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{CountingDisk, Got, LogDir, NOT_REGULAR, PATIENCE, RECORD, Reader, SETTLE, options, write_file};
 use noxu_feeder::error::{EntryFault, Error};
-use noxu_feeder::log::files::Directory;
+use noxu_feeder::log::files::{Directory, DirectoryStamp, FileIdentity, Files, LogFile};
 use noxu_feeder::log::format::{FileHeader, HeaderFault, MAX_ITEM_SIZE, encode_entry};
 use noxu_feeder::log::order::WindowLimits;
 use noxu_feeder::log::tail::WaitReason;
@@ -993,5 +994,67 @@ fn bytes_that_change_begin_the_settle_time_anew_wherever_they_stand() {
         }
         let error = reader.wait(SETTLE).unwrap_err();
         assert!(matches!(error, Error::LogDamaged { .. } | Error::LogFileHeader { .. }), "{name}: {error}");
+    }
+}
+
+/// A directory of which many reads in a row bring no more than they have to, and many all there is.
+struct ShortReads(Directory, Arc<AtomicU64>);
+
+struct ShortlyRead(Arc<dyn LogFile>, Arc<AtomicU64>);
+
+impl Files for ShortReads {
+    fn list(&self) -> io::Result<Vec<u32>> {
+        self.0.list()
+    }
+
+    fn stamp(&self) -> io::Result<DirectoryStamp> {
+        self.0.stamp()
+    }
+
+    fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(ShortlyRead(self.0.open(number)?, Arc::clone(&self.1))))
+    }
+
+    fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
+        self.0.identity(number)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.0.path()
+    }
+}
+
+impl LogFile for ShortlyRead {
+    fn read_some_at(&self, into: &mut [u8], offset: u64, least: usize) -> io::Result<usize> {
+        let is_short = self.1.fetch_add(1, Ordering::Relaxed) % 13 < 8;
+        let most = if is_short { into.len().min(least) } else { into.len() };
+        self.0.read_some_at(&mut into[..most], offset, most)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        self.0.identity()
+    }
+}
+
+#[test]
+fn what_is_no_entry_settles_however_much_a_read_brings() {
+    for is_next_file in [false, true] {
+        let mut log = LogDir::with(1..=3);
+        if is_next_file {
+            log.begin_file(1);
+        }
+        let (at, mut damaged) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
+        damaged[0] ^= 1;
+        log.write_at(at, &damaged);
+        log.append_all(5..=40);
+        let files = ShortReads(Directory::open(log.path()).unwrap(), Arc::default());
+        let mut reader = Reader::over(Arc::new(files), Lsn::NULL, options());
+        assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
+        let error = reader.wait(SETTLE * 2).unwrap_err();
+        assert!(matches!(error, Error::LogDamaged { at: place, .. } if place == at), "{error}");
     }
 }

@@ -51,9 +51,13 @@ impl Probe {
         self.look_on(file, offset)
     }
 
-    /// The bytes at `offset` that the last look has read.
-    pub fn bytes(&self, offset: u64) -> &[u8] {
-        self.window.from(offset)
+    /// So many bytes at `offset`, or as many as the file has: those of the last look, if it has read as many.
+    pub fn bytes(&mut self, file: &dyn LogFile, offset: u64, len: usize) -> io::Result<&[u8]> {
+        if self.window.from(offset).len() < len {
+            self.window.read(file, offset, len)?;
+        }
+        let bytes = self.window.from(offset);
+        Ok(&bytes[..bytes.len().min(len)])
     }
 
     /// The whole entry that stands at `offset` now, if there is one.
@@ -172,7 +176,7 @@ mod tests {
         assert!(probe.entry(&file, 36).unwrap().is_some());
         file.write_at(60, b"!");
         assert!(matches!(probe.look(&file, 36).unwrap(), Look::Checksum { .. }));
-        assert_eq!(probe.bytes(60)[0], b'!');
+        assert_eq!(probe.bytes(&file, 60, 1).unwrap(), b"!");
     }
 
     #[test]

@@ -982,6 +982,13 @@ impl Tail {
         ask: &Ask<'_>,
     ) -> Searched<Verdict> {
         let current = self.current.as_ref().expect("only called with a current file");
+        // A read may bring more than it has to, or not: what is compared from look to look is always as much.
+        let compared = usize::try_from(present).unwrap_or(usize::MAX).min(SCENE_BYTES);
+        if self.window.from(current.cursor).len() < compared {
+            self.window
+                .read_at_most(&*current.file, current.cursor, compared, compared)
+                .map_err(|error| read_error(current, error))?;
+        }
         let bytes_crc = scene_digest(self.window.from(current.cursor), look);
         let (reason, fault) = describe(look, present, &current.last);
         let len = current.cursor + present;
@@ -1132,7 +1139,7 @@ impl Tail {
             let first_entry = u64::from(header.first_entry());
             let probe = self.probe.get_or_insert_with(|| Probe::new(self.budget.clone()));
             let look = probe.look(file, first_entry)?;
-            digest ^= scene_digest(probe.bytes(first_entry), &look);
+            digest ^= scene_digest(probe.bytes(file, first_entry, SCENE_BYTES)?, &look);
         }
         Ok(digest)
     }

@@ -30,8 +30,6 @@ pub(crate) struct Patience {
     next_since: Duration,
     /// What it waits for, where, and since when.
     waits: Option<(WaitReason, u64, Duration)>,
-    /// The hole that it waited at last, and since when.
-    hole: Option<(u64, Duration)>,
     still: Option<(Scene, Duration)>,
     /// What it was stalled at: that it stays, also when it was frozen, and as to what is missing until that is found.
     stalled_at: Option<u64>,
@@ -48,7 +46,6 @@ impl Patience {
             has_room: options.window.entries_max > 1000 && options.window.bytes_max > 10_000,
             next_since: now,
             waits: None,
-            hole: None,
             still: None,
             stalled_at: None,
             stalled_for: None,
@@ -129,15 +126,9 @@ impl Patience {
         let since = match was {
             WaitReason::NextFileEmpty => since,
             _ if (was, was_at) == (reason, at) => since,
-            // Zeros are remembered by their place, also when they were cut off meanwhile.
-            _ => {
-                self.hole.filter(|&(hole, _)| reason == WaitReason::Hole && hole == at).map_or(now, |(_, since)| since)
-            }
+            _ => now,
         };
         self.waits = Some((reason, at, since));
-        if reason == WaitReason::Hole {
-            self.hole = Some((at, since));
-        }
         since
     }
 

@@ -161,7 +161,7 @@ impl Plan {
             fault_odds,
             damage_odds,
             reconnect_odds,
-            short_read_odds: 0,
+            short_read_odds: if rng.one_in(2) { 3 } else { 0 },
             attentive: None,
             long_wait: settle * 3,
             freeze_odds: 0,

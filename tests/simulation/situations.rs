@@ -20,41 +20,41 @@ macro_rules! situations {
 pub(crate) const PER: u64 = 20_000;
 
 situations! {
-    WaitsForAFile, 7600, "waits: no file";
+    WaitsForAFile, 7700, "waits: no file";
     WaitsForAFileStalled, 340, "waits: no file, stalled";
-    WaitsAtEnd, 11300, "waits: end";
+    WaitsAtEnd, 11200, "waits: end";
     WaitsAtEndStalled, 3000, "waits: end, with a VLSN missing, stalled";
     WaitsForAHeader, 1300, "waits: unfinished header";
-    WaitsAtAHole, 2900, "waits: hole";
-    WaitsAtAHoleStalled, 430, "waits: hole, stalled";
+    WaitsAtAHole, 2800, "waits: hole";
+    WaitsAtAHoleStalled, 410, "waits: hole, stalled";
     WaitsAtATornEntry, 2000, "waits: torn";
     WaitsAtATornEntryStalled, 250, "waits: torn, stalled";
     WaitsAtAnUnreadableEntry, 1500, "waits: unreadable";
-    WaitsForTheNextFilesEntry, 6500, "waits: the next file is empty";
-    WaitsForALastEntry, 120, "waits: the last entry that the next file names";
+    WaitsForTheNextFilesEntry, 6400, "waits: the next file is empty";
+    WaitsForALastEntry, 110, "waits: the last entry that the next file names";
     WaitsAtTheLimit, 1100, "waits: the send limit, at the cursor";
-    WaitsAtTheLimitHeld, 11, "waits: the send limit, at an entry held back";
+    WaitsAtTheLimitHeld, 14, "waits: the send limit, at an entry held back";
     GoesOnAtTheLimit, 800, "the send limit is raised, and what stood at it comes";
     LimitBehindReader, 900, "the send limit is set behind the reader";
 
-    HoleCrossed, 1700, "a hole is crossed";
+    HoleCrossed, 1600, "a hole is crossed";
     LateInCrossedHoleFirst, 330, "an entry comes late at the beginning of a crossed hole, and is read";
-    LateInCrossedHoleMiddle, 32, "an entry comes late in the middle of a crossed hole, and is read";
-    LowerFileCompleted, 360, "a file is completed after it was left, and is read";
-    TenDetours, 110, "ten detours between two looks that find nothing";
-    ManyDetours, 31, "more than a thousand detours of one reader";
+    LateInCrossedHoleMiddle, 29, "an entry comes late in the middle of a crossed hole, and is read";
+    LowerFileCompleted, 350, "a file is completed after it was left, and is read";
+    TenDetours, 100, "ten detours between two looks that find nothing";
+    ManyDetours, 27, "more than a thousand detours of one reader";
 
     RecoveryCuts, 600, "a recovery cuts a file";
-    RecoveryCutsRead, 150, "a recovery cuts what was read";
+    RecoveryCutsRead, 160, "a recovery cuts what was read";
     RecoveryDeletes, 410, "a recovery deletes a file";
-    RecoveryDeletesCurrent, 39, "a recovery deletes the file being read";
-    FileMadeAnew, 330, "a file is made anew under its name";
-    ReadFromAFileMadeAnew, 250, "an entry is read from a file made anew";
+    RecoveryDeletesCurrent, 50, "a recovery deletes the file being read";
+    FileMadeAnew, 350, "a file is made anew under its name";
+    ReadFromAFileMadeAnew, 260, "an entry is read from a file made anew";
     RollbackOfHeld, 80, "a rollback takes back what is held";
     RollbackOfReturned, 600, "a rollback takes back what was returned";
-    CleanerTakesCurrent, 280, "the cleaner deletes the file being read";
+    CleanerTakesCurrent, 300, "the cleaner deletes the file being read";
     CleanerTakesLower, 800, "the cleaner deletes a file that was left";
-    CleanerTakesNeeded, 400, "the cleaner deletes what is still to come";
+    CleanerTakesNeeded, 410, "the cleaner deletes what is still to come";
     Repeat, 700, "a repeat is left out";
 
     SeeksIntoAFile, 240, "reading begins in the middle of a file";
@@ -62,41 +62,41 @@ situations! {
     LooksBehindAndFinds, 260, "a look before the beginning finds what comes next";
 
     FullByEntries, 800, "the window is full by entries, and that is a gap";
-    FullByBytes, 280, "the window is full by bytes, and that is a gap";
-    FullAndFound, 130, "the window is full, and what is missing is found looking back";
-    ThousandHeld, 36, "more than a thousand entries are held back";
+    FullByBytes, 260, "the window is full by bytes, and that is a gap";
+    FullAndFound, 140, "the window is full, and what is missing is found looking back";
+    ThousandHeld, 33, "more than a thousand entries are held back";
     TenThousandHeld, 1, "more than ten thousand entries are held back";
 
     Gap, 5200, "a gap is declared";
-    GapAvoided, 260, "what is missing is found when its patience is over";
-    PatienceUsedThenAnother, 240, "one VLSN after the other is missing, together for longer than the patience";
-    UnreadableHealed, 190, "what was unreadable is written";
+    GapAvoided, 250, "what is missing is found when its patience is over";
+    PatienceUsedThenAnother, 230, "one VLSN after the other is missing, together for longer than the patience";
+    UnreadableHealed, 180, "what was unreadable is written";
     TornHealed, 1000, "what was torn is written, or cut";
     ErrorCut, 1, "an error goes because its place was cut";
-    ErrorCompleted, 24, "an error goes because its place was completed";
+    ErrorCompleted, 20, "an error goes because its place was completed";
 
     FailsAtAHole, 800, "error: a hole";
-    FailsAtATornEntry, 340, "error: torn";
-    FailsAtASize, 140, "error: a size that cannot be";
+    FailsAtATornEntry, 330, "error: torn";
+    FailsAtASize, 150, "error: a size that cannot be";
     FailsAtAChecksum, 900, "error: checksum";
     FailsAtAChain, 260, "error: broken chain";
-    FailsAtAnEarlyEnd, 33, "error: the file ends early";
+    FailsAtAnEarlyEnd, 31, "error: the file ends early";
     FailsAtAHeader, 800, "error: file header";
-    FailsWithAFileGone, 430, "error: file gone";
-    FailsTruncated, 180, "error: truncated";
-    FailsRewritten, 50, "error: rewritten";
-    FailsWithAnotherHistory, 380, "error: history changed";
-    WaitsAheadOfTheLog, 100, "the log ends below the start";
-    FailsAheadOfTheLog, 100, "error: ahead of the log";
+    FailsWithAFileGone, 450, "error: file gone";
+    FailsTruncated, 190, "error: truncated";
+    FailsRewritten, 60, "error: rewritten";
+    FailsWithAnotherHistory, 370, "error: history changed";
+    WaitsAheadOfTheLog, 4200, "the log ends below the start";
+    FailsAheadOfTheLog, 3500, "error: ahead of the log";
 
-    ListingFails, 320, "a listing fails";
-    OpeningFails, 310, "an opening fails";
-    ReadingFails, 310, "a read fails";
-    NoMemory, 0, "there is no memory for a read";
-    ReadsShort, 0, "a read brings less than there is";
-    Frozen, 900, "reader and writer are frozen while something is waited for";
+    ListingFails, 210, "a listing fails";
+    OpeningFails, 220, "an opening fails";
+    ReadingFails, 230, "a read fails";
+    NoMemory, 360, "there is no memory for a read";
+    ReadsShort, 5900, "a read brings less than there is";
+    Frozen, 1000, "reader and writer are frozen while something is waited for";
     BornInOneTick, 4000, "a file is made in the tick of the change that was listed before";
-    Busy, 7500, "a turn ends busy";
+    Busy, 7600, "a turn ends busy";
 }
 
 /// How often what happened.

@@ -458,16 +458,16 @@ impl Writer {
     }
 
     /// The next VLSNs take turns in standing at the end of this file and in a hole of the next, and are not written yet. The
-    /// one before them and the one after stand behind the hole. Returns them; `is_reversed`: those in the hole stand in
-    /// falling order.
-    pub(crate) fn alternate(&mut self, state: &mut State, pairs: u64, is_reversed: bool) -> Vec<u64> {
+    /// one before them stands behind the hole, and with `is_topped` the one after. Returns them; `is_reversed`: those in
+    /// the hole stand in falling order.
+    pub(crate) fn alternate(&mut self, state: &mut State, pairs: u64, is_reversed: bool, is_topped: bool) -> Vec<u64> {
         self.append_late(state);
         if self.prev_offset == 0 {
             self.append_untagged(state);
         }
         self.flush_all(state);
         let first = self.next_vlsn;
-        self.next_vlsn += 2 + 2 * pairs;
+        self.next_vlsn += 1 + 2 * pairs + u64::from(is_topped);
         let chunk_bytes_max = std::mem::replace(&mut self.plan.chunk_bytes_max, 1);
         self.file_end = u64::MAX;
         for pair in 0..pairs {
@@ -480,18 +480,20 @@ impl Writer {
             self.append_new(state, first + 2 + 2 * pair);
         }
         self.append_new(state, first);
-        self.append_new(state, self.next_vlsn - 1);
+        if is_topped {
+            self.append_new(state, self.next_vlsn - 1);
+        }
         self.plan.chunk_bytes_max = chunk_bytes_max;
         self.file_end = self.offset + self.rng.within(60, self.plan.file_bytes_max);
         self.create(state, self.file);
         self.finish_headers(state);
-        for _ in 0..2 {
+        for _ in 0..1 + u64::from(is_topped) {
             self.write(state, self.pending.len() - 1);
         }
         for chunk in &mut self.pending {
             chunk.deadline = Duration::MAX;
         }
-        (first + 1..self.next_vlsn - 1).collect()
+        (first + 1..=first + 2 * pairs).collect()
     }
 
     /// Writes what holds this VLSN.
