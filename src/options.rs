@@ -1,7 +1,7 @@
-//! Options: keys, ranges, defaults and meanings, in one table that everything else is made from.
+//! Options: keys, ranges, defaults and meanings, in one table. Everything else is made from it.
 //!
-//! A set of options is made of strings, so that a new option changes no interface. Whoever is given options copies
-//! what concerns it; each handle says which keys it reads by their first part.
+//! The interface sets options by strings, so a new option does not change the interface. Each handle copies the options
+//! that concern it, and its documentation names the first part of their keys.
 
 use std::time::Duration;
 
@@ -68,63 +68,63 @@ const fn number(min: u64, max: u64, default: u64) -> Kind {
 
 options! {
     log_settle_ms: "log.settle_ms", number(1, DAY_MS, 3000),
-        "How long the log must stand still before something unreadable in it is taken for damage and no longer for being written.";
+        "How long the log must stand still before unreadable bytes in it count as damage and no longer as being written.";
     log_gap_patience_ms: "log.gap_patience_ms", number(1, DAY_MS, 60_000),
-        "How long a VLSN may be missing at the live end of the log, with later ones there, before that is a gap.";
+        "How long a VLSN may be missing at the live end of the log, while later ones are there, before it counts as a gap.";
     log_ahead: "log.ahead", Kind::Word(&["error", "wait"]),
-        "A start more than one above the log's last VLSN, for log.gap_patience_ms: an error, or waited for without end.";
+        "What a start does that stays more than one above the log's last VLSN for log.gap_patience_ms: end with an error, or wait for as long as it takes.";
     log_read_bytes: "log.read_bytes", number(64 * KIB, 64 * MIB, MIB + 64 * KIB),
-        "How much of the log is read at once, at most, but for a single larger entry; of small entries 256 KiB are read.";
+        "How many bytes of the log are read at once, at most; more for a single larger entry, and 256 KiB where entries are small.";
     log_reorder_entries_max: "log.reorder_entries_max", number(1, 64 * MIB, 256 * KIB),
-        "How far, in VLSNs, entries that stand too early in the log are held back for a missing one; 16 bytes of memory each.";
+        "How many VLSNs above a missing one an entry is still held back for it; 16 bytes of memory each.";
     log_reorder_bytes_max: "log.reorder_bytes_max", number(1, 1024 * GIB, GIB),
-        "How many bytes of the log entries held back for a missing one may take; they are not kept in memory.";
+        "How many bytes of the log the entries held back for a missing one may span; these bytes are not kept in memory.";
     log_proof_bytes_max: "log.proof_bytes_max", number(64 * KIB, 64 * GIB, 64 * MIB),
-        "How far behind a hole in a log file the expected VLSN is looked for, which proves that the hole hides nothing.";
+        "How many bytes behind a hole in a log file the reader looks for the expected VLSN, which proves that the hole hides nothing.";
     channel_connect_timeout_ms: "channel.connect_timeout_ms", number(1, DAY_MS, 10_000),
         "How long a connection may take to be made.";
     channel_write_timeout_ms: "channel.write_timeout_ms", number(1, DAY_MS, 30_000),
-        "A message of which the peer takes no byte for so long has failed. For messages that the host itself sends.";
+        "How long the peer may take no byte of a message that the host itself sends before sending fails.";
     channel_keepalive_ms: "channel.keepalive_ms", number(0, DAY_MS, 60_000),
-        "A TCP peer that is gone without a word is noticed after about so long, in whole seconds and at least 4; by a runner on Linux also while something is under way to it. 0 leaves the socket as it is.";
+        "After how long a TCP peer that is gone without a word is noticed, about, in whole seconds and at least 4; a runner on Linux notices it also while bytes are under way to it. 0 leaves the socket as it is.";
     channel_local_queue_bytes_max: "channel.local_queue_bytes_max", number(1, 64 * GIB, MIB),
-        "How many bytes one end of an in-memory pair may have sent that the other has not received; a single message may be larger.";
+        "How many bytes one end of an in-memory pair may send before the other end receives; a single message may be larger.";
     channel_send_buffer_bytes: "channel.send_buffer_bytes", number(0, GIB, 0),
         "The kernel's send buffer of the socket; 0 leaves it to the kernel, which adapts it.";
     channel_quick_acks: "channel.quick_acks", Kind::Word(&["tail", "never"]),
-        "When what a TCP peer sends is confirmed to its system at once, which otherwise takes up to 40 ms, and real replicas hold the rest of an ack back for it: while nothing is left to send and acks are awaited, or never. Linux only.";
+        "When bytes from a TCP peer are confirmed to its system at once: while nothing is left to send and acks are awaited, or never. Otherwise a confirmation takes up to 40 ms, and real replicas hold the rest of an ack back until it comes. Linux only.";
     runner_write_timeout_ms: "runner.write_timeout_ms", number(1, DAY_MS, 30_000),
-        "A replica that takes no byte for so long, while there are some to send, has failed.";
+        "How long a replica may take no byte, while there are some to send, before the run fails.";
     runner_linger_ms: "runner.linger_ms", number(0, DAY_MS, 1000),
-        "How long, after the last byte was sent, a run that ends still waits for the replica to close and takes its acks.";
+        "How long a run that ends waits, after its last byte was sent, for the replica to close; it takes acks meanwhile.";
     runner_safety_look_ms: "runner.safety_look_ms", number(10, DAY_MS, 5000),
-        "The log is looked at after so long even if nothing was noticed, in case a notification was lost.";
+        "After how long the log is looked at without a notification, in case one was lost.";
     runner_unnotified_look_ms: "runner.unnotified_look_ms", number(1, DAY_MS, 100),
-        "The log is looked at so often where the system cannot notify of changes.";
+        "How often the log is looked at where the system cannot notify of changes.";
     runner_chunk_bytes: "runner.chunk_bytes", number(4 * KIB, 16 * MIB, MIB),
-        "How many bytes of frames are put together before they are sent, at most; the first have less.";
+        "How many bytes of frames are put together before they are sent, at most; the first chunks are smaller.";
     runner_queue_bytes_max: "runner.queue_bytes_max", number(4 * KIB, GIB, 512 * KIB),
-        "No more is read from the log while so many bytes wait to be sent.";
+        "While this many bytes wait to be sent, no more is read from the log.";
     runner_share_from_bytes: "runner.share_from_bytes", number(0, 64 * MIB, 4 * KIB),
-        "Payloads from this size on are sent from where they were read, without being copied.";
+        "Payloads of this size and larger are not copied, but sent from the memory that they were read into.";
     runner_stack_bytes: "runner.stack_bytes", number(256 * KIB, GIB, 8 * MIB),
-        "How large the stack of a thread may grow that calls the host's functions: the runner's, and the two of a transport of the host's own. Address space; memory is what is used of it.";
+        "How large the stack of each thread that calls the host's functions may grow: the runner's thread, and the two of a transport of the host's own. It is address space, and takes memory only as it is used.";
     source_order: "source.order", Kind::Word(&["dense", "rising"]),
-        "What the VLSNs of a source of the host's own do: follow each other without a gap, as in a log, or only rise.";
+        "Whether the VLSNs of a source of the host's own follow each other without a gap, as in a log, or only rise.";
     ack_beyond_sent: "ack.beyond_sent", Kind::Word(&["error", "accept"]),
-        "What an ack above the highest VLSN sent does: end the run with an error, or count, for replicas that others feed, too.";
+        "What an ack above the highest VLSN sent does: end the run with an error, or count like any other, for replicas that others feed, too.";
     ack_queue_max: "ack.queue_max", number(1, 16 * MIB, 64 * KIB),
-        "How many acks wait to be polled; further ones are merged into the last.";
+        "How many acks may wait to be polled; further acks are merged into the last.";
     feeder_queue_bytes_max: "feeder.queue_bytes_max", number(1, 64 * GIB, 64 * MIB),
-        "How many bytes of messages a tracker's output queue holds.";
+        "How many bytes of messages a tracker's output queue may hold.";
 }
 
 /// A set of options.
 #[derive(Clone)]
 pub struct Options {
-    /// By position in the table: the number, or the word's position among the allowed ones.
+    /// By position in the table: the number, or the position of the word among the allowed words.
     values: Vec<u64>,
-    /// Receives what the handles made with these options have to say; none by default.
+    /// Receives the messages of the handles made with these options. By default there is no logger.
     pub logger: Logger,
 }
 
@@ -298,10 +298,10 @@ pub fn reference() -> String {
     use std::fmt::Write;
     let mut page = String::from(
         "# Options\n\n\
-         Set with `nxf_options_set(options, \"key\", \"value\", &err)`. `log.*` is read by `nxf_log_open` and \
-         `nxf_scanner_open`,\n`channel.*` by what makes channels, `runner.*` and `ack.*` by `nxf_runner_new`, \
-         `source.*` by `nxf_scanner_from_callbacks`, `feeder.*` by the tracker. Whoever is\ngiven options copies them. `nxf_options_get` reads \
-         a value, and `nxf_options_describe` lists what is on this page.\n\n\
+         Set an option with `nxf_options_set(options, \"key\", \"value\", &err)`. `nxf_log_open` and `nxf_scanner_open` read `log.*`,\n\
+         the functions that make channels read `channel.*`, `nxf_runner_new` reads `runner.*` and `ack.*`,\n\
+         `nxf_scanner_from_callbacks` reads `source.*`, and trackers read `feeder.*`. Each copies the options that it is given.\n\
+         `nxf_options_get` reads a value, and `nxf_options_describe` lists what is on this page.\n\n\
          This page is made from the table in `src/options.rs`; a test fails when the two differ.\n\n\
          | key | values | default | meaning |\n| --- | --- | --- | --- |\n",
     );

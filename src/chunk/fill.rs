@@ -13,18 +13,19 @@ pub enum Filled {
     Full,
     /// The source has nothing more for now.
     Dry(Pause),
-    /// The source has to look through more than a turn allows: it is to be asked again at once.
+    /// The source has more to look through than a turn allows. Ask it again at once.
     Busy,
-    /// The source has failed. What is in the chunk came before that, and is good.
+    /// The source has failed. The frames in the chunk are from before the failure, and are good.
     Failed(Error),
 }
 
-/// How much a source may read while it has nothing to send. What waits for the end of that, acks and a stop among it,
-/// waits for a millisecond or two, or for a slow disk some tens.
+/// How many bytes a source may read in one turn without finding an entry to send. Acks and a stop wait until the turn
+/// ends: a millisecond or two, some tens of milliseconds with a slow disk.
 const READ_MAX: u64 = 4 * 1024 * 1024;
 
-/// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. A source whose VLSNs are dense
-/// is held to it: what it left out, because somebody had read from it before, say, is never passed over.
+/// Appends entries from `from_vlsn` on until the chunk is full or the source has no more. If the source says that its
+/// VLSNs are dense, a VLSN that it leaves out is an error. It leaves one out, for example, if somebody else has read
+/// from it before.
 pub fn fill(chunk: &mut Chunk, source: &mut dyn Source, from_vlsn: u64, limits: &ChunkLimits, now: Instant) -> Filled {
     let filled = fill_on(chunk, source, from_vlsn, limits, now);
     chunk.settle();
@@ -68,7 +69,7 @@ mod tests {
     use crate::log::source::SourceProgress;
     use crate::log::{Entry, Log, Lsn};
 
-    /// Always has one more entry of 5000 bytes, all in the same block, and none without reading.
+    /// Always has one more entry of 5000 bytes. All entries are in the same block, and each has to be read first.
     struct Endless {
         block: Arc<Block>,
     }

@@ -10,18 +10,18 @@
 //! | 13 | 4 | CRC-32 of the payload alone |
 //! | 17 | n | payload, as on disk |
 //!
-//! An ack is one message of 8 bytes, the VLSN; bytes behind it are ignored, and so is a shorter message. The facts
-//! were checked against the public crate `noxu-rep`, 6.2.0 to 7.11.2.
+//! An ack is one message of 8 bytes, the VLSN. Bytes behind these 8 are ignored, and so is a shorter message. These
+//! facts were checked against the public crate `noxu-rep`, 6.2.0 to 7.11.2.
 
 use crate::error::{Error, Result};
 
-/// Length of the length that precedes every message on a byte stream.
+/// Size of the length field before every message on a byte stream.
 pub const MESSAGE_PREFIX_LEN: usize = 4;
 /// The longest message that either side accepts.
 pub const MESSAGE_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Length of a frame without its payload.
 pub const FRAME_HEADER_LEN: usize = 17;
-/// Length of a frame without its payload, with the message's length before it.
+/// Length of a frame without its payload, plus the message's length field.
 pub const FRAME_PREFIX_LEN: usize = MESSAGE_PREFIX_LEN + FRAME_HEADER_LEN;
 /// The largest payload that a frame can carry.
 pub const FRAME_PAYLOAD_MAX: usize = MESSAGE_LEN_MAX - FRAME_HEADER_LEN;
@@ -30,8 +30,8 @@ pub const ACK_LEN: usize = 8;
 
 const _: () = assert!(FRAME_PREFIX_LEN == 21);
 
-/// What stands before a payload on a byte stream: the message's length and the frame's header. An error if the
-/// payload is too large for a message.
+/// The bytes before a payload on a byte stream: the message's length and the frame's header. An error if the payload is
+/// too large for a message.
 #[inline]
 pub fn frame_prefix(vlsn: u64, entry_type: u8, payload_len: usize, payload_crc: u32) -> Result<[u8; FRAME_PREFIX_LEN]> {
     if payload_len > FRAME_PAYLOAD_MAX {
@@ -81,7 +81,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The VLSN of an ack message (without its length); `None` if it is too short to be one, which is to be ignored.
+/// The VLSN of an ack message (without its length field). `None` if the message is too short to be an ack: ignore it.
 #[inline]
 pub fn ack_vlsn(message: &[u8]) -> Option<u64> {
     message.first_chunk::<ACK_LEN>().map(|bytes| u64::from_le_bytes(*bytes))

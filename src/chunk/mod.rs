@@ -1,9 +1,10 @@
 //! Chunks: the bytes of many frames, laid out once, immutable, shared, ready to send.
 //!
-//! A frame's bytes are the same for every replica, so a chunk is filled once and then sent by whoever needs it: a
-//! send is "these pieces from this byte on", a partial send is a number, and sharing is the clone of a pointer. Small
-//! payloads are packed together behind their prefixes; large ones are referred to in the block that they were read
-//! into, and not copied, unless they are so small a part of it that holding it would waste its memory.
+//! A frame's bytes are the same for every replica, so a chunk is filled once and can be sent to each. A send takes the
+//! pieces from some byte on, a partial send moves that byte, and sharing a chunk clones a pointer. Small payloads are
+//! copied behind their prefixes. Large payloads are not copied: the chunk refers to the block that they were read into.
+//! If they are too small a part of that block, they are copied after all, so that the block's memory is not held for
+//! little.
 
 pub mod fill;
 pub mod frame;
@@ -49,39 +50,39 @@ pub struct Chunk {
     pieces: Vec<Piece>,
     marks: Vec<Mark>,
     len: u64,
-    /// Of the block referred to last: from which piece on, and how many of its bytes.
+    /// The block referred to last: its first piece, and how many of its bytes are referred to.
     last_block_from: usize,
     last_block_bytes: usize,
 }
 
-/// A block of which a chunk sends less than one part in so many is not held for that: a log in which little is for the
-/// replica would otherwise have a whole block held for each of its entries.
+/// If a chunk sends less than one part in `BLOCK_USE_MIN` of a block, the chunk does not hold the block. Otherwise a
+/// log with few entries for the replica would hold a whole block for each of them.
 const BLOCK_USE_MIN: usize = 4;
 
-/// When a chunk is full, and what is packed into it.
+/// When a chunk is full, and which payloads are copied into it.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkLimits {
-    /// It takes no more frames when it has so many bytes.
+    /// With this many bytes the chunk is full.
     pub bytes: usize,
-    /// It takes no more frames when it has so many.
+    /// With this many frames the chunk is full.
     pub frames_max: usize,
-    /// With fewer bytes it is sent before the source is made to read: what was just committed must not wait for the
-    /// system calls that find out that there is no more.
+    /// A chunk of fewer bytes is sent before the source reads again. An entry that was just committed must not wait for
+    /// the system calls that find that there are no more.
     pub send_first: u64,
-    /// Payloads of this length and above are referred to, where that is possible.
+    /// Payloads of this length and above are referred to and not copied, where that is possible.
     pub share_from: usize,
 }
 
 impl Default for ChunkLimits {
-    /// 1 MiB keeps a receiver on another core busy while the next one is read and laid out: waking it from its halt costs
-    /// more than what so many bytes do to a core's cache.
+    /// 1 MiB keeps a receiver on another core busy while the next chunk is read and laid out. To wake a halted core
+    /// costs more than the cache misses of so large a chunk.
     fn default() -> ChunkLimits {
         ChunkLimits { bytes: 1024 * 1024, frames_max: 16 * 1024, send_first: 64 * 1024, share_from: 4096 }
     }
 }
 
 impl Chunk {
-    /// How many bytes its frames have, with the length before each.
+    /// How many bytes its frames have, each with the length field before it.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -111,8 +112,8 @@ impl Chunk {
         self.len >= limits.bytes as u64 || self.marks.len() >= limits.frames_max
     }
 
-    /// Appends the frame of an entry. Nothing is appended on error: the entry is too large for any frame, or for the
-    /// memory there is.
+    /// Appends the frame of an entry. Errors, with nothing appended: the entry is too large for a frame, or there is no
+    /// memory for it.
     #[inline]
     pub fn push(&mut self, entry: &Entry<'_>, limits: &ChunkLimits) -> Result<()> {
         let prefix = frame_prefix(entry.vlsn, entry.entry_type, entry.payload.len(), entry.payload_crc)?;
@@ -133,11 +134,11 @@ impl Chunk {
         Ok(())
     }
 
-    /// For a frame of which so many bytes are packed.
+    /// Makes room for a frame of which `packed` bytes are copied.
     #[inline]
     fn make_room(&mut self, packed: usize) -> Result<(), NoMemory> {
         memory::reserve(&mut self.packed, packed)?;
-        // Its prefix, and its payload.
+        // One piece for the prefix, one for the payload.
         memory::reserve(&mut self.pieces, 2)?;
         memory::reserve(&mut self.marks, 1)
     }
@@ -153,7 +154,7 @@ impl Chunk {
         self.last_block_bytes += payload.len();
     }
 
-    /// To be called when no more is pushed: lets go of the block referred to last, if that is not worth its memory.
+    /// To be called after the last push. Lets go of the block referred to last, if the chunk uses too little of it.
     pub fn settle(&mut self) {
         let Chunk { packed, pieces, last_block_from, last_block_bytes, .. } = self;
         let used = std::mem::take(last_block_bytes);
@@ -161,7 +162,7 @@ impl Chunk {
             Some(Piece::Shared(block, _)) => block.capacity(),
             _ => 0,
         };
-        // As much as it can ever be, so that the next time finds room. Without memory the block stays.
+        // Reserves the most that such a copy can need, so that the next one finds room. Without memory the block stays.
         if used < capacity / BLOCK_USE_MIN && memory::reserve(packed, capacity / BLOCK_USE_MIN).is_ok() {
             for piece in &mut pieces[*last_block_from..] {
                 if let Piece::Shared(block, range) = piece {
@@ -186,7 +187,7 @@ impl Chunk {
         }
     }
 
-    /// Makes it empty and keeps its memory, up to what an ordinary chunk needs.
+    /// Empties the chunk. Keeps its memory, up to the size that an ordinary chunk needs.
     pub fn clear(&mut self, limits: &ChunkLimits) {
         self.packed.clear();
         if self.packed.capacity() > 2 * limits.bytes {
@@ -199,7 +200,7 @@ impl Chunk {
         self.last_block_bytes = 0;
     }
 
-    /// Puts the pieces from byte `from` on into `into`, as many as it has room for; returns how many.
+    /// Puts the pieces from byte `from` on into `into`, as many as there is room for. Returns how many.
     pub fn gather<'a>(&'a self, from: u64, into: &mut [IoSlice<'a>]) -> usize {
         let mut skip = from;
         let mut count = 0;

@@ -1,27 +1,27 @@
-//! Takes acks out of a byte stream, in whatever pieces the bytes arrive.
+//! Takes acks out of a byte stream, whatever the pieces in which the bytes arrive.
 //!
-//! Nothing that a peer sends makes it allocate: of a message only the first eight bytes are ever kept.
+//! It never allocates, whatever a peer sends: it keeps only the first eight bytes of a message.
 
 use crate::chunk::frame::{ACK_LEN, MESSAGE_LEN_MAX, MESSAGE_PREFIX_LEN, ack_vlsn};
 use crate::error::{Error, Result};
 
-/// The state between two pieces.
+/// The reader's state between two pieces.
 #[derive(Debug, Default)]
 pub struct AckReader {
-    /// The length before the message, as far as it came, then the message's first bytes.
+    /// What has come of the length field, and then of the message's first bytes.
     kept: [u8; MESSAGE_PREFIX_LEN + ACK_LEN],
     kept_len: usize,
-    /// Bytes of the current message that are still to come and are of no interest.
+    /// How many bytes of the current message are still to come and will be ignored.
     skip: usize,
 }
 
 impl AckReader {
-    /// Hands the VLSN of every ack that is complete with `bytes` to `each`, in order. Messages shorter than an ack
-    /// are passed over. An error from `each` ends it, as does a length above the protocol's limit.
+    /// Hands the VLSN of every ack that `bytes` completes to `each`, in order. Passes over messages shorter than an
+    /// ack. Ends with the error of `each`, or if a length is above the protocol's limit.
     #[inline]
     pub fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
         loop {
-            // Nearly all there is: whole acks, one behind the other.
+            // The usual case: whole acks, one behind the other.
             while self.kept_len == 0
                 && self.skip == 0
                 && let Some((ack, rest)) = bytes.split_first_chunk::<{ MESSAGE_PREFIX_LEN + ACK_LEN }>()
@@ -39,7 +39,7 @@ impl AckReader {
         }
     }
 
-    /// Takes at most one message from the front of `bytes`; returns what is behind it.
+    /// Takes at most one message from the front of `bytes`. Returns the bytes behind it.
     #[cold]
     fn push_piece<'a>(&mut self, bytes: &'a [u8], each: &mut impl FnMut(u64) -> Result<()>) -> Result<&'a [u8]> {
         if self.skip > 0 {
@@ -67,7 +67,7 @@ impl AckReader {
         Ok(bytes)
     }
 
-    /// Keeps bytes until there are `wanted`; returns those left over.
+    /// Keeps bytes until `wanted` are kept. Returns the rest.
     fn keep<'a>(&mut self, bytes: &'a [u8], wanted: usize) -> &'a [u8] {
         let (taken, rest) = bytes.split_at(bytes.len().min(wanted.saturating_sub(self.kept_len)));
         self.kept[self.kept_len..self.kept_len + taken.len()].copy_from_slice(taken);

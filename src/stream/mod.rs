@@ -1,8 +1,9 @@
 //! A stream: one replica's side of the protocol, as a state machine.
 //!
-//! No I/O, no clock, no threads: chunks come in, it says which bytes go out next, is told how many went, is given
-//! the bytes that arrived, and hands out acks. It guarantees that frames leave in the order of the chunks, that the
-//! replica's known VLSN never falls, and that no ack is believed for a frame that the replica cannot have.
+//! It has no I/O, no clock and no threads. It is given chunks, says which bytes to send next, and is told how many were
+//! sent. It is given the bytes that arrived, and hands out the acks in them. It guarantees that frames leave in the
+//! order of the chunks, that the replica's known VLSN never falls, and that no ack is believed for a frame that the
+//! replica cannot have.
 
 pub mod acks;
 pub mod outstanding;
@@ -19,10 +20,10 @@ use acks::AckReader;
 /// What an ack above the highest VLSN sent means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BeyondSent {
-    /// A broken or hostile replica: the stream ends.
+    /// The replica is broken or hostile: the stream ends.
     #[default]
     Error,
-    /// The replica is fed by others, too: it is believed.
+    /// Others feed the replica, too: the ack is believed.
     Accept,
 }
 
@@ -33,7 +34,7 @@ pub struct StreamOptions {
     pub beyond_sent: BeyondSent,
     /// How chunks are filled.
     pub chunk: ChunkLimits,
-    /// No further chunk is wanted while so many bytes wait to be sent.
+    /// While this many bytes wait to be sent, no further chunk is wanted.
     pub queue_bytes_max: usize,
 }
 
@@ -42,7 +43,7 @@ pub struct StreamOptions {
 pub struct StreamCounts {
     /// Frames wholly handed to the transport.
     pub frames: u64,
-    /// Bytes handed to the transport, with the length before each message.
+    /// Bytes handed to the transport, with the length field before each message.
     pub bytes: u64,
     /// Acks received.
     pub acks: u64,
@@ -67,17 +68,17 @@ pub struct Stream {
     front_frames: usize,
     /// Chunks to fill again.
     spare: Vec<Arc<Chunk>>,
-    /// How many bytes the next chunk is to have.
+    /// How many bytes make the next chunk full.
     chunk_bytes: usize,
     acks: AckReader,
     counts: StreamCounts,
 }
 
-/// How many pieces are offered to a transport at once: every system takes so many in one call, and they have the
+/// How many pieces are offered to a transport at once. Every system takes that many in one call, and that many hold the
 /// bytes of several chunks.
 pub const PIECES_MAX: usize = 256;
 
-/// How many bytes the first chunk has after the source had no more: the replica is to have something to do soon.
+/// How many bytes make the first chunk full after the source had no more. The replica gets something to do soon.
 const FIRST_CHUNK_BYTES: usize = 128 * 1024;
 
 /// How many chunks are kept to be filled again.
@@ -103,7 +104,7 @@ impl Stream {
         }
     }
 
-    /// The VLSN of the first frame: the one it was made with or, for the lowest there is, that one once it is known.
+    /// The VLSN of the first frame. For a stream that begins with the lowest there is, 0 until that one is known.
     pub fn start_vlsn(&self) -> u64 {
         self.start_vlsn
     }
@@ -113,7 +114,7 @@ impl Stream {
         self.next_vlsn
     }
 
-    /// The highest VLSN whose frame was wholly handed to the transport; one below the first before that.
+    /// The highest VLSN whose frame was wholly handed to the transport. Before the first frame, one below its VLSN.
     pub fn sent_vlsn(&self) -> u64 {
         self.sent_vlsn
     }
@@ -145,7 +146,7 @@ impl Stream {
 
     /// A chunk to be filled, empty and owned by the caller alone.
     pub fn empty_chunk(&mut self) -> Arc<Chunk> {
-        // The one used last is still in a cache, and only as many become large as are needed at once.
+        // The chunk used last is still in a cache. To prefer it also keeps the others small.
         let Some(at) = self.spare.iter_mut().rposition(|chunk| Arc::get_mut(chunk).is_some()) else {
             return Arc::default();
         };
@@ -154,10 +155,11 @@ impl Stream {
         chunk
     }
 
-    /// When the next chunk is full. One that follows a full one has twice the bytes of that, up to what the options say.
+    /// When the next chunk is full. Each chunk after a full one may have twice its bytes, up to the limit in the
+    /// options.
     pub fn chunk_limits(&self) -> ChunkLimits {
         let limits = &self.options.chunk;
-        // What waits behind a full chunk is bandwidth.
+        // Behind a full chunk, bandwidth counts and not latency.
         let send_first = if self.chunk_bytes == FIRST_CHUNK_BYTES { limits.send_first } else { 0 };
         ChunkLimits { bytes: self.chunk_bytes.min(limits.bytes), send_first, ..*limits }
     }
@@ -167,7 +169,7 @@ impl Stream {
         self.chunk_bytes = FIRST_CHUNK_BYTES;
     }
 
-    /// Queues a chunk. Its VLSNs continue those queued before.
+    /// Queues a chunk. Its VLSNs continue those of the chunks queued before.
     pub fn push(&mut self, chunk: Arc<Chunk>) {
         let limits = self.chunk_limits();
         if chunk.is_full(&limits) {
@@ -201,7 +203,7 @@ impl Stream {
         send(&pieces[..count])
     }
 
-    /// Notes that the transport took `bytes` of what was gathered.
+    /// Notes that the transport took `bytes` of the output.
     pub fn sent(&mut self, mut bytes: u64) {
         self.counts.bytes += bytes;
         self.queued_bytes -= bytes;
@@ -229,7 +231,7 @@ impl Stream {
 
     fn keep(&mut self, mut chunk: Arc<Chunk>) {
         if let Some(chunk) = Arc::get_mut(&mut chunk) {
-            // So that the blocks it refers to are free for reading at once.
+            // Cleared now, so that the blocks it refers to are free for reading at once.
             chunk.clear(&self.options.chunk);
         }
         if self.spare.len() < SPARE_MAX {

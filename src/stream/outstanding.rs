@@ -1,9 +1,9 @@
-//! What a replica was sent and has not acknowledged: how many bytes, and since when.
+//! The frames that a replica was sent and has not acknowledged: how many bytes they have, and how old the oldest is.
 //!
-//! A mark is kept for what was sent within a step of time, and a bounded number of them: where there would be more, the
-//! step grows. So the age of what is outstanding is never understated, and overstated by a step at most, which is a 32nd
-//! part of the longest time that something was outstanding since all was acknowledged last. Bytes are exact where a mark
-//! ends, and in proportion to the VLSNs between.
+//! All frames sent within one step of time share a mark. The number of marks is bounded: instead of more marks, the
+//! step grows. So the age is never understated, and overstated by one step at most. A step is at most a 32nd of the
+//! longest age since all was acknowledged last. The number of bytes is exact at the end of a mark, and in between in
+//! proportion to the VLSNs.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How many marks are kept at most.
 const MARKS_MAX: usize = 64;
 
-/// The smallest step: nobody is told of less.
+/// The smallest step. Statistics have no finer unit.
 const STEP_MIN: Duration = Duration::from_millis(1);
 
 /// Frames that were sent in a row.
@@ -19,7 +19,7 @@ const STEP_MIN: Duration = Duration::from_millis(1);
 struct Mark {
     /// The VLSN of the last.
     vlsn: u64,
-    /// How many bytes had been sent with it, in all.
+    /// How many bytes had been sent in all, up to its end.
     bytes: u64,
     /// When the first was sent.
     since: Instant,
@@ -28,11 +28,11 @@ struct Mark {
 /// See the module's comment.
 #[derive(Debug)]
 pub struct Outstanding {
-    /// Of what is not acknowledged, the oldest first.
+    /// The marks of frames that are not acknowledged, the oldest first.
     marks: VecDeque<Mark>,
-    /// What is sent within this time after the first frame of a mark belongs to it.
+    /// A frame sent within this time after the first frame of a mark belongs to that mark.
     step: Duration,
-    /// VLSN and bytes that were sent before the first mark.
+    /// The last VLSN before the first mark, and the bytes sent up to it.
     before: (u64, u64),
     /// The highest VLSN sent, and the highest acknowledged.
     sent_vlsn: u64,
@@ -40,14 +40,14 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    /// Nothing was sent, and `first_vlsn` is the first that will be.
+    /// Nothing was sent yet. `first_vlsn` will be the first.
     pub fn new(first_vlsn: u64) -> Outstanding {
         let before = first_vlsn.saturating_sub(1);
         let marks = VecDeque::with_capacity(MARKS_MAX);
         Outstanding { marks, step: STEP_MIN, before: (before, 0), sent_vlsn: before, acked_vlsn: 0 }
     }
 
-    /// Notes that `bytes` were sent by now in all, and with them the frame of `vlsn`.
+    /// Notes that the frame of `vlsn` was sent, and that `bytes` were sent in all by now.
     pub fn sent(&mut self, vlsn: u64, bytes: u64, now: Instant) {
         if vlsn <= self.sent_vlsn {
             return;
@@ -68,11 +68,11 @@ impl Outstanding {
                 self.marks.push_back(Mark { vlsn, bytes, since: now });
             }
         }
-        // Acks may run ahead, where the host accepts that.
+        // If the host accepts acks beyond what was sent, the frame may be acknowledged already.
         self.acked(self.acked_vlsn);
     }
 
-    /// Makes room: with a larger step, half of the marks suffice.
+    /// Makes room by a larger step, with which half of the marks suffice.
     #[cold]
     fn merge(&mut self, now: Instant) {
         let Some(oldest) = self.since() else { return };
@@ -109,7 +109,7 @@ impl Outstanding {
         let (vlsn, bytes) = self.before;
         let of_first = self.marks.front().map_or(0, |first| {
             let acked = u128::from(self.acked_vlsn.saturating_sub(vlsn)) * u128::from(first.bytes - bytes);
-            // As the acknowledged ones are not all of them, this is less than the mark's bytes.
+            // Not all of the mark's VLSNs are acknowledged, so this is less than its bytes.
             u64::try_from(acked / u128::from(first.vlsn - vlsn)).unwrap_or(0)
         });
         sent.saturating_sub(bytes + of_first)
@@ -176,7 +176,7 @@ mod tests {
     }
 
     proptest! {
-        /// However much is outstanding, and however long.
+        /// Holds for any amount outstanding, and any age.
         #[test]
         fn memory_is_bounded_and_the_age_is_never_understated(
             steps in prop::collection::vec((1u64..50, 0u64..20, 0u64..50), 1..2000),

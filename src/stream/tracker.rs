@@ -1,7 +1,7 @@
 //! The tracker: what a master remembers of one replica. Plain arithmetic; it believes what it is told.
 //!
-//! For hosts that move the bytes themselves. Whether an ack can be true is a question that only a
-//! [`Stream`](super::Stream) can answer, which knows what was sent.
+//! It is for hosts that move the bytes themselves. It does not judge whether an ack can be true. Only a
+//! [`Stream`](super::Stream) can, because it knows what was sent.
 
 use std::collections::VecDeque;
 use std::fmt;
