@@ -1,4 +1,4 @@
-//! Everything that can go wrong, once: with the facts that a person needs to act, and the status that C gets.
+//! Every failure, once: with the facts that a person needs to act, and the status that C gets.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl From<io::Error> for OsError {
     }
 }
 
-/// What stands in the log where an entry should be, and is none.
+/// Bytes in the log that should be an entry and are not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EntryFault {
     /// Zeros with more of the file behind them.
@@ -50,9 +50,9 @@ pub enum EntryFault {
     /// The checksum fails.
     #[error("an entry whose checksum fails (stored {stored:08x}, computed {computed:08x})")]
     Checksum {
-        /// As the entry's header has it.
+        /// The checksum in the entry's header.
         stored: u32,
-        /// Of the bytes read.
+        /// The checksum of the bytes read.
         computed: u32,
     },
     /// The entry does not follow the one before it.
@@ -72,7 +72,7 @@ pub enum EntryFault {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A parameter cannot be what it is.
+    /// A parameter has a value that is not allowed.
     #[error("parameter `{parameter}`: {reason}")]
     InvalidArgument {
         /// The parameter's name.
@@ -127,9 +127,9 @@ pub enum Error {
     /// The operating system refused something.
     #[error("cannot {action} {what}: {os}")]
     Os {
-        /// What was tried.
+        /// What the library tried to do.
         action: &'static str,
-        /// With what.
+        /// With which object.
         what: String,
         /// The system's answer.
         os: OsError,
@@ -149,7 +149,7 @@ pub enum Error {
         bytes: usize,
         /// What they were for.
         what: &'static str,
-        /// Where in the log that stands, if it is of the log.
+        /// The place in the log that they were for, if they were for the log.
         at: Option<Lsn>,
         /// Its VLSN, or the next one to be returned, if known.
         vlsn: Option<u64>,
@@ -172,7 +172,7 @@ pub enum Error {
         /// What its header says.
         fault: HeaderFault,
     },
-    /// What has a log file's name is no file that could be read.
+    /// Something that is not a regular file has a log file's name.
     #[error("log file {}: it is {what}, and no regular file", FileName(*file))]
     LogNotRegular {
         /// Number of the file.
@@ -185,7 +185,7 @@ pub enum Error {
     LogDamaged {
         /// Where the entry begins.
         at: Lsn,
-        /// What stands there.
+        /// What is wrong with the bytes there.
         fault: EntryFault,
         /// VLSN in the damaged entry's header, as far as it can be believed.
         vlsn: Option<u64>,
@@ -199,7 +199,7 @@ pub enum Error {
         expected: u64,
         /// The one found instead.
         found: u64,
-        /// Where that one stands.
+        /// Where the one found stands.
         at: Lsn,
     },
     /// The log was cut behind a position that was already read and passed on.
@@ -218,7 +218,7 @@ pub enum Error {
         /// Where the entry begins.
         at: Lsn,
     },
-    /// A source of the host's own returned a VLSN that cannot be.
+    /// A source of the host's own returned a VLSN that is not allowed there.
     #[error("the source returned VLSN {found}, which cannot be where {expected} or a later one was asked for")]
     SourceOrder {
         /// What it returned.
@@ -229,7 +229,7 @@ pub enum Error {
     /// A function of the host reported a failure.
     #[error("the host's function `{function}` returned {}", status::describe(*status))]
     Callback {
-        /// Which one.
+        /// The function's name.
         function: &'static str,
         /// What it returned.
         status: i32,
@@ -252,7 +252,7 @@ pub enum Error {
         /// Where the new entry stands.
         at: Lsn,
     },
-    /// The log ends below what was asked for: whoever asks has what this log has not.
+    /// The log ends below the VLSN asked for: the replica has entries that this log does not have.
     #[error("the log ends with VLSN {last}, and VLSN {start} was asked for: the replica is ahead of this log")]
     AheadOfLog {
         /// The VLSN asked for.
@@ -268,7 +268,7 @@ pub enum Error {
         /// Payload length in bytes.
         len: u64,
     },
-    /// The replica acknowledged what it was never sent.
+    /// The replica acknowledged a VLSN that it was never sent.
     #[error("the replica acknowledged VLSN {acked}, but the highest sent is {sent}")]
     AckBeyondSent {
         /// The VLSN in the ack.
@@ -284,7 +284,7 @@ pub enum Error {
         /// The limit.
         max: u64,
     },
-    /// Bytes that are no message of the protocol.
+    /// Bytes are not a message of the protocol.
     #[error("not a {what}: {reason}")]
     Malformed {
         /// What they should have been.

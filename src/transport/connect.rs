@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::sys::socket;
 
-/// Connects to `host`, a name or an IPv4 or IPv6 address, within `timeout`. Every address that the name has is tried
-/// in turn, with what is left of the time shared among them. Looking the name up is the system's affair, and takes
-/// the time it takes.
+/// Connects to `host`, a name or an IPv4 or IPv6 address, within `timeout`. Every address that the name has is tried in
+/// turn, with what is left of the time shared among them. The system looks the name up. The lookup takes part of the
+/// timeout, but cannot be cut short by it.
 pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> {
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let failed = |error: io::Error| Error::Connect { address: address.clone(), os: error.into() };

@@ -20,7 +20,7 @@ use crate::sys::thread::Threads;
 pub struct LocalOptions {
     /// How many bytes one end may have sent that the other has not received. A single message may be larger.
     pub queue_bytes_max: usize,
-    /// A send that finds no room for so long gives up.
+    /// How long a send waits for room before it gives up.
     pub write_timeout: Duration,
 }
 
@@ -31,7 +31,7 @@ struct Direction {
     bytes: usize,
 }
 
-/// What a message counts for against the limit: an empty one, too, or there could be any number of them.
+/// How much a message counts against the limit. An empty message counts, too, or there could be any number of them.
 fn weight(len: usize) -> usize {
     len.max(1)
 }
@@ -50,7 +50,7 @@ impl Direction {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the end that receives.
+    /// Indexed by the end that receives.
     towards: [Direction; 2],
     closed: [bool; 2],
 }

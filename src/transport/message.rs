@@ -1,7 +1,7 @@
-//! Puts messages together out of a byte stream, in whatever pieces the bytes arrive.
+//! Puts messages together out of a byte stream, whatever the pieces in which the bytes arrive.
 //!
-//! A byte that arrived is never lost, whatever interrupts the receiving. Memory grows with bytes that have really
-//! come, never with a length that a peer has only announced.
+//! A byte that arrived is never lost, whatever interrupts the receiving. Memory grows with the bytes that have come,
+//! never with a length that a peer only announces.
 
 use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::Result;
@@ -17,11 +17,11 @@ pub struct MessageBuffer {
     begin: usize,
 }
 
-/// How much memory is kept when there is nothing in it.
+/// How many bytes of memory are kept when no bytes are in it.
 const KEPT_BYTES: usize = 64 * 1024;
 
 impl MessageBuffer {
-    /// Makes room for so many bytes more: what is taken from a connection must not be lost for want of memory.
+    /// Makes room for this many more bytes, before they are taken from a connection: without memory they would be lost.
     pub fn make_room(&mut self, bytes: usize) -> Result<(), NoMemory> {
         if self.begin > 0 && self.begin >= self.bytes.len() / 2 {
             self.bytes.drain(..self.begin);
@@ -30,7 +30,7 @@ impl MessageBuffer {
         memory::reserve(&mut self.bytes, bytes)
     }
 
-    /// Adds bytes that arrived. No more than room was made for.
+    /// Adds bytes that arrived. At most as many as room was made for.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -47,7 +47,7 @@ impl MessageBuffer {
         Ok(rest.get(..len))
     }
 
-    /// Whether there is nothing, not even the beginning of a message.
+    /// Whether it is empty: there is not even the beginning of a message.
     pub fn is_empty(&self) -> bool {
         self.begin == self.bytes.len()
     }
