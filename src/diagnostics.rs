@@ -1,14 +1,14 @@
-//! What the library has to say to people: to the logger that the host gave with its options, and to nobody else.
+//! The library's messages for people. They go to the logger that the host gave with its options, and nowhere else.
 
 use std::fmt::{Arguments, Display, Formatter, Write};
 use std::sync::Arc;
 
 pub use ::log::Level;
 
-/// Receives what is said; none for silence.
+/// Receives the messages. `None` means silence.
 pub type Logger = Option<Arc<dyn ::log::Log>>;
 
-/// A replica, as messages name it. Whatever the host has called it, a message stays one line.
+/// A replica, as messages name it. A message stays one line, whatever name the host has given.
 pub struct Replica<'a>(pub &'a str);
 
 impl Display for Replica<'_> {
@@ -21,7 +21,7 @@ impl Display for Replica<'_> {
     }
 }
 
-/// Says something, if somebody listens.
+/// Sends a message to the logger, if there is one.
 pub fn say(logger: &Logger, level: Level, target: &str, text: Arguments<'_>) {
     if let Some(logger) = logger {
         let record = ::log::Record::builder().level(level).target(target).args(text).build();
@@ -37,7 +37,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what it is told, and wants nothing that is less than a warning.
+    /// Keeps the messages that it receives, and wants only warnings and errors.
     #[derive(Default)]
     struct Listener(Mutex<Vec<String>>);
 

@@ -1,11 +1,12 @@
-//! Places where a test can have the library panic, to see what becomes of it, or have code of its own run, to see what
-//! becomes of what another thread does just then. There is no other way: what is known to panic is repaired, and what
-//! happens between two instructions happens once in a million times.
+//! Places where a test can make the library panic, or can run code of its own, as another thread might just then. There
+//! is no other way to test either: known panics are repaired, and another thread comes between two given instructions
+//! once in a million times.
 //!
-//! The panics are only there with the feature `failpoints`, which is for `c-tests/tests/panic.c`: no build of the package
-//! has it, and so neither the places nor the export. Code of their own is for this crate's unit tests.
+//! The panics exist only with the feature `failpoints`, which is for `c-tests/tests/panic.c`. No build of the package
+//! has that feature, so no package has the places or the export. Only this crate's unit tests can run code of their
+//! own.
 
-/// A place with a name. Nothing happens there, unless a test has asked for it.
+/// A place with a name. Nothing happens there unless a test has asked for it.
 #[inline(always)]
 pub(crate) fn failpoint(name: &str) {
     #[cfg(test)]
@@ -26,12 +27,12 @@ pub(crate) mod hooks {
         static NEXT: RefCell<Option<Hook>> = const { RefCell::new(None) };
     }
 
-    /// Has `hook` run when this thread comes to the failpoint of this name, once.
+    /// Runs `hook` once, when this thread comes to the failpoint of this name.
     pub(crate) fn run_at(name: &'static str, hook: impl FnOnce() + 'static) {
         NEXT.set(Some((name, Box::new(hook))));
     }
 
-    /// Whether what was to run at a failpoint is still to come.
+    /// Whether a hook is still to run.
     pub(crate) fn is_to_come() -> bool {
         NEXT.with_borrow(Option::is_some)
     }
@@ -52,13 +53,13 @@ mod armed {
 
     static NEXT: Mutex<Option<String>> = Mutex::new(None);
 
-    /// Panics if a test has asked for it, once.
+    /// Panics once, if a test has asked for it.
     pub(super) fn reach(name: &str) {
         let asked = NEXT.lock().take_if(|next| next == name).is_some();
         assert!(!asked, "forced at the failpoint {name}");
     }
 
-    /// Has the next call that comes to the failpoint of this name panic there; NULL: none.
+    /// Makes the next call that comes to the failpoint of this name panic there. NULL: no call.
     ///
     /// # Safety
     /// `name` is NULL or a string.
@@ -69,7 +70,7 @@ mod armed {
         *NEXT.lock() = name;
     }
 
-    /// Whether the panic that was asked for is still to come.
+    /// Whether the panic that a test has asked for is still to come.
     #[unsafe(no_mangle)]
     pub(super) extern "C" fn nxf_fail_is_to_come() -> bool {
         NEXT.lock().is_some()

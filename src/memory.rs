@@ -1,20 +1,20 @@
-//! Memory that may not be there: what a file, a peer or an option can make large is asked for here, and that there is
-//! none is an error instead of the host's end.
+//! Memory that the system may refuse. Where a file, a peer or an option can make a piece of memory large, it is asked
+//! for here. If there is none, that is an error, and does not end the host.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::VecDeque;
 use std::io;
 
-/// So many bytes could not be had.
+/// Some memory could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{bytes} bytes of memory cannot be had")]
 pub struct NoMemory {
-    /// How many.
+    /// How many bytes.
     pub bytes: usize,
 }
 
 impl NoMemory {
-    /// `items` more of them than `held` could not be had.
+    /// The error for `items` more items than the `held` ones.
     #[cold]
     fn for_items<T>(held: usize, items: usize) -> NoMemory {
         NoMemory { bytes: held.saturating_add(items).saturating_mul(size_of::<T>()) }
@@ -27,7 +27,7 @@ impl From<NoMemory> for io::Error {
     }
 }
 
-/// Makes room in `vec` for so many items more.
+/// Makes room in `vec` for `items` more items.
 #[inline]
 pub fn reserve<T>(vec: &mut Vec<T>, items: usize) -> Result<(), NoMemory> {
     if vec.capacity() - vec.len() >= items { Ok(()) } else { grow(vec, items) }
@@ -35,13 +35,13 @@ pub fn reserve<T>(vec: &mut Vec<T>, items: usize) -> Result<(), NoMemory> {
 
 #[cold]
 fn grow<T>(vec: &mut Vec<T>, items: usize) -> Result<(), NoMemory> {
-    // Twice as much as there is, if that can be had, and what is needed, if not.
+    // Asks for twice the capacity, and if that cannot be had, for what is needed.
     vec.try_reserve(items)
         .or_else(|_| vec.try_reserve_exact(items))
         .map_err(|_| NoMemory::for_items::<T>(vec.len(), items))
 }
 
-/// Makes room in `queue` for so many items more.
+/// Makes room in `queue` for `items` more items.
 #[inline]
 pub fn reserve_queue<T>(queue: &mut VecDeque<T>, items: usize) -> Result<(), NoMemory> {
     if queue.capacity() - queue.len() >= items { Ok(()) } else { grow_queue(queue, items) }
@@ -55,7 +55,7 @@ fn grow_queue<T>(queue: &mut VecDeque<T>, items: usize) -> Result<(), NoMemory> 
         .map_err(|_| NoMemory::for_items::<T>(queue.len(), items))
 }
 
-/// So many zeros. The system has large memory zeroed already, page by page, when it is first touched.
+/// Makes `len` zeros. The system zeroes large memory itself, page by page, when it is first touched.
 pub fn zeros(len: usize) -> Result<Box<[u8]>, NoMemory> {
     let none = NoMemory { bytes: len };
     let layout = Layout::array::<u8>(len).map_err(|_| none)?;
@@ -67,7 +67,7 @@ pub fn zeros(len: usize) -> Result<Box<[u8]>, NoMemory> {
     if memory.is_null() {
         return Err(none);
     }
-    // SAFETY: it is the global allocator's, with the layout of a box of so many bytes, all of which are set.
+    // SAFETY: it is from the global allocator, with the layout of a box of `len` bytes, all of which are set.
     Ok(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory, len)) })
 }
 

@@ -1,4 +1,4 @@
-//! What a run and its log are doing: the number that C gets, its name, and words for people, once each.
+//! The states of a run and of its log, once each: the number that C gets, its name, and words for people.
 
 use std::ffi::CStr;
 
@@ -13,11 +13,11 @@ pub struct State {
     pub code: u32,
     /// The constant's name in C.
     pub name: &'static CStr,
-    /// What it is.
+    /// The state in words.
     pub words: &'static str,
 }
 
-/// In words, and with the name under which the documentation has it.
+/// Shows the words, and the name that the documentation uses.
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.words, self.name.to_string_lossy())
@@ -30,12 +30,12 @@ macro_rules! states {
         use super::State;
 
         $(#[doc = $words] pub const $id: State = State { code: $code, name: $name, words: $words };)*
-        /// All of them.
+        /// All of these states.
         pub const ALL: &[State] = &[$($id),*];
     };
 }
 
-/// Of a run.
+/// The states of a run.
 pub mod run {
     states! {
         NEW = 0, c"NXF_RUN_NEW", "not started";
@@ -47,7 +47,7 @@ pub mod run {
     }
 }
 
-/// Of a log that is read.
+/// The states of a log that is read.
 pub mod log {
     states! {
         READING = 0, c"NXF_LOG_READING", "there is more to read";
@@ -66,7 +66,7 @@ pub mod log {
 }
 
 impl End {
-    /// The state of a run that has ended so.
+    /// The state of a run that has ended in this way.
     pub fn state(&self) -> State {
         match self {
             End::Stopped => run::STOPPED,
@@ -99,7 +99,7 @@ impl WaitReason {
 mod tests {
     use super::*;
 
-    /// The header's constants are literals, because cbindgen cannot see through anything else.
+    /// The header's constants are literals, because cbindgen can evaluate nothing else.
     #[test]
     fn the_constants_are_those_of_the_library() {
         let in_header = |prefix: &str| -> Vec<(u32, String)> {

@@ -1,4 +1,4 @@
-//! What every export goes through: checks of handles and arguments, and the guard that no panic passes.
+//! The border that every export goes through: it checks handles and arguments, and lets no panic pass.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::fd::RawFd;
@@ -12,7 +12,7 @@ use crate::failpoint::failpoint;
 use crate::sys::fork;
 use crate::sys::thread::{HoldOff, in_library, panic_text};
 
-/// What stands behind every pointer that C holds.
+/// The object behind every pointer that C holds.
 pub(crate) struct Handle<T> {
     /// The process that made it, by number of forks.
     generation: u32,
@@ -40,7 +40,7 @@ impl<T> Handle<T> {
         }
     }
 
-    /// Runs what works on the value. A panic makes the handle unusable.
+    /// Runs `body`, which works on the value. A panic makes the handle unusable.
     pub(crate) fn watch<R>(&self, body: impl FnOnce() -> R) -> std::thread::Result<R> {
         let result = catch_unwind(AssertUnwindSafe(body));
         if result.is_err() {
@@ -49,7 +49,7 @@ impl<T> Handle<T> {
         result
     }
 
-    /// The value, whatever happened to it. For releasing it.
+    /// The value, also after a panic. Only to release it.
     pub(crate) fn into_value(self) -> T {
         self.value
     }
@@ -65,7 +65,7 @@ pub(crate) trait Opaque {
     /// Its name as a parameter.
     const NAME: &'static str;
     fn handle(&self) -> &Handle<Self::Value>;
-    /// The name of the replica that it is about, for errors.
+    /// The name of the replica that the value is about, for errors.
     fn replica_name(_: &Self::Value) -> Option<CString> {
         None
     }
@@ -97,7 +97,7 @@ pub(crate) unsafe fn guard(err: *mut *mut nxf_error, body: impl FnOnce() -> Resu
     unsafe { guard_about(|| None, err, body) }
 }
 
-/// The same for an export that concerns a replica: its errors name it.
+/// As [`guard`], for an export that concerns a replica. Its errors name the replica.
 ///
 /// # Safety
 /// As for [`guard`].
@@ -130,7 +130,7 @@ pub(crate) unsafe fn with<T: Opaque>(
     unsafe { with_hold_off(HoldOff::AtOnce, pointer, err, body) }
 }
 
-/// The same, holding off that the thread is cancelled as it says.
+/// As [`with`], with `hold_off` to say when the thread's cancellation is held off.
 ///
 /// # Safety
 /// As for [`with`].
@@ -157,8 +157,8 @@ pub(crate) unsafe fn with_hold_off<T: Opaque>(
         .unwrap_or_else(|panic| Err(Error::Panicked(panic_text(&*panic)))),
         Err(error) => Err(error),
     };
-    // SAFETY: promised by the caller. The handle is looked at again only where an error goes to the caller: a body that
-    // frees it has none to give.
+    // SAFETY: promised by the caller. The handle is used again only to describe an error, and a body that frees the
+    // handle returns no error.
     unsafe { report(err, result, || T::replica_name(handle.value())) }
 }
 
@@ -175,7 +175,7 @@ unsafe fn report(
             let code = error.status();
             // A positive status is no error: there is nothing to describe.
             if code < status::OK && !err.is_null() {
-                // In a forked child the lock of what has the name may be held for ever.
+                // In a forked child, the lock that guards the name may be held for ever.
                 let replica_name = if error == Error::Forked { None } else { replica_name() };
                 // SAFETY: not NULL, and so valid for writing.
                 unsafe { err.write(nxf_error::boxed(error, replica_name)) };
@@ -185,7 +185,7 @@ unsafe fn report(
     }
 }
 
-/// What a NULL where a pointer is needed is answered with.
+/// The error for a NULL where a pointer is needed.
 pub(crate) fn null(parameter: &'static str) -> Error {
     Error::invalid(parameter, "is NULL")
 }
@@ -201,7 +201,7 @@ pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Res
     Ok(Out { pointer, lifetime: std::marker::PhantomData })
 }
 
-/// A place that C provided for a result, possibly not initialised.
+/// A place that C provided for a result. It may be uninitialised.
 pub(crate) struct Out<'a, T> {
     pointer: *mut T,
     lifetime: std::marker::PhantomData<&'a mut T>,
@@ -224,7 +224,7 @@ pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str)
     text.to_str().map_err(|_| Error::invalid(parameter, "is not UTF-8"))
 }
 
-/// The name of a replica that is to be made something for, if it is one.
+/// The name of the replica that something is made for. `None` if the pointer is no valid name.
 ///
 /// # Safety
 /// As for [`string`].
@@ -255,7 +255,7 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize, parameter: &'stat
     unsafe { items(pointer, len, parameter) }
 }
 
-/// The same of anything.
+/// Items given as pointer and length, as [`bytes`].
 ///
 /// # Safety
 /// `pointer` is valid for reading `len` items during `'a`.
@@ -307,12 +307,12 @@ pub(crate) unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, l
     Ok(status::OK)
 }
 
-/// Writes a struct to a place that says how much of it the caller's version has: only so much is written. `fill` is told
-/// how much that is, and repeats it.
+/// Writes a struct to a place whose first member says how large the caller's version of the struct is. Writes no more
+/// than that. `fill` is told that size, and puts it into the struct's first member.
 ///
 /// # Safety
-/// `place` is NULL, or its first member is a `size_t` that says how many bytes are valid behind it. `T` begins with that
-/// `size_t`, and `padding` are the bytes of it that belong to no member.
+/// `place` is NULL, or its first member is a `size_t` that says how many bytes are valid there, itself included. `T`
+/// begins with that `size_t`, and `padding` are the offsets of its bytes that belong to no member.
 pub(crate) unsafe fn write_sized<T>(
     place: *mut T,
     parameter: &'static str,
@@ -331,9 +331,10 @@ pub(crate) unsafe fn write_sized<T>(
     let written = size.min(size_of::<T>());
     // SAFETY: `size` bytes are valid at the place, as promised, and no more than T has are copied.
     unsafe { std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), place.cast::<u8>(), written) };
-    // Its padding is copied with it and holds anything; a host may compare or store the struct as bytes.
+    // The padding was copied, too, and may hold any bytes. A host may compare or store the struct as bytes, so it is
+    // zeroed.
     for at in padding.into_iter().filter(|&at| at < written) {
-        // SAFETY: below what was written just now.
+        // SAFETY: these bytes are among those that were just written.
         unsafe { place.cast::<u8>().add(at).write(0) };
     }
     Ok(())
@@ -353,8 +354,8 @@ pub(crate) unsafe fn take<T>(pointer: *mut T) -> T {
     *unsafe { Box::from_raw(pointer) }
 }
 
-/// Releases a handle. NULL is fine. In a forked child the value is left alone, as locks in it may be held by threads
-/// that do not exist there: only the descriptors that `inherited_fds` finds without waiting are closed.
+/// Releases a handle. NULL is fine. In a forked child the value is left alone, because threads that do not exist there
+/// may hold its locks. Only the descriptors that `inherited_fds` finds without waiting are closed.
 ///
 /// # Safety
 /// `pointer` is NULL, or came from [`give`] and was not taken back before.
@@ -369,7 +370,7 @@ pub(crate) unsafe fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
     // SAFETY: promised by the caller.
     let handle = into_handle(unsafe { take(pointer) });
     if handle.is_of_this_process() {
-        // A panic in a destructor has nobody to be told to.
+        // Nobody can be told of a panic in a destructor.
         let _ = in_library(HoldOff::AtOnce, || {
             catch_unwind(AssertUnwindSafe(|| {
                 failpoint("free");
@@ -382,7 +383,7 @@ pub(crate) unsafe fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
     }
 }
 
-/// A context of the host's, which is dropped once, last.
+/// A context of the host's. It is dropped once, after its last use.
 pub(crate) struct Context {
     pointer: *mut c_void,
     drop: nxf_drop_callback,
@@ -400,7 +401,7 @@ impl Context {
 
 // SAFETY: the header asks the host for contexts that may be used from the library's threads.
 unsafe impl Send for Context {}
-// SAFETY: as above; what is called at the same time with one context, the header says.
+// SAFETY: as above; the header says which functions are called at the same time with one context.
 unsafe impl Sync for Context {}
 
 impl Drop for Context {
@@ -412,11 +413,12 @@ impl Drop for Context {
     }
 }
 
-/// A struct of the host's that says how long it is: as much of it as it has, and zeros for what it does not know.
+/// Reads a struct of the host's whose first member says how large it is. Members that the host's version does not have
+/// are zero.
 ///
 /// # Safety
-/// `pointer` is NULL, or its first member is a `size_t` that says how many bytes are valid behind it. `T` is made of
-/// members for which zeros are valid, and begins with that `size_t`.
+/// `pointer` is NULL, or its first member is a `size_t` that says how many bytes are valid there, itself
+/// included. `T` is made of members for which zeros are valid, and begins with that `size_t`.
 pub(crate) unsafe fn sized<T>(pointer: *const T, parameter: &'static str, least: usize) -> Result<T> {
     if pointer.is_null() {
         return Err(null(parameter));

@@ -30,8 +30,9 @@ impl nxf_channel {
 
 const BUSY: Error = Error::WrongState { call: "channel", reason: "it is in use" };
 
-/// Lends a channel to `body`, which gives it back on failure. On success the handle is freed. No lock is held meanwhile:
-/// a channel of the host's own is asked whether it is open, and there it may use the handle, and find it lent.
+/// Lends a channel to `body`, which gives it back on failure. On success the handle is freed. No lock is held while
+/// `body` runs: it asks a channel of the host's own whether it is open. If the host uses the handle there, it finds the
+/// channel lent.
 ///
 /// # Safety
 /// `channel` is NULL or a live handle that nobody else uses.
@@ -45,7 +46,7 @@ pub(crate) unsafe fn hand_over<T>(
     let inner = cell.try_write().ok_or(BUSY)?.take().ok_or(BUSY)?;
     match handle.watch(|| body(inner)).unwrap_or_else(|panic| resume_unwind(panic)) {
         Ok(done) => {
-            // SAFETY: the caller's handle, which is the library's from now on.
+            // SAFETY: the caller's handle, which belongs to the library from now on.
             drop(unsafe { super::border::take(channel) });
             Ok(done)
         }
@@ -56,10 +57,10 @@ pub(crate) unsafe fn hand_over<T>(
     }
 }
 
-/// Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address; every address that
-/// a name has is tried. Waits for at most the option channel.connect_timeout_ms, and for the resolver if host is a
-/// name. Reads the options channel.*. The channel is the caller's: to be released with nxf_channel_free(), or to be
-/// given to a runner.
+/// Connects to a replica that listens at host and port. host is a name, or an IPv4 or IPv6 address. If it is a name,
+/// every address of it is tried. Waits for at most the option channel.connect_timeout_ms, and for the resolver if host
+/// is a name. Reads the options channel.*. The channel belongs to the caller, who releases it with nxf_channel_free()
+/// or gives it to a runner.
 ///
 /// NXF_E_CONNECT: the name is not known, or no address took the connection.
 #[unsafe(no_mangle)]
@@ -84,9 +85,9 @@ pub unsafe extern "C" fn nxf_channel_tcp_connect(
     }
 }
 
-/// Makes a channel of a connected stream socket, TCP or Unix domain: one that the host has accepted, say. It is made
-/// non-blocking and close-on-exec. Reads the options channel.*. On NXF_OK the descriptor is the channel's, which
-/// closes it; on an error it stays the caller's. NXF_E_INVALID_ARGUMENT: it is no connected stream socket.
+/// Makes a channel of a connected stream socket, TCP or Unix domain, such as one that the host has accepted. Makes the
+/// socket non-blocking and close-on-exec. Reads the options channel.*. On NXF_OK the descriptor belongs to the channel,
+/// which closes it; on an error it stays the caller's. NXF_E_INVALID_ARGUMENT: it is no connected stream socket.
 /// NXF_E_CONNECTION: the connection has failed already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_from_fd(
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
             if fd < 0 {
                 return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
             }
-            // A connection that has failed since it was made is not one that never was.
+            // A connection that was made and has failed since is another error than a socket that was never connected.
             if let Err(error) = socket::take_error(BorrowedFd::borrow_raw(fd))
                 && error.raw_os_error() != Some(libc::ENOTSOCK)
                 && error.raw_os_error() != Some(libc::EBADF)
@@ -123,15 +124,15 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
     }
 }
 
-/// Uses a channel. That it is read here keeps it from being handed over meanwhile, and nobody waits: who wants to hand it
-/// over only tries, and holds the lock for no call.
+/// Uses a channel. The read lock keeps the channel from being handed over meanwhile. Nobody waits for it: handing over
+/// only tries to lock, and holds the lock during no call.
 fn lent<T>(cell: &RwLock<Option<Box<dyn Channel>>>, body: impl FnOnce(&dyn Channel) -> Result<T>) -> Result<T> {
     body(&**cell.read().as_ref().ok_or(BUSY)?)
 }
 
-/// Makes two channels that are connected with each other, in memory: what one sends the other receives, in order.
-/// Reads the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both are the caller's: each is to be
-/// released with nxf_channel_free(), or to be given to a runner.
+/// Makes two channels that are connected with each other, in memory: each receives the messages that the other sends,
+/// in order. Reads the options channel.local_queue_bytes_max and channel.write_timeout_ms. Both channels belong to the
+/// caller, who releases each with nxf_channel_free() or gives it to a runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_local_pair(
     options: *const nxf_options,
@@ -151,14 +152,14 @@ pub unsafe extern "C" fn nxf_channel_local_pair(
     }
 }
 
-/// Sends a message of at most 64 MiB, whole. Waits while the peer does not read, at most for the option
-/// channel.write_timeout_ms. The message is the caller's, and not used any more when this returns. One thread may send
-/// while another receives.
+/// Sends a message of at most 64 MiB, whole. Waits while the peer does not read, for at most the option
+/// channel.write_timeout_ms. The message stays the caller's, and is not used after the call. One thread may send while
+/// another receives.
 ///
 /// NXF_OK: it was handed over whole. NXF_CLOSED: the channel is closed. NXF_AGAIN: an in-memory pair is still full
-/// after that time, and nothing was sent. NXF_E_WRITE_TIMEOUT, NXF_E_CONNECTION: part of it may have been sent, and
-/// the channel is of no use any more. NXF_E_PROTOCOL: it is too long. NXF_E_NO_MEMORY: an in-memory pair has none to
-/// hold it, and nothing was sent.
+/// after that time, and nothing was sent. NXF_E_WRITE_TIMEOUT, NXF_E_CONNECTION: part of the message may have been
+/// sent, and the channel cannot be used any more. NXF_E_PROTOCOL: the message is too long. NXF_E_NO_MEMORY: an
+/// in-memory pair has no memory to hold the message, and nothing was sent.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_send(
     channel: *mut nxf_channel,
@@ -178,10 +179,11 @@ pub unsafe extern "C" fn nxf_channel_send(
 
 /// Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
 ///
-/// NXF_OK: a message. NXF_AGAIN: none came in time. NXF_CLOSED: the channel is closed, and every message that came
-/// before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message stays to be received.
-/// NXF_E_PROTOCOL: the peer announces a message of more than 64 MiB. NXF_E_CONNECTION: the connection failed.
-/// NXF_E_NO_MEMORY: there is none for more of the message, of which nothing is lost: it can be received when there is.
+/// NXF_OK: a message was received. NXF_AGAIN: no message came in time. NXF_CLOSED: the channel is closed, and every
+/// message that came before was received. NXF_E_BUFFER_TOO_SMALL: *len says how much is needed, and the message can
+/// still be received. NXF_E_PROTOCOL: the peer announces a message of more than 64 MiB. NXF_E_CONNECTION: the
+/// connection failed. NXF_E_NO_MEMORY: there is no memory for the rest of the message. Nothing of it is lost: it can be
+/// received once there is memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_receive(
     channel: *mut nxf_channel,
@@ -214,8 +216,8 @@ pub unsafe extern "C" fn nxf_channel_receive(
     }
 }
 
-/// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine. The channel is
-/// still to be released. Any thread, also while others send and receive.
+/// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine. The channel must
+/// still be released. Any thread, also while others send and receive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_close(channel: *mut nxf_channel, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.

@@ -1,4 +1,4 @@
-//! The bytes of the protocol: for hosts that write the other end, and for tests.
+//! The bytes of the protocol, for hosts that write the other end, and for tests.
 
 use super::border::{buffer, bytes, guard, out};
 use super::error::nxf_error;
@@ -14,10 +14,10 @@ pub const NXF_ACK_LEN: usize = 8;
 
 const _: () = assert!(NXF_FRAME_HEADER_LEN == FRAME_HEADER_LEN);
 
-/// Writes the frame of an entry to buf, and its length to *len: NXF_FRAME_HEADER_LEN bytes and the payload. Of the
-/// entry its vlsn, entry_type and payload are read. It is the message that nxf_channel_send() takes; on a byte stream
-/// its length, 4 bytes, little-endian, goes before it. NXF_E_BUFFER_TOO_SMALL: *len says what is needed; buf may be
-/// NULL if capacity is 0. NXF_E_ENTRY_TOO_LARGE: no frame can hold it.
+/// Writes the frame of an entry to buf, and its length to *len: NXF_FRAME_HEADER_LEN bytes and the payload. Reads vlsn,
+/// entry_type and payload of the entry. The frame is the message that nxf_channel_send() takes; on a byte stream the
+/// message's length goes before it, 4 bytes, little-endian. NXF_E_BUFFER_TOO_SMALL: *len says how many bytes are
+/// needed; buf may be NULL if capacity is 0. NXF_E_ENTRY_TOO_LARGE: no frame can hold the entry.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_frame_encode(
     entry: *const nxf_entry,
@@ -51,7 +51,8 @@ pub unsafe extern "C" fn nxf_frame_encode(
 }
 
 /// Takes a frame apart and checks its lengths and its checksum. The payload of *entry points into the message, and is
-/// valid for as long as that; its lsn is 0. NXF_E_PROTOCOL, with the fault in the error's message: it is no frame.
+/// valid for as long as the message; the entry's lsn is 0. NXF_E_PROTOCOL: the message is no frame, and the error's
+/// text says why.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_frame_decode(
     message: *const u8,
@@ -97,8 +98,8 @@ pub unsafe extern "C" fn nxf_ack_encode(
     }
 }
 
-/// Reads the VLSN of an acknowledgement. Bytes behind the first NXF_ACK_LEN are ignored. NXF_E_PROTOCOL: it is
-/// shorter, which the protocol says is to be ignored.
+/// Reads the VLSN of an acknowledgement. Bytes behind the first NXF_ACK_LEN are ignored. NXF_E_PROTOCOL: the message is
+/// shorter. The protocol says that such a message is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_ack_decode(
     message: *const u8,

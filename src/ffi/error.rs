@@ -7,9 +7,10 @@ use super::status::nxf_status;
 use crate::diagnostics::Replica;
 use crate::error::{Error, status};
 
-/// What went wrong. Made by the function that failed, never changed afterwards: any number of threads may read it.
-/// It belongs to who received it, until nxf_error_free(); the one that an end callback is given belongs to the
-/// library, and is valid during the callback. It is independent of the handle that the function was called with.
+/// An error: what went wrong. The function that failed makes it, and nothing changes it afterwards, so any number of
+/// threads may read it. It belongs to the caller, until nxf_error_free(). The error that an end callback is given
+/// belongs to the library, and is valid during the callback. An error does not depend on the handle that the function
+/// was called with.
 pub struct nxf_error {
     error: Error,
     message: CString,
@@ -17,7 +18,7 @@ pub struct nxf_error {
 }
 
 impl nxf_error {
-    /// Of a call that concerns this replica, if it concerns one.
+    /// Makes the error of a failed call. `replica` is the name of the replica that the call concerned, if any.
     pub(crate) fn new(error: Error, replica: Option<CString>) -> nxf_error {
         let text = match &replica {
             Some(name) => format!("{}: {error}", Replica(&name.to_string_lossy())),
@@ -48,52 +49,53 @@ pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_ch
     unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.message.as_ptr())
 }
 
-/// The name of the replica concerned: of the runner or tracker that the failed function was called with, or was to
-/// make. Valid until the error is freed. "" if there is none, and for NULL.
+/// The name of the replica concerned: that of the runner or tracker that the failed function was called with, or was to
+/// make. Valid until the error is freed. "" if the error concerns no replica, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_replica(err: *const nxf_error) -> *const c_char {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.replica.as_ptr())
 }
 
-/// The operating system's error number (an errno); 0 if it gave none, and for NULL.
+/// The operating system's error number (an errno). 0 if there is no such number, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_errno(err: *const nxf_error) -> i32 {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.and_then(|err| err.error.errno()).unwrap_or(0)
 }
 
-/// Writes the number of the log file concerned to *file. False, and nothing written, if there is none.
+/// Writes the number of the log file concerned to *file. False, and nothing written, if the error concerns no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_file(err: *const nxf_error, file: *mut u32) -> bool {
     // SAFETY: NULL, or an error object of this library; `file` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.file()), file) }
 }
 
-/// Writes the offset in that file, in bytes, to *offset. False, and nothing written, if there is none.
+/// Writes the offset in that file, in bytes, to *offset. False, and nothing written, if the error concerns no place in
+/// a file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_offset(err: *const nxf_error, offset: *mut u64) -> bool {
     // SAFETY: NULL, or an error object of this library; `offset` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.offset()), offset) }
 }
 
-/// Writes the VLSN concerned, the one missing, damaged, too large or acknowledged, to *vlsn. False, and nothing
-/// written, if there is none.
+/// Writes the VLSN that is missing, damaged, too large or acknowledged to *vlsn. False, and nothing written, if the
+/// error concerns no VLSN.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_vlsn(err: *const nxf_error, vlsn: *mut u64) -> bool {
     // SAFETY: NULL, or an error object of this library; `vlsn` is NULL or valid for writing.
     unsafe { write_fact(err.as_ref().and_then(|err| err.error.vlsn()), vlsn) }
 }
 
-/// Whether the same thing tried again may succeed with nothing repaired: after a network failure, say. False for NULL.
+/// Whether another attempt may succeed although nothing is repaired, as after a network failure. False for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_is_retriable(err: *const nxf_error) -> bool {
     // SAFETY: NULL, or an error object of this library.
     unsafe { err.as_ref() }.is_some_and(|err| err.error.is_retriable())
 }
 
-/// Whether the replica being fed can only be helped by a network restore: what it needs next is not in the log. False
-/// for NULL.
+/// Whether only a network restore can help the replica, because the log does not have what it needs next. False for
+/// NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_needs_restore(err: *const nxf_error) -> bool {
     // SAFETY: NULL, or an error object of this library.

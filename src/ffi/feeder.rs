@@ -1,4 +1,4 @@
-//! Trackers: what is known of a replica, for hosts that move the bytes themselves.
+//! Trackers: the state of one replica, for hosts that move the bytes themselves.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ pub const NXF_FEEDER_STREAMING: u32 = 2;
 /// It has ended.
 pub const NXF_FEEDER_SHUTDOWN: u32 = 3;
 
-/// What a master remembers of one replica, for hosts that move the bytes themselves: plain arithmetic, which believes
-/// what it is told. A runner needs none. Any thread.
+/// A tracker remembers how far one replica is, for hosts that move the bytes themselves. It does plain arithmetic, and
+/// believes all that it is told. A runner needs no tracker. Any thread.
 pub struct nxf_feeder(Handle<Mutex<Tracker>>);
 opaque!(nxf_feeder, "feeder", Mutex<Tracker>, |tracker: &Mutex<Tracker>| {
     std::ffi::CString::new(tracker.lock().replica_name()).ok()
@@ -31,8 +31,8 @@ opaque!(nxf_feeder, "feeder", Mutex<Tracker>, |tracker: &Mutex<Tracker>| {
 /// Called with each message taken out of a tracker's queue; the message is valid during the call. It must not throw.
 pub type nxf_message_callback = Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize)>;
 
-/// Makes a tracker for the replica of this name, which is copied: idle, with nothing queued, sent or acknowledged.
-/// Reads the options feeder.*. It is the caller's: to be released with nxf_feeder_free().
+/// Makes a tracker for the replica of this name: idle, with nothing queued, sent or acknowledged. The name is copied.
+/// Reads the options feeder.*. The tracker belongs to the caller, who releases it with nxf_feeder_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_new(
     replica_name: *const c_char,
@@ -85,8 +85,8 @@ pub unsafe extern "C" fn nxf_feeder_state(feeder: *const nxf_feeder) -> u32 {
     unsafe { read(feeder, number) as u32 }
 }
 
-/// Sets the state, an NXF_FEEDER_...: any from any. That is no activity. NXF_E_INVALID_ARGUMENT: there is no such
-/// state.
+/// Sets the state, an NXF_FEEDER_... Any state may follow any other, and this does not count as activity.
+/// NXF_E_INVALID_ARGUMENT: there is no such state.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_set_state(
     feeder: *const nxf_feeder,
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
 
 /// Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
 /// that is more. The data is copied. NXF_AGAIN, and nothing queued: the queue has no room (the option
-/// feeder.queue_bytes_max). NXF_E_NO_MEMORY, and nothing queued: there is no memory for it.
+/// feeder.queue_bytes_max). NXF_E_NO_MEMORY, and nothing queued: there is no memory for the message.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_queue_entry(
     feeder: *const nxf_feeder,
@@ -153,8 +153,8 @@ pub unsafe extern "C" fn nxf_feeder_queue_entry(
 }
 
 /// Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback, on this
-/// thread. Their number goes to *count, which may be NULL. No lock is held during the calls: the callback may use the
-/// tracker, and what it queues stays for the next time.
+/// thread. Writes their number to *count, which may be NULL. No lock is held during the calls: the callback may use the
+/// tracker, and messages that it queues stay for the next time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_drain(
     feeder: *const nxf_feeder,
@@ -183,8 +183,8 @@ pub unsafe extern "C" fn nxf_feeder_drain(
     }
 }
 
-/// Notes an acknowledgement. A lower one than before is activity, and nothing else. Fails for NULL and after a fork
-/// only.
+/// Notes an acknowledgement. One that is lower than the highest counts only as activity. Fails only for NULL and after
+/// a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: u64) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: 
     }
 }
 
-/// Notes activity of another kind. Fails for NULL and after a fork only.
+/// Notes activity of another kind. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_touch(feeder: *const nxf_feeder) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn nxf_feeder_touch(feeder: *const nxf_feeder) -> nxf_stat
 }
 
 /// Whether more than timeout_ms milliseconds have passed since the last activity: queueing, an acknowledgement, or a
-/// touch. Always, if it is 0 or less; false for NULL.
+/// touch. True if timeout_ms is 0 or less; false for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_is_timed_out(feeder: *const nxf_feeder, timeout_ms: c_int) -> bool {
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
@@ -217,8 +217,8 @@ pub unsafe extern "C" fn nxf_feeder_is_timed_out(feeder: *const nxf_feeder, time
     unsafe { read(feeder, |tracker| u64::from(tracker.is_timed_out(timeout, Instant::now()))) != 0 }
 }
 
-/// Writes a text to buf, NUL-terminated, that shows the replica's name, state, current and acknowledged VLSN and lag,
-/// for people; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long it is; buf may be
+/// Writes a text for people to buf, NUL-terminated: the replica's name, state, current and acknowledged VLSN and lag.
+/// Writes the text's length without the NUL to *len. NXF_E_BUFFER_TOO_SMALL: *len says how long the text is; buf may be
 /// NULL if capacity is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_debug_text(
@@ -232,8 +232,8 @@ pub unsafe extern "C" fn nxf_feeder_debug_text(
     unsafe { with(feeder, err, |tracker| write_text(&format!("{:?}", tracker.lock()), buf, capacity, len)) }
 }
 
-/// Writes the replica's name to buf, NUL-terminated; its length without the NUL goes to *len. NXF_E_BUFFER_TOO_SMALL:
-/// *len says how long it is; buf may be NULL if capacity is 0.
+/// Writes the replica's name to buf, NUL-terminated, and its length without the NUL to *len. NXF_E_BUFFER_TOO_SMALL:
+/// *len says how long the name is; buf may be NULL if capacity is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_replica_name(
     feeder: *const nxf_feeder,
@@ -251,7 +251,7 @@ pub unsafe extern "C" fn nxf_feeder_replica_name(
     }
 }
 
-/// Releases a tracker, which no other thread may be using, and what it has queued. NULL is fine.
+/// Releases a tracker and the messages that it has queued. No other thread may be using it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_free(feeder: *mut nxf_feeder) {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -1,4 +1,4 @@
-//! Channels of the host's own: another transport than sockets, by callbacks.
+//! Channels of the host's own: a transport other than sockets, by callbacks.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,22 +16,24 @@ use crate::sys::thread::Threads;
 use crate::transport::pump::Pump;
 use crate::transport::{Channel, Received, Transport, check_message_len};
 
-/// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are
-/// called on two threads of their own (whose stacks may grow to the option runner.stack_bytes), at the same time as each
-/// other and as close and is_open, and may wait within their limits. None may throw. All are called with no lock held, and may call back in, but not free the channel: what
-/// would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and while nxf_runner_new() asks is_open
-/// the channel is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its
-/// end.
+/// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are called
+/// on two threads of their own, whose stacks may grow to the option runner.stack_bytes. They are called at the same
+/// time as each other and as close and is_open, and may wait within their limits. No function may throw. All are called
+/// with no lock held, and may call the library, but must not free the channel. A call that would wait for the channel's
+/// runner is refused with NXF_E_INSIDE_CALLBACK. While nxf_runner_new() asks is_open, the channel is in use, and a call
+/// with it is NXF_E_WRONG_STATE. Zero the struct before you fill it: members may be added at its end.
 #[repr(C)]
 pub struct nxf_channel_vtable {
     /// sizeof(nxf_channel_vtable).
     pub struct_size: usize,
-    /// Needed. Sends a message whole; may wait while the peer does not read. NXF_OK; NXF_AGAIN: no room, and nothing
-    /// was sent; NXF_CLOSED; any other status ends the run with NXF_E_CALLBACK. The message is valid during the call.
+    /// Needed. Sends a message whole; may wait while the peer does not read. Returns NXF_OK; or NXF_AGAIN: there is no
+    /// room, and nothing was sent; or NXF_CLOSED. Any other status ends the run with NXF_E_CALLBACK. The message is
+    /// valid during the call.
     pub send: Option<unsafe extern "C" fn(context: *mut c_void, message: *const u8, len: usize) -> nxf_status>,
-    /// Needed. Receives a message into buf and writes its length to *len; waits for one for at most timeout_ms (-1: as
-    /// long as it takes). NXF_OK; NXF_AGAIN: none came; NXF_CLOSED; NXF_E_BUFFER_TOO_SMALL with the length needed in
-    /// *len, and the message is asked for again; any other status ends the run with NXF_E_CALLBACK.
+    /// Needed. Receives a message into buf and writes its length to *len; waits for a message for at most timeout_ms
+    /// (-1: as long as it takes). Returns NXF_OK; or NXF_AGAIN: no message came; or NXF_CLOSED; or
+    /// NXF_E_BUFFER_TOO_SMALL, with the length needed in *len, and is called again for the same message. Any other
+    /// status ends the run with NXF_E_CALLBACK.
     pub receive: Option<
         unsafe extern "C" fn(
             context: *mut c_void,
@@ -41,10 +43,11 @@ pub struct nxf_channel_vtable {
             timeout_ms: c_int,
         ) -> nxf_status,
     >,
-    /// Needed. Closes: send and receive that wait in other threads return, as soon as they can, with NXF_CLOSED. May
-    /// be called more than once.
+    /// Needed. Closes the channel: if send and receive wait in other threads, they return NXF_CLOSED as soon as they
+    /// can. May be called more than once.
     pub close: Option<unsafe extern "C" fn(context: *mut c_void)>,
-    /// May be NULL: the channel is open until it was closed here. Whether it is open; must not wait.
+    /// May be NULL: then the channel is open until the library closes it. Says whether the channel is open; must not
+    /// wait.
     pub is_open: Option<unsafe extern "C" fn(context: *mut c_void) -> bool>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
@@ -124,9 +127,9 @@ impl Drop for HostChannel {
     }
 }
 
-/// Makes a channel of functions of the host's own. Reads no options so far. The vtable is copied. On NXF_OK the
-/// context is the channel's, which closes before it drops it; on an error it stays the caller's. The channel is the
-/// caller's: to be released with nxf_channel_free(), or to be given to a runner. nxf_channel_send() and
+/// Makes a channel of functions of the host's own. Reads no options so far. The vtable is copied. On NXF_OK the context
+/// belongs to the channel, which calls close before drop; on an error it stays the caller's. The channel belongs to the
+/// caller, who releases it with nxf_channel_free() or gives it to a runner. nxf_channel_send() and
 /// nxf_channel_receive() call the functions on the caller's thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_from_callbacks(
@@ -136,7 +139,7 @@ pub unsafe extern "C" fn nxf_channel_from_callbacks(
     channel: *mut *mut nxf_channel,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all that the vtable has.
+    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all members of the vtable.
     unsafe {
         guard(err, || {
             let place = out(channel, "channel")?;

@@ -1,4 +1,4 @@
-//! Logs: the directory that is read.
+//! Logs: the directories that are read.
 
 use std::ffi::c_char;
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::Result;
 use crate::log::{Log, Lsn};
 
-/// A log directory, open for reading: nothing in it is created, written or locked. Opened once, it is shared by any
-/// number of scanners and runners, which keep what they need of it when it is freed.
+/// A log directory, open for reading: nothing in it is created, written or locked. Any number of scanners and runners
+/// share a log that was opened once. They keep what they need of it when it is freed.
 pub struct nxf_log(Handle<Arc<Log>>);
 opaque!(nxf_log, "log", Arc<Log>);
 
-/// Opens the log directory of that name.
+/// Opens the log directory `env_dir`.
 ///
 /// # Safety
 /// `env_dir` is NULL or a NUL-terminated string, `options` NULL or a live handle.
@@ -28,11 +28,11 @@ pub(crate) unsafe fn open(env_dir: *const c_char, options: *const nxf_options) -
     Log::open(path, options.scanner(), options.logger)
 }
 
-/// Opens the log in the directory env_dir, the environment of a Noxu database. It has to be there, and may be empty:
-/// files are looked for when something is read. A path is bytes, and need not be UTF-8. Reads the options log.*. The
-/// log is the caller's: to be released with nxf_log_free().
+/// Opens the log in the directory env_dir, the environment of a Noxu database. The directory must exist, and may be
+/// empty: files are looked for when something is read. A path is bytes, and need not be UTF-8. Reads the options log.*.
+/// The log belongs to the caller, who releases it with nxf_log_free().
 ///
-/// NXF_E_LOG_IO: the directory is not there, or cannot be opened.
+/// NXF_E_LOG_IO: the directory does not exist, or cannot be opened.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_open(
     env_dir: *const c_char,
@@ -50,9 +50,9 @@ pub unsafe extern "C" fn nxf_log_open(
     }
 }
 
-/// "I appended": what reads this log looks again. Never needed for correctness, where the system notifies of changes
-/// in directories; it saves the system's notification some microseconds. Any thread, cheap, never blocks. Fails for
-/// NULL and after a fork only.
+/// Tells the runners of this log that the host has appended to it: they look again. Where the system notifies of
+/// changes in directories, this call is never needed: it only makes them look some microseconds sooner. Any thread,
+/// cheap, never blocks. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -64,9 +64,10 @@ pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
     }
 }
 
-/// From now on only entries that begin below this LSN are read, by every scanner and runner of this log: for a host
-/// that wants replicas to have only what is durable here. UINT64_MAX lifts the limit, and is the default. What was
-/// read already is not called back. Any thread, cheap, never blocks. Fails for NULL and after a fork only.
+/// From now on, every scanner and runner of this log reads only entries that begin below this LSN. This is for a host
+/// that wants replicas to have only what is durable on the master. UINT64_MAX lifts the limit, and is the default.
+/// Entries that were read already are not called back. Any thread, cheap, never blocks. Fails only for NULL and after a
+/// fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -78,11 +79,12 @@ pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -
     }
 }
 
-/// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete: of this
-/// moment, as the log grows. From then on the lag in the statistics of this log's runners is counted up to there. Reads files, at the beginning and at the end of the log, not what is between. Any thread.
+/// Writes the lowest VLSN that the log holds without a hole behind it, and the highest VLSN up to which the log is
+/// complete. Both are of this moment: the log grows. From then on the statistics of this log's runners count the lag up
+/// to that highest VLSN. Reads files at the beginning and at the end of the log, and nothing in between. Any thread.
 ///
-/// NXF_OK: both are written. NXF_AGAIN, and nothing written: the log has no replicated entry yet. Otherwise what a
-/// scanner would find there: NXF_E_LOG_IO and the like.
+/// NXF_OK: both are written. NXF_AGAIN, and nothing written: the log has no replicated entry yet. An error: the one
+/// that a scanner would find there, such as NXF_E_LOG_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_vlsn_range(
     log: *const nxf_log,
@@ -105,7 +107,7 @@ pub unsafe extern "C" fn nxf_log_vlsn_range(
     }
 }
 
-/// Releases a log, which no other thread may be using. Scanners and runners that read it go on. NULL is fine.
+/// Releases a log. No other thread may be using it. Scanners and runners that read it go on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_free(log: *mut nxf_log) {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -1,4 +1,4 @@
-//! The C interface: casts, checks and nothing else. Every decision is taken behind it.
+//! The C interface: casts and checks, and nothing else. The modules behind it take every decision.
 //!
 //! The header `include/noxu_feeder.h` is generated from these files, in the order of the modules below. Each export
 //! does its work inside [`guard`](crate::ffi::border): arguments are checked, a fork is noticed, a panic becomes a
@@ -6,7 +6,7 @@
 #![allow(non_camel_case_types, reason = "these are the names that C sees")]
 #![allow(clippy::missing_safety_doc, reason = "the documentation is the header's: what C has to keep is said there")]
 
-// In the order in which the header is to be read: each a paragraph of its own, because rustfmt sorts those that are not.
+// In the order of the header. The empty lines between them keep rustfmt from sorting them.
 
 pub mod status;
 

@@ -1,4 +1,4 @@
-//! Options, and the log callback: what the library says to people.
+//! Options, and the log callback, which receives the library's messages for people.
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, OnceLock};
@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::options::{Kind, Options, TABLE};
 use crate::sys::thread::hold_off_cancelling;
 
-/// A set of options, as keys and values. Whoever is given options copies them: they can be changed and freed at any
-/// time, and what was made with them stays as it is. Where options are asked for, NULL means the defaults, and keys
-/// that do not concern what is made are passed over. docs/options.md has every key, with its range and its default.
+/// A set of options, as keys and values. A function that is given options copies them: you can change and free them at
+/// any time, and the objects made with them stay as they are. Where a function takes options, NULL means the defaults,
+/// and keys that do not concern it are passed over. docs/options.md has every key, with its range and its default.
 pub struct nxf_options(Handle<Mutex<Options>>);
 opaque!(nxf_options, "options", Mutex<Options>);
 
@@ -34,7 +34,7 @@ pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
     }
 }
 
-/// Makes a set of options, all at their defaults. It belongs to the caller: to be released with nxf_options_free().
+/// Makes a set of options, all at their defaults. It belongs to the caller, who releases it with nxf_options_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
@@ -46,8 +46,8 @@ pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *m
     }
 }
 
-/// Sets the option of this key. Both strings are copied; numbers are decimal. NXF_E_INVALID_OPTION, with the allowed
-/// keys or values in the message and nothing changed, if there is no such option or it does not take this value.
+/// Sets the option of this key. Both strings are copied; numbers are decimal. NXF_E_INVALID_OPTION, and nothing
+/// changed: there is no such option, or it does not take this value; the message lists the allowed keys or values.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_set(
     options: *mut nxf_options,
@@ -64,9 +64,9 @@ pub unsafe extern "C" fn nxf_options_set(
     }
 }
 
-/// Writes the value of the option of this key to buf, NUL-terminated, as it would be set; its length without the NUL goes
-/// to *len. options NULL: the default. NXF_E_INVALID_OPTION: there is no such option. NXF_E_BUFFER_TOO_SMALL: *len says
-/// how long the value is; buf may be NULL if capacity is 0.
+/// Writes the value of the option of this key to buf, NUL-terminated, in the form in which it is set, and its length
+/// without the NUL to *len. If options is NULL, writes the default. NXF_E_INVALID_OPTION: there is no such option.
+/// NXF_E_BUFFER_TOO_SMALL: *len says how long the value is; buf may be NULL if capacity is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_get(
     options: *const nxf_options,
@@ -87,38 +87,38 @@ pub unsafe extern "C" fn nxf_options_get(
 
 /// A whole number, in the unit that the key's last part names.
 pub const NXF_OPTION_NUMBER: u32 = 1;
-/// One of some words.
+/// One word of several.
 pub const NXF_OPTION_WORD: u32 = 2;
 
-/// What there is to know of an option. The texts are the library's, never NULL, and valid for as long as it is loaded.
-/// Members may be added at its end.
+/// The description of an option. The texts belong to the library, are never NULL, and are valid for as long as it is
+/// loaded. Members may be added at its end.
 #[repr(C)]
 pub struct nxf_option {
-    /// To be set to sizeof(nxf_option) by the caller: only so much is written.
+    /// The caller sets it to sizeof(nxf_option). No more than that is written.
     pub struct_size: usize,
-    /// Its key, as "log.settle_ms".
+    /// The option's key, such as "log.settle_ms".
     pub key: *const c_char,
-    /// What it does, for people.
+    /// What the option does, for people.
     pub meaning: *const c_char,
     /// The value when nothing is set.
     pub default_value: *const c_char,
-    /// The words that it takes, as "error, accept"; "" for a number.
+    /// The words that it takes, such as "error, accept"; "" for a number.
     pub words: *const c_char,
     /// The smallest number that it takes; 0 for a word.
     pub min: u64,
     /// The largest number that it takes; 0 for a word.
     pub max: u64,
-    /// NXF_OPTION_...: what it takes.
+    /// NXF_OPTION_...: the kind of value that it takes.
     pub kind: u32,
 }
 
-/// The place in nxf_option that belongs to no member.
+/// The bytes of nxf_option that belong to no member.
 const PADDING: std::ops::Range<usize> =
     std::mem::offset_of!(nxf_option, kind) + size_of::<u32>()..size_of::<nxf_option>();
 
-/// Writes what there is to know of an option to *option, as much as option->struct_size says, which the caller has set to
-/// sizeof(nxf_option). at counts the options from 0 on, in the order of docs/options.md, which may be another one in
-/// another version. NXF_CLOSED, and nothing written: there are no more. Any thread.
+/// Writes the description of an option to *option. Writes at most option->struct_size bytes, which the caller has set
+/// to sizeof(nxf_option). at counts the options from 0 on, in the order of docs/options.md; another version may have
+/// another order. NXF_CLOSED, and nothing written: there are no more. Any thread.
 ///
 /// @code{.c}
 /// nxf_option option = {.struct_size = sizeof option};
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn nxf_options_describe(
     }
 }
 
-/// The texts of an option, as C wants them.
+/// The texts of an option, as C strings.
 struct Texts {
     key: CString,
     meaning: CString,
@@ -153,7 +153,7 @@ struct Texts {
     kind: Kind,
 }
 
-/// Of all options, made when they are first asked for.
+/// The texts of all options, made when they are first asked for.
 fn texts() -> &'static [Texts] {
     static TEXTS: OnceLock<Vec<Texts>> = OnceLock::new();
     let text = |text: &str| CString::new(text).unwrap_or_default();
@@ -192,28 +192,29 @@ impl Texts {
     }
 }
 
-/// Something failed: a run has ended with an error, say.
+/// Something failed: for example, a run has ended with an error.
 pub const NXF_LEVEL_ERROR: u32 = 1;
 /// Something is not as it should be, and the library goes on.
 pub const NXF_LEVEL_WARN: u32 = 2;
-/// Something of note happened: a run has ended in order, the log goes on after a stall.
+/// Something of note happened: for example, a run has ended in order, or the log goes on after a stall.
 pub const NXF_LEVEL_INFO: u32 = 3;
 /// For finding faults.
 pub const NXF_LEVEL_DEBUG: u32 = 4;
 
-/// Receives what the library has to say to people. On the thread that does the library's work, and on several at once
-/// when several runners have it; with no lock held: it must not block for long, nor throw. It may call back in, as an ack
-/// callback may; a scanner that speaks is in use, which is NXF_E_WRONG_STATE. level: NXF_LEVEL_...;
-/// target: the part of the library that speaks, as "noxu_feeder::log". Both strings are valid during the call.
+/// Receives the library's messages for people. It is called on the thread that does the library's work, and on several
+/// threads at once if several runners have the same callback. No lock is held during the call. It must not block for
+/// long, nor throw. It may call the library as an ack callback may. A scanner whose message this is is in use, and a
+/// call with it is NXF_E_WRONG_STATE. level: NXF_LEVEL_...; target: the part of the library that the message is from,
+/// such as "noxu_feeder::log". Both strings are valid during the call.
 pub type nxf_log_callback =
     Option<unsafe extern "C" fn(context: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
 
-/// Has everything of level_max (NXF_LEVEL_...) and more urgent handed to callback, by all that is made with these
-/// options from now on. Without a callback nothing is said anywhere. It takes the place of the one before; callback
-/// NULL: silence again, and context is dropped at once.
+/// Sets the log callback of all objects that are made with these options from now on. It receives every message of
+/// level_max (NXF_LEVEL_...) and more urgent. Without a callback the library says nothing anywhere. The new callback
+/// replaces the one before. If callback is NULL, there is silence again, and context is dropped at once.
 ///
-/// On NXF_OK context is the library's: drop, which may be NULL, releases it when these options and all that was made
-/// with them are gone or have another callback. On an error it stays the caller's.
+/// On NXF_OK context belongs to the library: drop, which may be NULL, releases it when these options and all objects
+/// made with them are gone or have another callback. On an error context stays the caller's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_set_log_callback(
     options: *mut nxf_options,
@@ -238,7 +239,7 @@ pub unsafe extern "C" fn nxf_options_set_log_callback(
                 let logger: Arc<dyn ::log::Log> = Arc::new(HostLogger { filter, callback, context });
                 logger
             });
-            // The one before is dropped with no lock held: that calls the host.
+            // The logger before is dropped with no lock held, because dropping it calls the host.
             let before = std::mem::replace(&mut options.lock().logger, logger);
             std::mem::drop(before);
             Ok(NXF_OK)
@@ -246,7 +247,7 @@ pub unsafe extern "C" fn nxf_options_set_log_callback(
     }
 }
 
-/// A host's function as a logger.
+/// A function of the host's, as a logger.
 struct HostLogger {
     filter: LevelFilter,
     callback: unsafe extern "C" fn(*mut c_void, u32, *const c_char, *const c_char),
@@ -275,7 +276,7 @@ impl ::log::Log for HostLogger {
     fn flush(&self) {}
 }
 
-/// Releases a set of options. What was made with them goes on. NULL is fine.
+/// Releases a set of options. The objects made with them go on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_free(options: *mut nxf_options) {
     // SAFETY: NULL or a handle that belongs to the caller.

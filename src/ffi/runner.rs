@@ -1,4 +1,4 @@
-//! Runners: feed one replica each, and know what it has acknowledged.
+//! Runners: each feeds one replica, and knows what the replica has acknowledged.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -21,28 +21,28 @@ use crate::runner::Runner;
 use crate::states::{self, State};
 use crate::sys::thread::{HoldOff, in_library};
 
-/// An acknowledgement, or several merged into one because nobody took them in time. This struct is final: it never
+/// An acknowledgement, or several that were merged because nobody took them in time. This struct is final: it never
 /// grows.
 #[repr(C)]
 pub struct nxf_ack {
-    /// The VLSN acknowledged; of several, the highest.
+    /// The VLSN acknowledged; for several acknowledgements, the highest.
     pub vlsn: u64,
-    /// How many more acknowledgements it stands for.
+    /// How many more acknowledgements this one stands for.
     pub merged: u64,
 }
 
-/// Called for every acknowledgement in the order received, lower ones too, after the known VLSN has risen. On the
-/// runner's thread, with no lock held: it must not block for long, nor throw. It may call every function that takes
-/// the runner as a pointer to const; those that would wait for it are refused with NXF_E_INSIDE_CALLBACK. replica_name
-/// is valid during the call.
+/// Called for every acknowledgement, also one lower than before, in the order received, after the known VLSN has risen.
+/// It is called on the runner's thread, with no lock held. It must not block for long, nor throw. It may call every
+/// function that takes the runner as a pointer to const; a function that would wait for the callback is refused with
+/// NXF_E_INSIDE_CALLBACK. replica_name is valid during the call.
 pub type nxf_ack_callback = Option<unsafe extern "C" fn(context: *mut c_void, replica_name: *const c_char, vlsn: u64)>;
 
-/// Called once, when the run has ended, as the last callback: how is what nxf_runner_result() returns from now on. why
-/// is NULL unless how is an error, and valid during the call only, as is replica_name. On the runner's thread; what an
-/// ack callback must not do it must not do either.
+/// Called once, when the run has ended, as the last callback. how is the status that nxf_runner_result() returns from
+/// now on. why is NULL unless how is an error. why and replica_name are valid only during the call. It is called on the
+/// runner's thread, and the rules of an ack callback hold for it, too.
 ///
-/// NXF_OK is three ends in one: nxf_runner_state() says which, and has its last answer already. To be asked, the runner
-/// has to be the context, or in it:
+/// NXF_OK stands for three ends. nxf_runner_state() says which one it was, and its answer is final already. To ask it,
+/// make the runner the context, or a part of it:
 ///
 /// @code{.c}
 /// static void on_end(void *context, const char *replica_name, nxf_status how, const nxf_error *why)
@@ -65,16 +65,16 @@ pub type nxf_end_callback = Option<
 pub const NXF_RUN_NEW: u32 = 0;
 /// The run goes on.
 pub const NXF_RUN_RUNNING: u32 = 1;
-/// It was ended by nxf_runner_stop() or nxf_runner_free().
+/// nxf_runner_stop() or nxf_runner_free() ended the run.
 pub const NXF_RUN_STOPPED: u32 = 2;
 /// The replica closed the connection, in order.
 pub const NXF_RUN_CLOSED_BY_REPLICA: u32 = 3;
 /// The replica broke the connection off.
 pub const NXF_RUN_RESET_BY_REPLICA: u32 = 4;
-/// It failed: nxf_runner_result() says why.
+/// The run failed: nxf_runner_result() says why.
 pub const NXF_RUN_FAILED: u32 = 5;
 
-/// The name of an NXF_RUN_...: "NXF_RUN_STOPPED" ... A number that is none has the name "NXF_UNKNOWN". Never NULL;
+/// The name of an NXF_RUN_..., such as "NXF_RUN_STOPPED". Any other number has the name "NXF_UNKNOWN". Never NULL;
 /// valid for as long as the library is loaded. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_run_state_name(run_state: u32) -> *const c_char {
@@ -87,56 +87,56 @@ fn name_among(states: &[State], code: u32) -> *const c_char {
 
 /// There is more to read in the log, or the run has ended.
 pub const NXF_LOG_READING: u32 = 0;
-/// All that the log has was read.
+/// Everything in the log was read.
 pub const NXF_LOG_AT_END: u32 = 1;
-/// The log has no file yet, or not the one to start in.
+/// The log has no file yet, or not yet the file to start in.
 pub const NXF_LOG_NO_FILE: u32 = 2;
 /// A file's header is still being written.
 pub const NXF_LOG_UNFINISHED_HEADER: u32 = 3;
-/// Zeros with more behind them: the writer is to fill them.
+/// There are zeros with more behind them: the writer has yet to fill them.
 pub const NXF_LOG_HOLE: u32 = 4;
-/// An entry whose end is not there yet.
+/// The end of an entry is not there yet.
 pub const NXF_LOG_TORN: u32 = 5;
-/// Bytes that are no entry; perhaps they are being written.
+/// There are bytes that are not an entry; perhaps they are being written.
 pub const NXF_LOG_UNREADABLE: u32 = 6;
 /// The next file is there and has no entry yet.
 pub const NXF_LOG_NEXT_FILE_EMPTY: u32 = 7;
-/// The next file names an entry as the last of this one that is not here yet.
+/// The last entry of this file is not there yet: the next file names it.
 pub const NXF_LOG_LAST_ENTRY_MISSING: u32 = 8;
 /// The send limit is reached.
 pub const NXF_LOG_SEND_LIMIT: u32 = 9;
-/// The log ends more than one below the VLSN to begin with: the replica has what this log has not.
+/// The log ends more than one below the VLSN to begin with: the replica has entries that this log does not have.
 pub const NXF_LOG_AHEAD: u32 = 10;
 
-/// The name of an NXF_LOG_...: "NXF_LOG_AT_END" ... As nxf_run_state_name().
+/// The name of an NXF_LOG_..., such as "NXF_LOG_AT_END". Otherwise as nxf_run_state_name().
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_log_state_name(log_state: u32) -> *const c_char {
     name_among(states::log::ALL, log_state)
 }
 
-/// What a runner is doing, for people and for monitoring. Consistent in itself, a moment old. Members may be added at
-/// its end.
+/// The figures of a run, for people and for monitoring. They agree with each other, and are a moment old. Members may
+/// be added at its end.
 #[repr(C)]
 pub struct nxf_runner_stats_t {
-    /// To be set to sizeof(nxf_runner_stats_t) by the caller: only so much is written.
+    /// The caller sets it to sizeof(nxf_runner_stats_t). No more than that is written.
     pub struct_size: usize,
     /// NXF_RUN_...
     pub run_state: u32,
-    /// NXF_LOG_...: why there is nothing to read, if that is so.
+    /// NXF_LOG_...: why there is nothing to read, if there is nothing.
     pub log_state: u32,
-    /// Where in the log that is, as an LSN.
+    /// The place in the log that log_state is about, as an LSN.
     pub log_state_lsn: u64,
-    /// Whether it has lasted for longer than the settle time: no error, but worth a look.
+    /// Whether log_state has lasted for longer than the settle time: not an error, but worth a look.
     pub is_stalled: bool,
-    /// Whether the system notifies of changes in the log; if not, it is looked at every now and then.
+    /// Whether the system notifies of changes in the log; if not, the run looks at the log at intervals.
     pub is_notified: bool,
-    /// A VLSN that was not found although later ones were; 0 for none.
+    /// A VLSN that was not found although later ones were; 0 if there is no such VLSN.
     pub missing_vlsn: u64,
-    /// The VLSN that the run starts with. For a start at 0 the one that was found to be the lowest; 0 before that.
+    /// The VLSN that the run starts with. For a start at 0, the lowest VLSN in the log, and 0 until that is found.
     pub start_vlsn: u64,
-    /// The highest VLSN read from the log; one below the start before the first.
+    /// The highest VLSN read from the log; one below the start before the first was read.
     pub read_vlsn: u64,
-    /// The highest VLSN whose frame was wholly handed to the system; one below the start before the first.
+    /// The highest VLSN whose frame was wholly handed to the system; one below the start before the first was.
     pub sent_vlsn: u64,
     /// The highest VLSN acknowledged; 0 before the first.
     pub acked_vlsn: u64,
@@ -144,17 +144,17 @@ pub struct nxf_runner_stats_t {
     pub frames_sent: u64,
     /// Bytes handed to the system.
     pub bytes_sent: u64,
-    /// Bytes read from the log that wait to be sent.
+    /// Bytes of frames that wait to be sent.
     pub queued_bytes: u64,
     /// Acknowledgements received.
     pub acks_received: u64,
-    /// Acknowledgements merged into others because nobody polled.
+    /// Acknowledgements that were merged into others because nobody polled.
     pub acks_merged: u64,
     /// Entries of the log without a VLSN, which are not sent.
     pub entries_untagged: u64,
     /// Entries that a rollback took back, which are not sent.
     pub entries_invisible: u64,
-    /// Entries below the start.
+    /// Entries below the start, which are not sent.
     pub entries_below: u64,
     /// Entries that the log holds a second time, which are not sent again.
     pub entries_repeated: u64,
@@ -162,58 +162,57 @@ pub struct nxf_runner_stats_t {
     pub entries_bad_vlsn: u64,
     /// Entries that stood in the log before one of a lower VLSN.
     pub entries_early: u64,
-    /// Of these, how many are held back now.
+    /// How many of these are held back now.
     pub entries_held: u64,
-    /// Holes in log files that were crossed, because what is behind them proves that nothing is missing.
+    /// Holes in log files that were crossed, because the entries behind them prove that none is missing.
     pub holes_crossed: u64,
     /// How often the log directory was listed.
     pub listings: u64,
     /// How often the run went to sleep.
     pub sleeps: u64,
-    /// The longest time that the host took for one delivery of acknowledgements, in nanoseconds.
+    /// The longest time that the host's callback took for one delivery of acknowledgements, in nanoseconds.
     pub callback_longest_ns: u64,
-    /// The highest VLSN known to be in the log: seen by this run or by another over the same nxf_log, and be it held
-    /// back or behind the send limit, or found by nxf_log_vlsn_range(). A run with a slow replica does not read far
-    /// ahead, so there may be more: unread_bytes says how much. Of a source of the host's own, the highest read. One
-    /// below the start before any is known.
+    /// The highest VLSN known to be in the log. This run or another over the same nxf_log has seen it, even if it is
+    /// held back or above the send limit, or nxf_log_vlsn_range() has found it. A run with a slow replica does not read
+    /// far ahead, so there may be more: unread_bytes says how much. With a source of the host's own, the highest VLSN
+    /// read. One below the start before any is known.
     pub last_known_vlsn: u64,
-    /// How many entries the replica is behind: last_known_vlsn minus acked_vlsn or, where nothing at or above
-    /// start_vlsn is acknowledged yet, minus what is below it. Goes on after the run has ended, as all that follows
-    /// here in bytes, and tells what a new run will have to send.
+    /// How many entries the replica is behind: last_known_vlsn minus acked_vlsn, or minus start_vlsn - 1 while no VLSN
+    /// from start_vlsn on is acknowledged. This figure and the figures in bytes below go on after the run has ended,
+    /// and then tell what a new run will have to send.
     pub lag_entries: u64,
-    /// How many bytes the replica is behind: unacked_bytes and unread_bytes.
+    /// How many bytes the replica is behind: unacked_bytes plus unread_bytes.
     pub lag_bytes: u64,
-    /// Bytes of frames that were read from the log and not acknowledged: queued_bytes, and what was sent. Of what was
-    /// sent at once, and acknowledged in part, a part in proportion.
+    /// Bytes of frames that were read from the log and are not acknowledged: queued_bytes, and the bytes sent and not
+    /// acknowledged. If frames that were sent together are acknowledged in part, their bytes count in proportion.
     pub unacked_bytes: u64,
-    /// Bytes of log files that were not read yet, or are of entries held back: up to the end of the newest file, with
-    /// headers, holes and what is not sent. The file system is asked for it, by this function, and the first time for
-    /// each file that was not read yet. 0 before the first file was opened, for a source of the host's own, and where
-    /// the file system does not tell.
+    /// Bytes of log files that were not read yet, or that belong to entries held back: up to the end of the newest
+    /// file, with headers, holes and entries that are not sent. nxf_runner_stats() asks the file system for it: the
+    /// first time for each file that was not read yet. 0 before the first file was opened, for a source of the host's
+    /// own, and where the file system does not tell.
     pub unread_bytes: u64,
-    /// For how many milliseconds the oldest frame that was sent and is not acknowledged has been out; 0 if there is
-    /// none. Never less than that, and more by a thirtieth of the longest time that frames have been out, at most. When
-    /// the run has ended, this and last_ack_ms are what they were then.
+    /// The milliseconds since the oldest frame that is not acknowledged was sent; 0 if there is no such frame. Never
+    /// too low, and too high by at most a thirtieth of the longest time that frames have been out. When the run has
+    /// ended, this figure and last_ack_ms stay as they were at the end.
     pub oldest_unacked_ms: u64,
-    /// For how many milliseconds no acknowledgement has come; before the first, since the run began.
+    /// The milliseconds since the last acknowledgement; before the first, since the run began.
     pub last_ack_ms: u64,
-    /// Whether the run goes on to its end only: it was stopped, or the log cannot be read on. What was read before that
-    /// is still sent in the second case, and acknowledgements are taken in both. False when it has ended.
+    /// Whether the run is only ending: it was stopped, or the log cannot be read on. In the second case, entries that
+    /// were read before are still sent. In both, acknowledgements are still taken. False when the run has ended.
     pub is_ending: bool,
 }
 
-/// Feeds one replica: a run, which begins once, and ends when it is stopped, when the replica closes, or with an
-/// error.
+/// A runner feeds one replica, in one run. The run ends when it is stopped, when the replica closes, or with an error.
 pub struct nxf_runner(Handle<Arc<Runner>>, AtomicPtr<c_void>);
 opaque!(nxf_runner, "runner", Arc<Runner>, |runner: &Arc<Runner>| Some(runner.replica_name().to_owned()));
 
-/// Makes a runner that will feed the replica of this name over channel, from start_vlsn on; 0: from the lowest VLSN
-/// that the source holds without a hole. Nothing below start_vlsn is ever sent. replica_name is for callbacks and
-/// messages, and is copied. Reads the options runner.* and ack.*.
+/// Makes a runner that will feed the replica of this name over channel, from start_vlsn on. If start_vlsn is 0, it
+/// starts with the lowest VLSN that the source holds without a hole. No entry below start_vlsn is ever sent.
+/// replica_name is for callbacks and messages, and is copied. Reads the options runner.* and ack.*.
 ///
-/// On NXF_OK the channel is the runner's, and its pointer must not be used any more; the runner is the caller's: to be
-/// released with nxf_runner_free(). Otherwise the channel stays the caller's. NXF_CLOSED: the channel is closed, and
-/// there is no runner.
+/// On NXF_OK the channel belongs to the runner, and its pointer must not be used any more. The runner belongs to the
+/// caller, who releases it with nxf_runner_free(). On any other status the channel stays the caller's. NXF_CLOSED: the
+/// channel is closed, and there is no runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_new(
     channel: *mut nxf_channel,
@@ -240,11 +239,11 @@ pub unsafe extern "C" fn nxf_runner_new(
     }
 }
 
-/// Has every acknowledgement handed to callback, instead of kept for nxf_runner_poll_acks(). Before the start only,
-/// else NXF_E_WRONG_STATE. Takes the place of the one set before, whose context is dropped.
+/// Sets the callback that receives every acknowledgement; none is kept for nxf_runner_poll_acks() then. Only before the
+/// start, else NXF_E_WRONG_STATE. Replaces the callback set before, whose context is dropped.
 ///
-/// On NXF_OK context is the library's: it goes to every call, and drop, which may be NULL, releases it when the last
-/// call is over, at the latest when nxf_runner_free() returns. On an error it stays the caller's.
+/// On NXF_OK context belongs to the library and is passed to every call. drop, which may be NULL, releases it after the
+/// last call, at the latest when nxf_runner_free() returns. On an error context stays the caller's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_ack_callback(
     runner: *mut nxf_runner,
@@ -269,8 +268,8 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
     }
 }
 
-/// Has callback called when the run has ended. Never for a runner that was not started. Before the start only. context
-/// and drop as for nxf_runner_set_ack_callback().
+/// Sets the callback that is called when the run has ended. It is never called for a runner that was not started. Only
+/// before the start, else NXF_E_WRONG_STATE. context and drop are as for nxf_runner_set_ack_callback().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_end_callback(
     runner: *mut nxf_runner,
@@ -306,8 +305,8 @@ fn nxf_error_status_of(error: &nxf_error) -> nxf_status {
 /// Starts the run on a thread of its own, whose stack may grow to the option runner.stack_bytes (8 MiB), and returns at
 /// once. A runner starts once.
 ///
-/// On NXF_OK the scanner is the runner's, and its pointer must not be used any more; on an error it stays the
-/// caller's, and nothing has started. NXF_E_WRONG_STATE: the runner was started or stopped before.
+/// On NXF_OK the scanner belongs to the runner, and its pointer must not be used any more. On an error the scanner
+/// stays the caller's, and nothing has started. NXF_E_WRONG_STATE: the runner was started or stopped before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_start(
     runner: *mut nxf_runner,
@@ -323,11 +322,12 @@ pub unsafe extern "C" fn nxf_runner_start(
     }
 }
 
-/// Runs on the caller's thread until the run ends, and returns what nxf_runner_result() returns from then on. To have it
-/// end, stop the runner: a thread that is cancelled (pthread_cancel) goes on until this returns, as in every function.
+/// Runs on the caller's thread until the run ends. Returns the status that nxf_runner_result() returns from then on. To
+/// end it, stop the runner. If the thread is cancelled (pthread_cancel), it goes on until this function returns, as in
+/// every function.
 ///
-/// The scanner is the runner's from the moment the run begins: that is, unless the status is NXF_E_INVALID_ARGUMENT,
-/// NXF_E_WRONG_STATE or NXF_E_FORKED, which no run ends with.
+/// The scanner belongs to the runner from the moment the run begins. It stays the caller's if the status is
+/// NXF_E_INVALID_ARGUMENT, NXF_E_WRONG_STATE or NXF_E_FORKED: no run ends with these.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_run(
     runner: *mut nxf_runner,
@@ -341,7 +341,8 @@ pub unsafe extern "C" fn nxf_runner_run(
             kept = Some(Arc::clone(runner));
             Ok(NXF_OK)
         });
-        // Kept alive by this call, and the handle let go of: another thread may free it as soon as the run has ended.
+        // This call keeps the run alive and lets go of the handle: another thread may free the handle as soon as the
+        // run has ended.
         let Some(runner) = kept else { return status };
         let status = guard_about(
             || Some(runner.replica_name().to_owned()),
@@ -360,9 +361,9 @@ pub unsafe extern "C" fn nxf_runner_run(
 /// Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
 /// first: timeout_ms 0 tries, -1 waits for as long as it takes. Any number of threads.
 ///
-/// NXF_OK: there are some. NXF_TIMEOUT: none came in time. NXF_CLOSED: the run has ended and all were taken
-/// (nxf_runner_result() says how); then and on NXF_TIMEOUT *count is 0. With an ack callback set, acknowledgements go
-/// there and never come here. NXF_E_INSIDE_CALLBACK: it would wait, inside a callback of this runner.
+/// NXF_OK: there are some. NXF_TIMEOUT: none came in time, and *count is 0. NXF_CLOSED: the run has ended, all were
+/// taken, and *count is 0; nxf_runner_result() says how it ended. If an ack callback is set, it receives all
+/// acknowledgements, and none come here. NXF_E_INSIDE_CALLBACK: the call would wait, inside a callback of this runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_poll_acks(
     runner: *const nxf_runner,
@@ -400,8 +401,8 @@ const _: () = assert!(
 );
 
 /// A descriptor that is readable while acknowledgements wait to be polled, or the run has ended. It belongs to the
-/// runner: watch it with poll, select or epoll, and never read, write or close it. The same each time; valid until the
-/// runner is freed. Any thread. NXF_E_OS: no descriptor could be made.
+/// runner: watch it with poll, select or epoll, and never read, write or close it. Every call returns the same
+/// descriptor, valid until the runner is freed. Any thread. NXF_E_OS: no descriptor could be made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_event_fd(
     runner: *const nxf_runner,
@@ -422,9 +423,9 @@ pub unsafe extern "C" fn nxf_runner_event_fd(
 /// Waits until the replica has acknowledged vlsn or more: timeout_ms 0 tries, -1 waits for as long as it takes. Any
 /// number of threads, also before the start.
 ///
-/// NXF_OK: it has. NXF_TIMEOUT: not in time. NXF_CLOSED: the run was closed before; or the error that it ended with.
-/// A vlsn below the start, which this run never sends, is NXF_E_INVALID_ARGUMENT, as is 0. NXF_E_INSIDE_CALLBACK: it
-/// would wait, inside a callback of this runner.
+/// NXF_OK: it has. NXF_TIMEOUT: it has not in time. NXF_CLOSED: the run ended before that. An error: the run ended with
+/// it before that. NXF_E_INVALID_ARGUMENT: vlsn is 0, or below the start, and is never sent by this run.
+/// NXF_E_INSIDE_CALLBACK: the call would wait, inside a callback of this runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_wait_acked(
     runner: *const nxf_runner,
@@ -445,8 +446,8 @@ pub unsafe extern "C" fn nxf_runner_wait_acked(
     }
 }
 
-/// "There is more": nxf_log_notify() for the log that this runner reads, or, for a source of the host's own, has it
-/// asked again. Any thread, cheap, never blocks. Fails for NULL and after a fork only.
+/// Tells the runner that there is more to read. For a log, this does what nxf_log_notify() does. A source of the host's
+/// own is asked again. Any thread, cheap, never blocks. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_notify(runner: *const nxf_runner) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -472,8 +473,8 @@ pub unsafe extern "C" fn nxf_runner_known_replica_vlsn(runner: *const nxf_runner
     vlsn
 }
 
-/// What the run is doing, or how it ended: an NXF_RUN_...; NXF_RUN_NEW for NULL. What has ended stays as it is: inside
-/// the end callback this is the last answer already. Any thread. Never waits.
+/// The state of the run: an NXF_RUN_...; NXF_RUN_NEW for NULL. The state of a run that has ended does not change any
+/// more; inside the end callback it is final already. Any thread. Never waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_state(runner: *const nxf_runner) -> u32 {
     let mut state = NXF_RUN_NEW;
@@ -501,8 +502,8 @@ pub unsafe extern "C" fn nxf_runner_replica_name(runner: *const nxf_runner) -> *
     name
 }
 
-/// Keeps a pointer for the host: to what it has for this replica, say. Nothing is done with it but to give it back.
-/// NULL at first. Any thread, at any time, also inside a callback. Fails for NULL and after a fork only.
+/// Keeps a pointer for the host, such as one to the host's own object for this replica. The library only gives it back.
+/// NULL at first. Any thread, at any time, also inside a callback. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_user_pointer(runner: *const nxf_runner, user: *mut c_void) -> nxf_status {
     // SAFETY: NULL or a live handle, as the header says.
@@ -528,9 +529,9 @@ pub unsafe extern "C" fn nxf_runner_user_pointer(runner: *const nxf_runner) -> *
     user
 }
 
-/// Writes the run's figures to *stats, as much as stats->struct_size says, which the caller has set to
-/// sizeof(nxf_runner_stats_t). Any thread, before the start and after the end too. Waits for nothing, but for the file
-/// system, which is asked for lengths if lag_bytes is among what is to be written.
+/// Writes the run's figures to *stats. Writes at most stats->struct_size bytes, which the caller has set to
+/// sizeof(nxf_runner_stats_t). Any thread, also before the start and after the end. Waits only for the file system,
+/// which it asks for lengths if struct_size has room for lag_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stats(
     runner: *const nxf_runner,
@@ -546,7 +547,7 @@ pub unsafe extern "C" fn nxf_runner_stats(
     }
 }
 
-/// The places in nxf_runner_stats_t that belong to no member.
+/// The bytes of nxf_runner_stats_t that belong to no member.
 const PADDING: [std::ops::Range<usize>; 2] = {
     use std::mem::offset_of;
     [
@@ -556,8 +557,8 @@ const PADDING: [std::ops::Range<usize>; 2] = {
 };
 
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
-    // Before the snapshot: what was acknowledged by now had been sent by then, and a run that has ended has put its last
-    // figures down. The other way round they would contradict each other now and then.
+    // Both are read before the snapshot. So all that is acknowledged here is sent in the snapshot, and if the run has
+    // ended here, the snapshot has its last figures. The other way round they would contradict each other now and then.
     let acked_vlsn = runner.acks().known_vlsn();
     let run_state = runner.state();
     let now = runner.snapshot();
@@ -565,7 +566,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let millis = |since: Option<Instant>| since.map_or(0, |since| as_of.saturating_duration_since(since).as_millis());
     let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
     let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.log().map_or(0, |log| log.last_vlsn()));
-    // Only for who wants to know it: this asks the file system.
+    // Only if the host's struct has room for it: this asks the file system.
     let wants_unread = struct_size > std::mem::offset_of!(nxf_runner_stats_t, lag_bytes);
     let behind = runner.log().filter(|_| wants_unread).zip(now.source.position);
     let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
@@ -609,14 +610,14 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     }
 }
 
-/// Ends the run: what is queued is not sent any more, and the replica's last acknowledgements are still taken for the
-/// option runner.linger_ms. Waits until that is over: timeout_ms 0 only begins it, -1 waits for as long as it takes.
-/// Any thread, any number of times. A runner that is stopped before its start has ended, without an end callback, and
-/// cannot be started.
+/// Ends the run: queued frames are not sent any more, and the replica's last acknowledgements are still taken for the
+/// option runner.linger_ms. Waits until the run has ended: timeout_ms 0 does not wait, -1 waits for as long as it
+/// takes. Any thread, any number of times. A runner that is stopped before its start has ended, without an end
+/// callback, and cannot be started.
 ///
-/// NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: it is still ending.
-/// NXF_E_INSIDE_CALLBACK: called from a callback of this runner, which it would wait for. With timeout_ms 0 it does
-/// not wait, and can be called there, too.
+/// NXF_OK: the run has ended, no callback runs any more, and none starts. NXF_TIMEOUT: the run is still ending.
+/// NXF_E_INSIDE_CALLBACK: called from a callback of this runner, for which it would wait. With timeout_ms 0 it does not
+/// wait, and can be called there, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stop(
     runner: *const nxf_runner,
@@ -632,14 +633,15 @@ pub unsafe extern "C" fn nxf_runner_stop(
     }
 }
 
-/// Ends count runs at once, as nxf_runner_stop() ends one: all are told to before any is waited for, so that it takes as
-/// long as the slowest, and nxf_runner_free() has nothing left to wait for. One that has ended, never started or stands
-/// there twice is no error, and NULL is passed over. They stay the caller's, each to be released.
+/// Ends count runs at once, as nxf_runner_stop() ends one. It tells all runs to end before it waits for any, so it
+/// takes as long as the slowest, and nxf_runner_free() has nothing left to wait for. A runner that has ended, was never
+/// started or is in the array twice is not an error, and NULL is passed over. The runners stay the caller's, who
+/// releases each.
 ///
 /// NXF_OK: all have ended, no callback of theirs runs any more, and none starts. NXF_TIMEOUT: some are still ending,
-/// timeout_ms after the call. NXF_E_INSIDE_CALLBACK: called from a callback of one of them; then, and with NXF_E_FORKED
-/// for one that the parent of this process made, none was told to end. With timeout_ms 0 it does not wait, and can be
-/// called there, too.
+/// timeout_ms after the call. NXF_E_INSIDE_CALLBACK: called from a callback of one of them. NXF_E_FORKED: the parent of
+/// this process made one of them. With these two, no run was told to end. With timeout_ms 0 it does not wait, and can
+/// be called from a callback, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_stop_all(
     runners: *const *mut nxf_runner,
@@ -660,7 +662,7 @@ pub unsafe extern "C" fn nxf_runner_stop_all(
                     if !runner.handle().is_of_this_process() {
                         return Err(Error::Forked);
                     }
-                    // Also one that a panic has passed through: it can be freed, and so it can be ended.
+                    // Also a runner that a panic has passed through: it can be freed, so it can be ended.
                     all.push(Arc::clone(runner.handle().value()));
                 }
                 let stopped = Runner::stop_all(&all, Deadline::from_millis(timeout_ms)).map_err(|(name, error)| {
@@ -673,8 +675,8 @@ pub unsafe extern "C" fn nxf_runner_stop_all(
     }
 }
 
-/// How the run ended. NXF_OK: it was stopped, or the replica closed the connection; nxf_runner_stats() says which.
-/// NXF_AGAIN: it has not ended. Otherwise the error that it ended with, each time. Any thread.
+/// How the run ended. NXF_OK: it was stopped, or the replica closed or broke off the connection; nxf_runner_state()
+/// says which. NXF_AGAIN: it has not ended. An error: the run ended with it; every call returns the same. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut *mut nxf_error) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
@@ -689,10 +691,10 @@ pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut 
     }
 }
 
-/// Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any
-/// more, but for one that is in nxf_runner_run(). NULL is fine. From inside a callback of this runner:
-/// NXF_E_INSIDE_CALLBACK, and nothing is released. When it returns NXF_OK, channel and scanner are closed, no thread
-/// of the run is left, and the callbacks' contexts have been dropped.
+/// Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any more,
+/// except one that is in nxf_runner_run(). NULL is fine. From inside a callback of this runner it is
+/// NXF_E_INSIDE_CALLBACK, and releases nothing. When it returns NXF_OK, channel and scanner are closed, no thread of
+/// the run is left, and the callbacks' contexts have been dropped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status {
     // SAFETY: NULL or a handle that belongs to the caller.

@@ -23,8 +23,8 @@ pub struct nxf_entry {
     pub vlsn: u64,
     /// Its position: the file number in the high 32 bits, the offset in bytes in the low 32.
     pub lsn: u64,
-    /// Its payload, as it stands on disk. How long it is valid is said where an entry is handed out. NULL only if
-    /// empty.
+    /// Its payload, as it stands on disk. The function that hands out the entry says how long the payload is valid.
+    /// NULL only if empty.
     pub payload: *const u8,
     /// The payload's length in bytes.
     pub payload_len: usize,
@@ -32,8 +32,8 @@ pub struct nxf_entry {
     pub entry_type: u8,
 }
 
-/// Reads the replicated entries of a log in VLSN order: each once, none left out, all checked. Used directly with
-/// nxf_scanner_next(), or given to a runner, which takes it over. One thread at a time.
+/// A scanner reads the replicated entries of a log in VLSN order: each once, none left out, all checked. Use it
+/// directly with nxf_scanner_next(), or give it to a runner, which takes it over. One thread at a time.
 pub struct nxf_scanner(Handle<Mutex<Option<Box<dyn Source>>>>);
 opaque!(nxf_scanner, "scanner", Mutex<Option<Box<dyn Source>>>);
 
@@ -56,7 +56,7 @@ pub(crate) unsafe fn hand_over<T>(
     // SAFETY: promised by the caller.
     let status = unsafe {
         with(scanner, std::ptr::null_mut(), |cell| {
-            // Not held during the call: a channel of the host's own is asked there whether it is open.
+            // The lock is not held during the call, which asks a channel of the host's own whether it is open.
             let source = cell.try_lock().ok_or_else(busy)?.take().ok_or_else(busy)?;
             result = match body(source) {
                 Ok(done) => {
@@ -72,7 +72,7 @@ pub(crate) unsafe fn hand_over<T>(
         })
     };
     if handed_over {
-        // SAFETY: the caller's handle, which is the library's from now on.
+        // SAFETY: the caller's handle, which belongs to the library from now on.
         drop(unsafe { super::border::take(scanner) });
     }
     match status {
@@ -80,22 +80,23 @@ pub(crate) unsafe fn hand_over<T>(
         crate::error::status::E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
         crate::error::status::E_FORKED => Err(Error::Forked),
         crate::error::status::E_WRONG_STATE => Err(busy()),
-        // Not a status that a run can end with: the scanner is still the caller's.
+        // No run ends with this status, so it tells the caller that the scanner is still the caller's.
         _ => Err(Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" }),
     }
 }
 
-// A function and no constant: an error that is made is dropped, too, also by the many calls that do not fail.
+// A function and not a constant: otherwise the many calls that do not fail would make the error and drop it.
 fn busy() -> Error {
     Error::WrongState { call: "scanner", reason: "it is in use" }
 }
 
-/// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0: from the first entry
-/// there is. A start whose file does not exist yet is waited for; if the log has only later files, reading begins with
-/// the first of these. The files are looked at by nxf_scanner_next(), not here. Reads the options log.*.
+/// Opens a scanner over the log in env_dir, from the entry at start_lsn on. NXF_LSN_FIRST or 0 means the first entry
+/// there is. If the file of start_lsn does not exist yet, the scanner waits for it; if the log has only later files,
+/// reading begins with the first of these. nxf_scanner_next() looks at the files, not this function. Reads the options
+/// log.*.
 ///
-/// The scanner is the caller's: to be released with nxf_scanner_free(), or to be given to a runner. Several over one
-/// log share more when made by nxf_scanner_from_log(). Fails as nxf_log_open() does.
+/// The scanner belongs to the caller, who releases it with nxf_scanner_free() or gives it to a runner. Several scanners
+/// over one log share more if nxf_scanner_from_log() makes them. Fails as nxf_log_open() does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_open(
     env_dir: *const c_char,
@@ -114,8 +115,8 @@ pub unsafe extern "C" fn nxf_scanner_open(
     }
 }
 
-/// As nxf_scanner_open(), over a log that is open already, with the options that it was opened with. The log may be
-/// freed before the scanner. Any number of threads may make scanners of one log at once.
+/// As nxf_scanner_open(), over a log that is open already, with the options that the log was opened with. The log may
+/// be freed before the scanner. Any number of threads may make scanners of one log at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_from_log(
     log: *mut nxf_log,
@@ -134,16 +135,17 @@ pub unsafe extern "C" fn nxf_scanner_from_log(
     }
 }
 
-/// The next entry whose VLSN is at least from_vlsn, and that this scanner has not returned before. from_vlsn 0: at
-/// the first call, the lowest VLSN that the log holds without a hole behind it; later, the next.
+/// Returns the next entry whose VLSN is at least from_vlsn, and which this scanner has not returned before. If
+/// from_vlsn is 0, the first call returns the lowest VLSN that the log holds without a hole behind it, and later calls
+/// the next.
 ///
-/// Reads files, and waits for nothing: a host that follows the log by itself asks again after a while.
+/// Reads files, and never waits for the writer: a host that follows the log by itself asks again after a while.
 ///
-/// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: nothing yet. An
-/// error (NXF_E_LOG_...) stays: the same comes at every further call, and nothing behind the place it names is
-/// returned. The one exception is damage at the log's end that the writer's recovery has cut off since: then reading
-/// goes on. NXF_E_NO_MEMORY does not stay: the next call tries again, and nothing is left out. NXF_E_WRONG_STATE:
-/// another thread is in this function with this scanner.
+/// NXF_OK: *entry is written; its payload is valid until the next call on this scanner. NXF_AGAIN: there is no such
+/// entry yet. An error (NXF_E_LOG_...) stays: every further call returns the same, and no entry behind the place it
+/// names is returned. The one exception is damage at the log's end that the writer's recovery has cut off since: then
+/// reading goes on. NXF_E_NO_MEMORY does not stay: the next call tries again, and nothing is left out.
+/// NXF_E_WRONG_STATE: another thread is in this function with this scanner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_next(
     scanner: *mut nxf_scanner,
@@ -153,14 +155,16 @@ pub unsafe extern "C" fn nxf_scanner_next(
 ) -> nxf_status {
     // SAFETY: the pointers are NULL or valid, as the header says.
     unsafe {
-        // Most entries are there already, and then nothing is done that could be cancelled.
+        // Most entries are in memory already, and then this call does nothing during which the thread could be
+        // cancelled.
         with_hold_off(HoldOff::WhenNeeded, scanner, err, |cell| {
             let place = out(entry, "entry")?;
-            // Held while a source of the host's own is asked, and nobody waits for it: all only try.
+            // Held while a source of the host's own is asked. Nobody waits for this lock: all callers only try to take
+            // it.
             let mut cell = cell.try_lock().ok_or_else(busy)?;
             let source = cell.as_mut().ok_or_else(busy)?;
             match source.next(from_vlsn, &Now::default())? {
-                // Busy is only who was allowed so much and no more.
+                // Only a source with a budget is ever busy, and this call has given it none.
                 Next::Nothing(_) | Next::Busy => Ok(NXF_AGAIN),
                 Next::Entry(found) => {
                     place.write(nxf_entry {

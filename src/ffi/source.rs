@@ -1,4 +1,4 @@
-//! Sources of the host's own: entries from elsewhere than a log, by callbacks.
+//! Sources of the host's own: entries that do not come from a log, by callbacks.
 
 use std::ffi::c_void;
 
@@ -11,21 +11,22 @@ use crate::error::{Error, Result};
 use crate::log::supplied::{Supplied, SuppliedSource, Supply};
 use crate::sys::thread::hold_off_cancelling;
 
-/// A source of entries of the host's own. All functions get the context, and are called one at a time, on the thread
-/// that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. They may call back in, but not
-/// free the scanner: what would wait for the runner that has it is refused with NXF_E_INSIDE_CALLBACK, and the scanner
-/// is in use, which is NXF_E_WRONG_STATE. To be zeroed before it is filled, as members may be added at its end.
+/// A source of the host's own, which returns entries. All functions get the context, and are called one at a time, on
+/// the thread that drives the runner or calls nxf_scanner_next(). They must neither wait nor throw. They may call the
+/// library, but must not free the scanner. A call that would wait for the scanner's runner is refused with
+/// NXF_E_INSIDE_CALLBACK. The scanner is in use meanwhile, and a call with it is NXF_E_WRONG_STATE. Zero the struct
+/// before you fill it: members may be added at its end.
 #[repr(C)]
 pub struct nxf_source_vtable {
     /// sizeof(nxf_source_vtable).
     pub struct_size: usize,
-    /// Needed. Writes the next entry whose VLSN is at least from_vlsn to *entry (from_vlsn 0: the lowest there is) and
-    /// returns NXF_OK; or NXF_AGAIN: none yet, and nxf_runner_notify() will be called when there is. Any other status
-    /// ends the run with NXF_E_CALLBACK. The payload must stay valid until release, or, without one, until the next
-    /// call.
+    /// Needed. Writes the next entry whose VLSN is at least from_vlsn to *entry and returns NXF_OK; from_vlsn 0 asks
+    /// for the lowest there is. Returns NXF_AGAIN if there is no such entry yet; the host then calls
+    /// nxf_runner_notify() when there is one. Any other status ends the run with NXF_E_CALLBACK. The payload must stay
+    /// valid until release is called or, if release is NULL, until the next call.
     pub next: Option<unsafe extern "C" fn(context: *mut c_void, from_vlsn: u64, entry: *mut nxf_entry) -> nxf_status>,
-    /// May be NULL. The entry's payload is not used any more. Called once for every entry, before the next one is
-    /// asked for or the source is dropped.
+    /// May be NULL. Says that the entry's payload is not used any more. Called once for every entry, before the next
+    /// entry is asked for or the source is dropped.
     pub release: Option<unsafe extern "C" fn(context: *mut c_void, entry: *const nxf_entry)>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
@@ -33,7 +34,7 @@ pub struct nxf_source_vtable {
 
 struct HostSource {
     vtable: nxf_source_vtable,
-    /// What the host has lent and not been given back.
+    /// The entry that the host has lent and was not given back yet.
     lent: Option<nxf_entry>,
     context: Context,
 }
@@ -75,11 +76,11 @@ impl Drop for HostSource {
     }
 }
 
-/// Makes a scanner over a source of the host's own. Its VLSNs are held to the same rule as a log's, that each is one
-/// more than the one before, unless the option source.order says "rising": one that is missing is NXF_E_LOG_GAP, and
-/// one below what was asked for NXF_E_CALLBACK. Reads the options source.*. The vtable is copied. On NXF_OK the
-/// context is the scanner's, until drop; on an error it stays the caller's. To be released with nxf_scanner_free(), or
-/// to be given to a runner.
+/// Makes a scanner over a source of the host's own. Each VLSN must be one more than the one before, as in a log, unless
+/// the option source.order says "rising". A VLSN that is missing is NXF_E_LOG_GAP, and a VLSN below the one asked for
+/// is NXF_E_CALLBACK. Reads the options source.*. The vtable is copied. On NXF_OK the context belongs to the scanner,
+/// until drop; on an error it stays the caller's. The scanner belongs to the caller, who releases it with
+/// nxf_scanner_free() or gives it to a runner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_from_callbacks(
     vtable: *const nxf_source_vtable,
@@ -88,7 +89,7 @@ pub unsafe extern "C" fn nxf_scanner_from_callbacks(
     scanner: *mut *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all that the vtable has.
+    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all members of the vtable.
     unsafe {
         guard(err, || {
             let place = out(scanner, "scanner")?;

@@ -4,9 +4,9 @@ use std::ffi::{CStr, c_char};
 
 /// The version that this header belongs to. While this is 0, a new minor version may take something away.
 pub const NXF_VERSION_MAJOR: u32 = 0;
-/// The version that this header belongs to: grows when something was added.
+/// The version that this header belongs to. It grows when something was added.
 pub const NXF_VERSION_MINOR: u32 = 1;
-/// The version that this header belongs to: grows when something was repaired.
+/// The version that this header belongs to. It grows when something was repaired.
 pub const NXF_VERSION_PATCH: u32 = 0;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -14,14 +14,15 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
     Err(_) => panic!("a version has no NUL inside"),
 };
 
-/// The version of the library that is loaded, as "major.minor.patch". Valid for as long as it is. Any thread.
+/// The version of the library that is loaded, as "major.minor.patch". Valid for as long as the library is loaded. Any
+/// thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
 /// The number of the binary interface. A program that was compiled with a header of the same number runs with this
-/// library; functions are only ever added under one number. Any thread.
+/// library. Under one number, functions are only ever added. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_abi_version() -> u32 {
     1

@@ -1,4 +1,4 @@
-//! A bell: wakes a loop that sleeps in the kernel, and costs one atomic operation while the loop is awake.
+//! A bell: wakes a loop that sleeps in the kernel. To ring it costs one atomic operation while the loop is awake.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
 const RUNG: u32 = 2;
 
-/// Any number of threads ring it; one loop sleeps on it.
+/// Any number of threads ring a bell; one loop sleeps on it.
 #[derive(Debug)]
 pub struct Bell {
     state: AtomicU32,
@@ -24,26 +24,28 @@ impl Bell {
         Ok(Bell { state: AtomicU32::new(AWAKE), signal: SignalFd::new()? })
     }
 
-    /// Rings: the loop will not go to sleep, or wakes. Any thread, never blocks.
+    /// Rings the bell: the loop wakes, or does not go to sleep. Any thread, never blocks.
     pub fn ring(&self) {
-        // SeqCst, so that what was written before the ring is seen by a loop that found the bell silent, and the
-        // other way round: the loop announces its sleep before it looks a last time.
+        // SeqCst, because each side writes before it reads the other's word: the host appends and then rings, and the
+        // loop announces its sleep and then looks a last time. So either the ring finds the loop asleep, or the last
+        // look finds what was appended.
         if self.state.swap(RUNG, Ordering::SeqCst) == ASLEEP {
             failpoint("ring");
             self.signal.raise();
         }
     }
 
-    /// Announces that the loop is about to sleep. False: it was rung, and must look again first.
+    /// Announces that the loop is about to sleep. False: the bell was rung, and the loop must look again first.
     pub fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Announces that the loop is awake and will look at everything there is; `is_readable`: the descriptor was found so.
-    /// True if it was rung.
+    /// Announces that the loop is awake and will look at everything. `is_readable`: the loop found the descriptor
+    /// readable. True: the bell was rung.
     pub fn wake_up(&self, is_readable: bool) -> bool {
-        // Readable is rung, whatever the state says: who rings changes the state first, and the loop may have woken for
-        // another reason between that and the raise. What is not lowered here would end every sleep from now on.
+        // A readable descriptor means that the bell was rung, whatever the state says. Whoever rings changes the state
+        // first and then raises the descriptor, and the loop may have woken for another reason in between. If it is not
+        // lowered here, it ends every sleep from now on.
         let rung = self.state.swap(AWAKE, Ordering::SeqCst) == RUNG || is_readable;
         if rung {
             self.signal.lower();
@@ -51,12 +53,12 @@ impl Bell {
         rung
     }
 
-    /// What to poll for reading while asleep.
+    /// The descriptor to poll for reading while asleep.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
     }
 
-    /// Takes the descriptors out, for a process that must close them without touching anything else.
+    /// Takes the descriptors out, for a process that closes them and must touch nothing else.
     pub fn into_fds(self) -> (OwnedFd, Option<OwnedFd>) {
         self.signal.into_fds()
     }
@@ -123,7 +125,7 @@ mod tests {
         assert!(is_readable(&bell), "the next ring is heard like any other");
     }
 
-    /// Each ring stands for something that was written before it: after it, the loop must look once more.
+    /// Each ring stands for something that was written before it. After the ring, the loop must look once more.
     #[test]
     fn no_ring_is_slept_through() {
         const RINGS: u32 = 20_000;

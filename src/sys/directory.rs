@@ -1,4 +1,4 @@
-//! A directory that is held open: what is in it is found by this very directory, wherever its path leads by then and
+//! A directory that is held open. Its files are found through the open directory, wherever its path leads meanwhile and
 //! whatever the process's working directory is.
 
 use std::ffi::CStr;
@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 
-/// What a name in a directory stands for.
+/// The kind of thing that a name in a directory stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A regular file.
@@ -21,24 +21,24 @@ pub enum Kind {
     Socket,
     /// A device of either kind.
     Device,
-    /// What only this system has.
+    /// Something else that only this system has.
     Other,
 }
 
-/// What the system says of a file or directory.
+/// The facts that the system has about a file or directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// The number of the device that it is on.
+    /// The number of its device.
     pub device: u64,
-    /// Its number there.
+    /// Its inode number on that device.
     pub inode: u64,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub len: u64,
-    /// When its content last changed, in nanoseconds since the epoch. Can be set to any time by programs.
+    /// When its content last changed, in nanoseconds since the epoch. Programs can set it to any time.
     pub modified_ns: i128,
-    /// When it last changed in any way. Cannot be set.
+    /// When it last changed in any way, in nanoseconds since the epoch. Programs cannot set it.
     pub changed_ns: i128,
 }
 
@@ -87,7 +87,7 @@ mod held {
     use super::*;
     use crate::sys::{check, off_standard, retry};
 
-    // Where a file's length or number may need 64 bits and the plain calls have 32, there are others.
+    // Where the plain calls have 32 bits for a file's length or number, other calls have 64.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     use libc::{fstatat, openat, readdir, stat};
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -96,9 +96,9 @@ mod held {
     /// See the module's comment.
     #[derive(Debug)]
     pub struct HeldDirectory {
-        /// Its descriptor, which is the stream's.
+        /// The directory's descriptor, which belongs to the stream.
         fd: ManuallyDrop<File>,
-        /// To list it takes no descriptor that there might be none of then.
+        /// Open from the beginning, so that listing needs no descriptor. There might be none left then.
         stream: Mutex<Stream>,
     }
 
@@ -112,7 +112,7 @@ mod held {
             if stream.is_null() {
                 return Err(io::Error::last_os_error());
             }
-            // It belongs to the stream from now on, which closes it.
+            // From now on the descriptor belongs to the stream, which closes it.
             Ok(HeldDirectory { fd: ManuallyDrop::new(file), stream: Mutex::new(Stream(stream)) })
         }
 
@@ -121,12 +121,12 @@ mod held {
             Some(self.fd.as_raw_fd())
         }
 
-        /// What the system says of the directory itself.
+        /// The facts about the directory itself.
         pub fn status(&self) -> io::Result<Status> {
             Ok(Status::from(&self.fd.metadata()?))
         }
 
-        /// What it says of the file of that name: of what a link leads to, with `follow`, else of the link.
+        /// The facts about the file of that name. If it is a link: about its target with `follow`, else about the link.
         pub fn status_of(&self, name: &CStr, follow: bool) -> io::Result<Status> {
             let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
             let mut found = std::mem::MaybeUninit::<stat>::uninit();
@@ -145,7 +145,8 @@ mod held {
             })
         }
 
-        /// Opens the file of that name for reading, whatever it is. Does not wait for anybody who may write to it.
+        /// Opens the file of that name for reading, whatever its kind. Does not wait for a writer, as opening a FIFO
+        /// would.
         pub fn open_file(&self, name: &CStr) -> io::Result<File> {
             let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
             // SAFETY: the name is NUL-terminated, and nothing is created, so no mode is read.
@@ -154,8 +155,8 @@ mod held {
             Ok(File::from(off_standard(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })?))
         }
 
-        /// Calls `each` with every name there is, in no order. An error if the directory was deleted. One thread at a
-        /// time does.
+        /// Calls `each` with every name in the directory, in no order. An error if the directory was deleted. One
+        /// thread at a time lists.
         pub fn each_name(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
             let mut stream = self.stream.lock();
             stream.rewind();
@@ -164,7 +165,7 @@ mod held {
                 is_empty = false;
                 each(name.to_bytes());
             }
-            // Of a deleted one, C libraries say that it is empty.
+            // C libraries say that a deleted directory is empty.
             if is_empty && self.fd.metadata()?.nlink() == 0 {
                 return Err(io::Error::from_raw_os_error(libc::ENOENT));
             }
@@ -186,14 +187,14 @@ mod held {
     unsafe impl Send for Stream {}
 
     impl Stream {
-        /// The next name is the first again, of those there are now.
+        /// Goes back to the first of the names there are now.
         fn rewind(&mut self) {
             // SAFETY: the stream is open, and nobody else uses it.
             unsafe { libc::rewinddir(self.0) };
         }
 
         fn next(&mut self) -> io::Result<Option<&CStr>> {
-            // The end and a failure differ in the error number only.
+            // The end and a failure differ only in the error number.
             clear_errno();
             // SAFETY: the stream is open, and nobody else uses it.
             let entry = unsafe { readdir(self.0) };
@@ -204,7 +205,7 @@ mod held {
                 };
             }
             // SAFETY: it is valid until the next call, and its name is NUL-terminated. The name may be longer than its
-            // type says, or the entry shorter: so it is only pointed to.
+            // type says, or the entry shorter, so no reference to the entry is made.
             Ok(Some(unsafe { CStr::from_ptr((&raw const (*entry).d_name).cast()) }))
         }
     }
@@ -228,7 +229,7 @@ mod held {
     }
 }
 
-/// Miri knows no calls that begin at a directory. There, paths have to do.
+/// Miri does not know the calls that begin at an open directory. In Miri, paths are used instead.
 #[cfg(miri)]
 mod held {
     use std::os::unix::ffi::OsStrExt;
@@ -250,17 +251,17 @@ mod held {
             self.0.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
         }
 
-        /// There is none.
+        /// Miri has no descriptor here.
         pub fn inherited_fd(&self) -> Option<std::os::fd::RawFd> {
             None
         }
 
-        /// What the system says of the directory itself.
+        /// The facts about the directory itself.
         pub fn status(&self) -> io::Result<Status> {
             Ok(Status::from(&std::fs::metadata(&self.0)?))
         }
 
-        /// What it says of the file of that name: of what a link leads to, with `follow`, else of the link.
+        /// The facts about the file of that name. If it is a link: about its target with `follow`, else about the link.
         pub fn status_of(&self, name: &CStr, follow: bool) -> io::Result<Status> {
             let path = self.path_of(name);
             let found = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
@@ -272,7 +273,7 @@ mod held {
             File::open(self.path_of(name))
         }
 
-        /// Calls `each` with every name there is, in no order.
+        /// Calls `each` with every name in the directory, in no order.
         pub fn each_name(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
             for entry in std::fs::read_dir(&self.0)? {
                 each(entry?.file_name().as_bytes());
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!((kind(c"fifo"), kind(c"socket"), kind(c"directory")), (Kind::Fifo, Kind::Socket, Kind::Directory));
         assert_eq!((kind(c"file"), kind(c"link"), kind(c"device")), (Kind::File, Kind::File, Kind::Device));
         assert_eq!(held.status_of(c"link", false).unwrap().kind, Kind::Link);
-        // Nobody writes to it, and nobody is waited for.
+        // Nobody writes to the FIFO, and the call does not wait for anybody.
         held.open_file(c"fifo").unwrap();
     }
 

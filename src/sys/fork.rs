@@ -1,4 +1,5 @@
-//! Noticing a fork: what the parent made, the child must not use, because the threads behind it do not exist there.
+//! Notices a fork. The child must not use objects that the parent made, because their threads do not exist in the
+//! child.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,8 +24,8 @@ extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// In a forked child: closes descriptors that belong to objects of the parent, which the child will never touch again.
-/// Those that are negative are none.
+/// For a forked child: closes descriptors of the parent's objects, which the child will never touch again. Negative
+/// numbers are passed over.
 pub fn close_inherited(fds: impl IntoIterator<Item = std::os::fd::RawFd>) {
     for fd in fds.into_iter().filter(|&fd| fd >= 0) {
         // SAFETY: no pointers. The objects that own these descriptors are only ever leaked in this process.

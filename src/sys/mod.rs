@@ -1,6 +1,6 @@
 //! Every quirk of the operating system, in one place: waiting, waking, directories and watching them, sockets, forking.
 //!
-//! Descriptors made here are close-on-exec. Nothing here knows of logs, frames or replicas.
+//! Descriptors made here are close-on-exec. No module here knows of logs, frames or replicas.
 
 pub mod bell;
 pub mod directory;
@@ -14,9 +14,9 @@ pub mod watch;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// Moves a descriptor that was just made away from the numbers of standard input, output and error. Where the host has
-/// closed one of these, the system gives its number to whatever is opened next, and what somebody prints would end up
-/// there: in the stream to a replica, say.
+/// Moves a descriptor that was just made away from the numbers of standard input, output and error. If the host has
+/// closed one of these, the system gives its number to the next descriptor, and text that somebody prints would end up
+/// there: in the stream to a replica, for example.
 pub fn off_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-/// What to wait for on a descriptor.
+/// The event to wait for on a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Interest {
     /// Until something can be read.
@@ -25,7 +25,7 @@ impl PollSet {
         self.entries.clear();
     }
 
-    /// Adds a descriptor; the number returned asks for its readiness after the sleep.
+    /// Adds a descriptor. Returns the number by which to ask for its readiness after the sleep.
     pub fn add(&mut self, fd: RawFd, interest: Interest) -> usize {
         let mut events = 0;
         if interest.read {
@@ -56,7 +56,7 @@ impl PollSet {
         if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
     }
 
-    /// The descriptors, and what each is waited for.
+    /// The descriptors, and the event that each is waited for.
     pub fn wanted(&self) -> impl Iterator<Item = (RawFd, Interest)> {
         self.entries.iter().map(|entry| {
             let wants = |event| entry.events & event != 0;
@@ -64,7 +64,7 @@ impl PollSet {
         })
     }
 
-    /// Notes whether descriptor number `at` is ready, for who waits by other means than the system's.
+    /// Notes whether descriptor number `at` is ready, for a caller that does not wait by the system.
     pub fn note_ready(&mut self, at: usize, is_ready: bool) {
         if let Some(entry) = self.entries.get_mut(at) {
             entry.revents = if is_ready { entry.events | libc::POLLHUP } else { 0 };
@@ -78,7 +78,7 @@ impl PollSet {
     }
 }
 
-/// Milliseconds as poll takes them, rounded up so that a sleep is never too short and never spins.
+/// Milliseconds as poll takes them, rounded up: a sleep that is too short would spin.
 fn millis_ceil(duration: Duration) -> libc::c_int {
     let millis = duration.as_nanos().div_ceil(1_000_000);
     libc::c_int::try_from(millis).unwrap_or(libc::c_int::MAX)

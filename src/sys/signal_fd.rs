@@ -9,7 +9,7 @@ use super::{check, off_standard};
 #[derive(Debug)]
 pub struct SignalFd {
     read: OwnedFd,
-    /// The pipe's other end; an eventfd has only one.
+    /// The pipe's other end. An eventfd has no other end.
     write: Option<OwnedFd>,
 }
 
@@ -95,7 +95,7 @@ mod tests {
         assert!(!is_readable(&signal));
         signal.lower();
         assert!(!is_readable(&signal), "to lower what is down neither blocks nor does anything");
-        // More than a pipe's and a read's worth.
+        // More than a pipe holds, and more than one read takes.
         for raises in [1, 2, 64, 65, 20_000] {
             (0..raises).for_each(|_| signal.raise());
             assert!(is_readable(&signal), "{raises}");

@@ -9,7 +9,7 @@ use super::poll::{Interest, wait_for};
 use super::{check, off_standard, retry};
 use crate::failpoint::failpoint;
 
-/// The most pieces that one send takes; more are cut off by the caller. Every system allows at least so many.
+/// The most pieces that one send takes. The caller cuts off the rest. Every system allows at least this many.
 pub const SEND_PIECES_MAX: usize = 1024;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -26,7 +26,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the descriptor from programs that the host starts.
+/// Hides the descriptor from programs that the host starts.
 pub fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no pointers; the descriptor is borrowed and so open.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
@@ -61,10 +61,10 @@ const STREAM: libc::c_int = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const STREAM: libc::c_int = libc::SOCK_STREAM;
 
-/// Connects to `address` over TCP, until `deadline`. The socket blocks nobody and is not for programs that the host
-/// starts.
+/// Connects to `address` over TCP, until `deadline`. The socket does not block, and programs that the host starts do
+/// not inherit it.
 ///
-/// Not by `TcpStream`, whose socket is connected before it can be moved off the standard descriptors.
+/// It does not use `TcpStream`, whose socket is connected before it can be moved away from the standard descriptors.
 pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers; the result is checked before it is used as a descriptor.
@@ -76,7 +76,7 @@ pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
 
     match begin_connecting(socket.as_fd(), address) {
         Ok(()) => return Ok(socket),
-        // A connection that a signal interrupted goes on like one that takes its time.
+        // After a signal the connection attempt goes on, as one that takes its time does.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
         Err(error) => return Err(error),
     }
@@ -106,7 +106,7 @@ fn begin_connecting(socket: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<
             ((&raw const v6).cast(), size_of_val(&v6))
         }
     };
-    // SAFETY: the pointer is to one of the two addresses above, whose size is given, and both live during the call.
+    // SAFETY: the pointer is to one of the two addresses above, with its size, and both live during the call.
     check(unsafe { libc::connect(socket.as_raw_fd(), pointer, len as libc::socklen_t) }).map(drop)
 }
 
@@ -135,11 +135,12 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// No system can be told to notice sooner that a peer is gone.
+/// The shortest time in which a system can be told to notice that a peer is gone.
 pub const KEEPALIVE_MIN: Duration = Duration::from_secs(4);
 
-/// Prepares a connected socket for a stream of frames: no waiting for more to send, no SIGPIPE, and a peer that is
-/// gone without a word is noticed after about `keepalive`. What a Unix-domain socket does not know is left out.
+/// Prepares a connected socket for a stream of frames: it does not wait for more to send, raises no SIGPIPE, and
+/// notices a peer that is gone without a word after about `keepalive`. Leaves out options that a Unix-domain socket
+/// does not know.
 pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()> {
     set_nonblocking(fd)?;
     set_close_on_exec(fd)?;
@@ -152,7 +153,8 @@ pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()
         return Ok(());
     };
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    // Three quarters of the time for silence, the rest for three probes; no system takes more than this for the silence.
+    // Three quarters of the time are for silence, the rest is for three probes. No system takes a longer silence than
+    // this.
     const IDLE_MAX_S: libc::c_int = 32_767;
     let total_s = keepalive.max(KEEPALIVE_MIN).as_secs().min(86_400) as libc::c_int;
     let probe_s = (total_s / 12).max((total_s - IDLE_MAX_S + 2) / 3).max(1);
@@ -165,20 +167,21 @@ pub fn prepare(fd: BorrowedFd<'_>, keepalive: Option<Duration>) -> io::Result<()
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
 }
 
-/// How the peer's system answers to what it was sent.
+/// How the peer's system answers the bytes that it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Answers {
-    /// Whether it still has to confirm something that was sent to it, or to say whether it has room.
+    /// Whether it has yet to confirm bytes that were sent to it, or to say that it has room.
     pub are_due: bool,
     /// How long ago it answered last.
     pub last: Duration,
 }
 
-/// How the peer's system answers; an error where that is not to be found out.
+/// How the peer's system answers. An error where the system cannot tell.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn answers(fd: BorrowedFd<'_>) -> io::Result<Answers> {
-    // The beginning of the kernel's `tcp_info`: eight bytes, of which number 3 counts the probes for room, and then
-    // words, of which number 6 from the beginning counts what is unconfirmed, and number 14 is the time since an answer.
+    // The beginning of the kernel's `tcp_info`, as words of four bytes. The first two words are single bytes, and byte
+    // 3 counts the probes for room. Word 6 counts the unconfirmed segments, and word 14 is the time since the last
+    // answer.
     let mut info = [0u32; 15];
     let mut len = size_of_val(&info) as libc::socklen_t;
     // SAFETY: `info` and `len` are valid for writing during the call, and `len` says how large `info` is.
@@ -193,7 +196,7 @@ pub fn answers(fd: BorrowedFd<'_>) -> io::Result<Answers> {
     Ok(Answers { are_due: info[6] > 0 || probes > 0, last: Duration::from_millis(info[14].into()) })
 }
 
-/// How the peer's system answers is not to be found out here.
+/// This system cannot tell how the peer's system answers.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn answers(_: BorrowedFd<'_>) -> io::Result<Answers> {
     Err(io::ErrorKind::Unsupported.into())
@@ -207,7 +210,7 @@ pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX))
 }
 
-/// Sends what fits, without blocking; at most [`SEND_PIECES_MAX`] pieces are looked at. `WouldBlock`: nothing fits now.
+/// Sends as many bytes as fit, without blocking, of at most [`SEND_PIECES_MAX`] pieces. `WouldBlock`: nothing fits now.
 pub fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = pieces.len().min(SEND_PIECES_MAX);
     // SAFETY: all-zero bytes are a valid msghdr.
@@ -221,7 +224,8 @@ pub fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     })
 }
 
-/// Receives what is there, without blocking. 0: the peer has finished sending. `WouldBlock`: nothing there now.
+/// Receives the bytes that are there, without blocking. 0: the peer has finished sending. `WouldBlock`: there are none
+/// now.
 pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     failpoint("receive");
     retry(|| {
@@ -231,28 +235,29 @@ pub fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// Confirms to the peer's system at once what has been received, where the system can be told to, which by itself takes up
-/// to 40 ms. For peers that write small pieces: their system holds each back until the one before is confirmed.
-/// `from_now_on`: what follows, too, until the system goes back to its own ways, which is when something is sent.
+/// Has the system confirm the bytes received to the peer's system at once, where it can be told to; by itself it takes
+/// up to 40 ms. This is for peers that write small pieces: their system holds each piece back until the one before is
+/// confirmed. `from_now_on`: bytes that follow are confirmed at once, too, until the system goes back to its own ways,
+/// which it does when something is sent.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn confirm_received(fd: BorrowedFd<'_>, from_now_on: bool) -> io::Result<()> {
-    // Any other even number than 0 is for once.
+    // An even number other than 0 means: only once.
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, if from_now_on { 1 } else { 2 })
 }
 
-/// Whether what is received is confirmed at once, for now.
+/// Whether bytes received are confirmed at once, for now.
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 pub fn confirms_at_once(fd: BorrowedFd<'_>) -> io::Result<bool> {
     option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|value| value != 0)
 }
 
-/// Goes back to the system's own ways, as it does by itself sooner or later.
+/// Goes back to the system's own ways. The system does so by itself sooner or later.
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 pub fn confirm_later(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)
 }
 
-/// Never confirms anything: this system cannot be told to.
+/// Does nothing: this system cannot be told to confirm.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn confirm_received(_: BorrowedFd<'_>, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -260,13 +265,13 @@ pub fn confirm_received(_: BorrowedFd<'_>, _: bool) -> io::Result<()> {
 
 /// Says that nothing more will be sent.
 pub fn shutdown_write(fd: BorrowedFd<'_>) {
-    // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure means nothing.
+    // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure does not matter.
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }
 
 /// Ends both directions: whoever waits on the socket, in any thread, wakes.
 pub fn shutdown_both(fd: BorrowedFd<'_>) {
-    // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure means nothing.
+    // SAFETY: no pointers. A socket that is not connected any more needs no shutdown, so a failure does not matter.
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
@@ -308,7 +313,8 @@ mod tests {
                     [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT].map(|name| tcp_option(&socket, name));
                 assert_eq!(idle + interval * count, seconds);
             }
-            // It ends a connection whose peer has no room for as long, although it answers: see `answers`.
+            // That option ends a connection whose peer has no room for that long, even if the peer answers: see
+            // `answers`.
             assert_eq!(tcp_option(&socket, libc::TCP_USER_TIMEOUT), 0);
         }
     }
@@ -326,7 +332,7 @@ mod tests {
     fn what_a_peer_has_confirmed_is_known() {
         let (socket, peer) = tcp_pair();
         send(socket.as_fd(), &[IoSlice::new(b"a")]).unwrap();
-        // Its system confirms on its own, soon or a little later.
+        // The peer's system confirms by itself, sooner or later.
         let deadline = Instant::now() + Duration::from_secs(60);
         while answers(socket.as_fd()).unwrap().are_due {
             assert!(Instant::now() < deadline);
@@ -397,7 +403,7 @@ mod tests {
         set_send_buffer(socket.as_fd(), 0).unwrap();
         assert_eq!(size(), before);
         set_send_buffer(socket.as_fd(), 32 * 1024).unwrap();
-        // Linux counts its own overhead, too.
+        // Linux counts its own overhead in, too.
         assert!((32 * 1024..=64 * 1024).contains(&size()), "{}", size());
     }
 }

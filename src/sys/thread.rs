@@ -1,4 +1,4 @@
-//! Threads of the library: no signals of the host's are delivered to them, and their panics print nothing.
+//! Threads of the library: the host's signals are not delivered to them, and their panics print nothing.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -9,19 +9,19 @@ use std::thread::JoinHandle;
 thread_local! {
     /// How many calls of the library are on this thread's stack.
     static QUIET: Cell<u32> = const { Cell::new(0) };
-    /// Whether this thread could be cancelled before that was held off; none while it is not.
+    /// Whether this thread could be cancelled before cancellation was held off. `None` while it is not held off.
     static CANCEL_STATE: Cell<Option<libc::c_int>> = const { Cell::new(None) };
-    /// The loops that this thread is inside of, each as the address of what it shares with the host. More than one where
-    /// the host runs one from a function that another has called.
+    /// The loops that this thread is inside of, each as the address of the object that it shares with the host. There
+    /// are several if the host runs a loop from a function that another loop has called.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the threads of a run have in common.
+/// The properties that the threads of a run have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Threads {
-    /// The loop that they belong to, so that what the host calls on them is known for a call from inside it.
+    /// The loop that they belong to. A call that the host makes on one of them counts as a call from inside this loop.
     pub inside: usize,
-    /// How large the stack of each may grow.
+    /// How many bytes the stack of each may grow to.
     pub stack_bytes: usize,
 }
 
@@ -59,8 +59,8 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// Runs `body`; a panic in it prints nothing, as a library must not write to the host's standard error. The panics
-/// of others are reported as before.
+/// Runs `body`. A panic in it prints nothing, because a library must not write to the host's standard error. Panics
+/// elsewhere are reported as before.
 fn without_output<T>(body: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -76,20 +76,20 @@ fn without_output<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// When the host is kept from cancelling a thread that is in the library: the system unwinds the stack of a thread that is
-/// cancelled, and through frames of Rust that is an abort. The cancellation stays pending, and takes effect when the host's
-/// own code comes to a place for it.
+/// When cancellation of a thread that is in the library is held off. The system unwinds the stack of a thread that is
+/// cancelled, and to unwind frames of Rust is an abort. The cancellation stays pending, and takes effect when the
+/// host's own code comes to a cancellation point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HoldOff {
     /// At once.
     AtOnce,
-    /// By [`hold_off_cancelling`], before what it could take effect in: for a call that mostly comes to no such place, as
-    /// holding it off costs some 25 ns.
+    /// Later, by [`hold_off_cancelling`] before a cancellation point. This is for a call that mostly comes to no such
+    /// point: to hold off costs some 25 ns.
     WhenNeeded,
 }
 
-/// Runs what a call of the host's, or a thread of the library's, does here: quietly, as [`without_output`] says, and without
-/// being cancelled. Within another such call that is so already.
+/// Runs the body of a call of the host's, or of a thread of the library's: quietly, as [`without_output`] says, and
+/// without being cancelled. Within another such call, both hold already.
 #[inline]
 pub fn in_library<T>(hold_off: HoldOff, body: impl FnOnce() -> T) -> T {
     let is_outermost = QUIET.get() == 0;
@@ -106,8 +106,9 @@ pub fn in_library<T>(hold_off: HoldOff, body: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Keeps the host from cancelling this thread until it leaves the library, if it is there for the host. Before every system
-/// call that is a place for that, and before every call of the host's functions, which may come to one.
+/// Holds off cancellation of this thread until it leaves the library, if it is in a call of the host's. To be called
+/// before every system call that is a cancellation point, and before every call of the host's functions, which may come
+/// to one.
 #[inline]
 pub fn hold_off_cancelling() {
     if CANCEL_STATE.get().is_none() && QUIET.get() > 0 {
@@ -118,7 +119,7 @@ pub fn hold_off_cancelling() {
 #[cfg(all(target_os = "linux", not(miri)))]
 const CANCEL_DISABLE: libc::c_int = 1;
 
-/// Sets whether this thread can be cancelled; returns how it was before.
+/// Sets whether this thread can be cancelled. Returns whether it could be before.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn set_cancel_state(state: libc::c_int) -> libc::c_int {
     // The crate libc does not declare it.
@@ -126,13 +127,13 @@ fn set_cancel_state(state: libc::c_int) -> libc::c_int {
         fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
     }
     let mut before = CANCEL_DISABLE;
-    // SAFETY: the signature is that of the C library, and the place is valid for writing. It fails for numbers that are no
-    // state only, and of these there are none here.
+    // SAFETY: the signature is that of the C library, and the place is valid for writing. It fails only for numbers
+    // that are not a state, and is called with none of these.
     unsafe { pthread_setcancelstate(state, &raw mut before) };
     before
 }
 
-/// Elsewhere a host must not cancel a thread that is in the library.
+/// On other systems, a host must not cancel a thread that is in the library.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 const CANCEL_DISABLE: libc::c_int = 0;
 
@@ -141,9 +142,10 @@ fn set_cancel_state(state: libc::c_int) -> libc::c_int {
     state
 }
 
-/// Runs `body`, which is part of a loop or calls the host for it, with calls from inside it recognisable as such.
+/// Runs `body`, which is part of a loop or calls the host for it. [`is_inside`] recognises calls that are made from
+/// `body`.
 pub fn while_inside<T>(link: usize, body: impl FnOnce() -> T) -> T {
-    // Where the host calls while its thread ends, what the thread had is gone already.
+    // If the host calls while its thread ends, the thread's own variables are gone already.
     let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(link));
     let _guard = Finally(|| {
         let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
@@ -151,12 +153,12 @@ pub fn while_inside<T>(link: usize, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Whether this is called from inside that loop.
+/// Whether the caller is inside that loop.
 pub fn is_inside(link: usize) -> bool {
     INSIDE.try_with(|inside| inside.borrow().contains(&link)).unwrap_or(false)
 }
 
-/// Does something at the end, also when a panic passes.
+/// Does something at the end of a scope, also when a panic passes.
 struct Finally<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Finally<F> {
@@ -165,7 +167,7 @@ impl<F: FnMut()> Drop for Finally<F> {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()

@@ -1,7 +1,7 @@
-//! Noticing that something in a directory changed: inotify on Linux.
+//! Notices changes in a directory: by inotify on Linux.
 //!
-//! A watch is armed for one event only, by a reader that is about to sleep. So a writer pays for the notification of
-//! its first write after a reader fell asleep, and for no other.
+//! A watch is armed for one event only, by a reader that is about to sleep. So a writer pays only for the notification
+//! of its first write after a reader fell asleep.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ pub struct Watch {
     inotify: std::os::fd::OwnedFd,
 }
 
-/// What to do about a watch that was refused, where the system's own words mislead.
+/// What the user can do about a watch that was refused, where the system's own words mislead.
 pub fn advice(refused: &io::Error) -> &'static str {
     match refused.raw_os_error() {
         Some(libc::ENOSPC) => " (this user's inotify watches are used up: fs.inotify.max_user_watches)",
@@ -38,8 +38,8 @@ impl Watch {
         Ok(Watch { inotify })
     }
 
-    /// Makes the next change in the directory ready the descriptor. Arming twice is the same as arming once. An error
-    /// where the system has no watch left to give, or does not let this directory be watched.
+    /// Arms the watch: the next change in the directory makes the descriptor ready. Arming twice is the same as arming
+    /// once. An error if the system has no watch left to give, or does not let this directory be watched.
     pub fn arm(&self, directory: &HeldDirectory) -> io::Result<()> {
         use std::io::Write;
         use std::os::fd::{AsFd, AsRawFd};
@@ -52,7 +52,8 @@ impl Watch {
             | libc::IN_DELETE_SELF
             | libc::IN_MOVE_SELF;
         let mask = CHANGES | libc::IN_ONESHOT | libc::IN_ONLYDIR;
-        // A watch is asked for by path, and the directory's own may lead elsewhere by now.
+        // A watch is asked for by path, and the directory's own path may lead elsewhere by now. So the path goes
+        // through the descriptor.
         let mut path = [0; 32];
         write!(&mut path[..31], "/proc/self/fd/{}", directory.as_fd().as_raw_fd())?;
         // SAFETY: the path is NUL-terminated, since its last byte was not written to, and outlives the call.
@@ -60,8 +61,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes the events that have come; says whether there were any. A watch that is armed for one event has two, and
-    /// there is room for more; what is left over makes the descriptor ready again.
+    /// Takes the events that have come. Says whether there were any. A watch that is armed for one event makes two, and
+    /// there is room for more. Events that are left over make the descriptor ready again.
     pub fn take(&self) -> bool {
         use std::os::fd::AsRawFd;
         let mut events = [0u8; 4096];
@@ -73,7 +74,7 @@ impl Watch {
         read.is_ok_and(|read| read > 0)
     }
 
-    /// What to poll for reading.
+    /// The descriptor to poll for reading.
     pub fn fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.inotify.as_fd()
@@ -82,7 +83,7 @@ impl Watch {
 
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
 impl Watch {
-    /// There is none on this system.
+    /// This system has no watches.
     pub fn new() -> io::Result<Watch> {
         Err(io::ErrorKind::Unsupported.into())
     }
