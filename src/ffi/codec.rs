@@ -1,4 +1,4 @@
-//! The bytes of the protocol, for hosts that write the other end, and for tests.
+//! The bytes of the protocol: for hosts that write the other end, and for tests.
 
 use super::border::{buffer, bytes, guard, out};
 use super::error::nxf_error;

@@ -1,4 +1,4 @@
-//! Options, and the log callback, which receives the library's messages for people.
+//! Options, and the log callback: settings, and the library's messages for people.
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, OnceLock};

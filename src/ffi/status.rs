@@ -1,4 +1,4 @@
-//! Statuses, which every function that can fail returns.
+//! Statuses: the results of functions that can fail.
 
 use std::ffi::{CStr, c_char, c_void};
 
