@@ -116,6 +116,11 @@ impl Order {
         self.below
     }
 
+    /// Whether all that is known of the log ends more than one below the VLSN to begin with.
+    pub fn begins_above_the_log(&self) -> bool {
+        !self.has_returned() && self.held_count == 0 && self.below + 1 < self.next
+    }
+
     /// Notes that `vlsn` is in the log.
     #[inline]
     pub fn note(&mut self, vlsn: u64) {
@@ -299,20 +304,31 @@ pub fn payload_crc(entry_type: u8, entry_digest: u32) -> u32 {
 ///
 /// The first entries on disk may be out of order, and after the cleaner deleted files there may be stragglers of
 /// older numbers among them. So a window's worth of entries is looked at before the choice is made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Beginning {
+    limits: WindowLimits,
     seen: Vec<(u64, Held)>,
     bytes: u64,
 }
 
 impl Beginning {
+    /// Nothing seen yet, of what is going to be held back within `limits`.
+    pub fn new(limits: WindowLimits) -> Beginning {
+        Beginning { limits, seen: Vec::new(), bytes: 0 }
+    }
+
+    /// Within which limits entries are held back.
+    pub fn limits(&self) -> WindowLimits {
+        self.limits
+    }
+
     /// Notes an entry; true when enough has been seen to choose.
-    pub fn note(&mut self, vlsn: u64, found: Held, limits: &WindowLimits) -> Result<bool, NoMemory> {
+    pub fn note(&mut self, vlsn: u64, found: Held) -> Result<bool, NoMemory> {
         memory::reserve(&mut self.seen, 1)?;
         self.seen.push((vlsn, found));
         self.bytes += u64::from(found.len);
         // Nothing is lower than 1.
-        Ok(vlsn == 1 || self.seen.len() >= limits.entries_max / 2 || self.bytes >= limits.bytes_max / 2)
+        Ok(vlsn == 1 || self.seen.len() >= self.limits.entries_max / 2 || self.bytes >= self.limits.bytes_max / 2)
     }
 
     /// Whether nothing was noted.
@@ -324,7 +340,7 @@ impl Beginning {
     ///
     /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
     /// later half of what was seen may still come. An error: there is no memory to hold it back, and all is as before.
-    pub fn choose(&mut self, complete: bool, limits: WindowLimits) -> Result<Order, NoMemory> {
+    pub fn choose(&mut self, complete: bool) -> Result<Order, NoMemory> {
         let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
         let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
         self.seen.sort_unstable_by_key(|&(vlsn, found)| (vlsn, found.lsn));
@@ -335,11 +351,11 @@ impl Beginning {
                 first = above;
             }
         }
-        let mut order = Order::new(first, limits);
+        let mut order = Order::new(first, self.limits);
         // It was found, whatever a rollback makes of it: this beginning is not above the log.
         order.note(first - 1);
         // What is too far ahead would not have been held either; that it comes early shows that others are missing.
-        let is_near = |vlsn: u64| vlsn >= first && vlsn - first < limits.entries_max as u64;
+        let is_near = |vlsn: u64| vlsn >= first && vlsn - first < self.limits.entries_max as u64;
         let held = self.seen.iter().filter(|&&(vlsn, _)| is_near(vlsn));
         let result = held.into_iter().try_for_each(|&(vlsn, found)| order.hold_at((vlsn - first) as usize, found));
         if let Err(none) = result {
@@ -347,7 +363,6 @@ impl Beginning {
             self.seen.sort_unstable_by_key(|&(_, found)| found.lsn);
             return Err(none);
         }
-        *self = Beginning::default();
         Ok(order)
     }
 }
@@ -444,13 +459,13 @@ mod tests {
     }
 
     fn begin(on_disk: &[u64], complete: bool) -> u64 {
-        let mut beginning = Beginning::default();
+        let mut beginning = Beginning::new(LIMITS);
         for &vlsn in on_disk {
-            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }, &LIMITS).unwrap() {
+            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }).unwrap() {
                 break;
             }
         }
-        beginning.choose(complete, LIMITS).unwrap().next()
+        beginning.choose(complete).unwrap().next()
     }
 
     #[test]

@@ -33,11 +33,18 @@ const SAMPLES_LEFT: u64 = 8;
 
 /// Where to begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct Start {
     /// The position of an entry, or offset 0 for a file's beginning.
     pub at: Lsn,
     /// The first VLSN from there on, if it is known, and tells how far from there VLSNs above it can be that stand before.
     pub first_vlsn: Option<u64>,
+}
+
+impl Start {
+    /// Whether what stands before is too far below `vlsn` to matter, when VLSNs stand up to `far` away from their place.
+    pub fn is_below(&self, vlsn: u64, far: u64) -> bool {
+        self.first_vlsn.is_some_and(|first| first.saturating_add(far) <= vlsn)
+    }
 }
 
 /// How much of a file is read at most to find its first VLSN.
@@ -89,7 +96,7 @@ impl Seek {
     }
 
     /// The place to begin at for `vlsn`: well below it, or the log's beginning. `None` in an empty directory.
-    pub fn place_for(&mut self, vlsn: u64) -> Searched<Option<Place>> {
+    pub fn place_for(&mut self, vlsn: u64) -> Searched<Option<Start>> {
         let Some(number) = self.file_for(vlsn)? else { return Ok(None) };
         self.place_in(number, vlsn).map(Some)
     }
@@ -118,17 +125,17 @@ impl Seek {
 
     /// The beginning of file `number`. Where that is a stretch of history that the log holds twice, its first VLSN tells
     /// nothing of what stands before.
-    pub fn beginning_of(&mut self, number: u32) -> Searched<Place> {
+    pub fn beginning_of(&mut self, number: u32) -> Searched<Start> {
         let first_vlsn = self.first_vlsn(number)?;
         let before = match self.file_below(number) {
             Some(before) => self.first_vlsn(before)?,
             None => None,
         };
-        Ok(Place { at: Lsn::new(number, 0), first_vlsn: first_vlsn.filter(|_| before <= first_vlsn) })
+        Ok(Start { at: Lsn::new(number, 0), first_vlsn: first_vlsn.filter(|_| before <= first_vlsn) })
     }
 
     /// The highest place in file `number` that is well below `vlsn`, as far as samples tell.
-    fn place_in(&mut self, number: u32, vlsn: u64) -> Searched<Place> {
+    fn place_in(&mut self, number: u32, vlsn: u64) -> Searched<Start> {
         let mut best = self.beginning_of(number)?;
         let (Some(first), Some((file, begin))) = (best.first_vlsn, self.open(number)?) else { return Ok(best) };
         let failed = |error| read_error(number, error);
@@ -138,7 +145,7 @@ impl Seek {
             let sampled = self.probe.sample(&*file, middle, self.sample_bytes).map_err(failed)?;
             match sampled {
                 Some((offset, found)) if found >= first && is_well_below(first, found, vlsn) => {
-                    best = Place { at: Lsn::new(number, offset as u32), first_vlsn: Some(found) };
+                    best = Start { at: Lsn::new(number, offset as u32), first_vlsn: Some(found) };
                     low = offset;
                 }
                 _ => high = middle,

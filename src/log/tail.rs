@@ -373,6 +373,9 @@ enum Verdict {
     Wait(Wait),
 }
 
+/// No file has bytes from here on.
+const FILE_END: u64 = 1 << 32;
+
 /// Of so many zeros, and more, is remembered that they were looked through.
 const ZEROS_AT_EACH_LOOK: u64 = 4 * 1024 * 1024;
 
@@ -524,6 +527,16 @@ impl Tail {
     /// Whether what comes next was not found since something was passed: it may be written there yet.
     pub fn is_next_due(&self) -> bool {
         self.is_next_due
+    }
+
+    /// How many bytes were passed and not read since, as far as they are of use when `next_vlsn` is the next. Of a file that
+    /// was left, as many as it could have.
+    pub fn unread(&self, next_vlsn: u64) -> u64 {
+        let back = self.looking_back.as_ref().zip(self.current.as_ref());
+        let back = back.map(|(&(until, _), file)| (file.cursor, until));
+        let useful = self.passed.iter().filter(|place| next_vlsn == 0 || place.useful_from <= next_vlsn);
+        let places = useful.map(|place| (place.cursor, place.until)).chain(back);
+        places.map(|(cursor, until)| until.unwrap_or(FILE_END).saturating_sub(cursor)).sum()
     }
 
     /// The first file number that is missing between the current file and the one read before it.

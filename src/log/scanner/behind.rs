@@ -1,0 +1,202 @@
+//! What stands before the place where reading began: that place is chosen by samples, and may be too far up.
+
+use std::sync::Arc;
+
+use super::{held, not_held};
+use crate::error::Result;
+use crate::log::budget::{Budget, Halt, Searched};
+use crate::log::files::Files;
+use crate::log::format::Lsn;
+use crate::log::order::Order;
+use crate::log::seek::{Seek, Start, Stretch};
+
+/// See the module's comment.
+pub(super) struct Behind {
+    files: Arc<dyn Files>,
+    read_bytes: usize,
+    budget: Budget,
+    /// Whether the place to begin at is to be sought by the first VLSN asked for.
+    is_to_be_sought: bool,
+    /// Where reading began, if that was sought, as long as it is near enough.
+    began: Option<Start>,
+    /// Before this place nobody has looked; `None` when nothing before it can matter.
+    unread: Option<Start>,
+    hidden: Hidden,
+    interrupted: Interrupted,
+}
+
+/// What something that is no entry may hide, between the beginning of a file and the place in it where reading began.
+#[derive(Clone, Copy)]
+enum Hidden {
+    Nothing,
+    /// All behind this place, the beginning of the file.
+    Behind(Start),
+    /// Reading began anew there. Up to this position it reads for the second time.
+    ReadAnew(Lsn),
+}
+
+/// A look that the budget interrupted, or the search for its place.
+#[derive(Default)]
+enum Interrupted {
+    #[default]
+    Nothing,
+    Seek(Seek),
+    Walk(Walk),
+}
+
+/// A look before a place, and how far it has got.
+struct Walk {
+    before: Start,
+    seek: Seek,
+    beginning: Start,
+    stretch: Stretch,
+}
+
+/// What a look before a place came to.
+pub(super) struct Looked {
+    /// Whether the next VLSN was found, and may be sent.
+    pub(super) is_found: bool,
+    /// Where the next look begins; `None` when nothing stands before.
+    pub(super) next: Option<Start>,
+    /// Whether something that is no entry stands between there and the place.
+    is_hiding: bool,
+}
+
+impl Behind {
+    pub(super) fn new(files: Arc<dyn Files>, start: Lsn, read_bytes: usize, budget: Budget) -> Behind {
+        Behind {
+            files,
+            read_bytes,
+            budget,
+            is_to_be_sought: start == Lsn::NULL || start == Lsn(0),
+            began: None,
+            unread: None,
+            hidden: Hidden::Nothing,
+            interrupted: Interrupted::Nothing,
+        }
+    }
+
+    /// Reading begins where the tail was told to.
+    #[inline]
+    pub(super) fn begin_as_told(&mut self) {
+        self.is_to_be_sought = false;
+    }
+
+    /// Seeks the place to begin at for `vlsn`; `None` if reading is to begin where the tail was told to.
+    pub(super) fn seek(&mut self, vlsn: u64) -> Searched<Option<Lsn>> {
+        if !self.is_to_be_sought {
+            return Ok(None);
+        }
+        let mut seek = self.take_seek()?;
+        // Nothing there: everything that comes will be behind the beginning.
+        let place = seek.place_for(vlsn).inspect_err(|_| self.interrupted = Interrupted::Seek(seek))?;
+        (self.is_to_be_sought, self.began, self.unread) = (false, place, place);
+        Ok(place.map(|place| place.at))
+    }
+
+    /// The seek that was interrupted, or a new one; a look that was interrupted is given up.
+    fn take_seek(&mut self) -> Result<Seek> {
+        match std::mem::take(&mut self.interrupted) {
+            Interrupted::Seek(seek) => Ok(seek),
+            _ => Seek::new(Arc::clone(&self.files), self.read_bytes, self.budget.clone()),
+        }
+    }
+
+    /// Where reading began, unless all from there on is `far` or more below `next_vlsn`: then that is forgotten.
+    pub(super) fn began(&mut self, next_vlsn: u64, far: u64) -> Option<Start> {
+        self.began = self.began.filter(|began| !began.is_below(next_vlsn, far));
+        self.began
+    }
+
+    /// Before which place nobody has looked.
+    pub(super) fn unread(&self) -> Option<Start> {
+        self.unread
+    }
+
+    /// What nobody has looked at cannot matter any more.
+    pub(super) fn forget_unread(&mut self) {
+        self.unread = None;
+    }
+
+    /// Looks before `place`, before which nobody has looked. True: the next VLSN was found, and may be sent.
+    pub(super) fn look_on(&mut self, place: Start, order: &mut Order, send_limit: Lsn) -> Searched<bool> {
+        let looked = self.look(place, order, send_limit)?;
+        self.unread = looked.next;
+        if let (Hidden::Nothing, true, Some(beginning)) = (self.hidden, looked.is_hiding, looked.next) {
+            self.hidden = Hidden::Behind(beginning);
+        }
+        Ok(looked.is_found)
+    }
+
+    /// Looks at the beginning of the file that `before` is in, or into the file before, for what stands there early, and
+    /// notes it in `order`.
+    #[cold]
+    pub(super) fn look(&mut self, before: Start, order: &mut Order, send_limit: Lsn) -> Searched<Looked> {
+        let nothing = |next| Looked { is_found: false, next, is_hiding: false };
+        let mut walk = match std::mem::take(&mut self.interrupted) {
+            Interrupted::Walk(walk) if walk.before == before => walk,
+            interrupted => {
+                self.interrupted = interrupted;
+                let mut seek = self.take_seek()?;
+                let (number, until) = match before.at.offset() {
+                    0 => (seek.file_below(before.at.file()), u64::MAX),
+                    offset => (Some(before.at.file()), u64::from(offset)),
+                };
+                let Some(number) = number else { return Ok(nothing(None)) };
+                let beginning = match seek.beginning_of(number) {
+                    Ok(beginning) => beginning,
+                    Err(halt) => {
+                        self.interrupted = Interrupted::Seek(seek);
+                        return Err(halt);
+                    }
+                };
+                let Some(stretch) = seek.stretch(number, until)? else { return Ok(nothing(Some(beginning))) };
+                Walk { before, seek, beginning, stretch }
+            }
+        };
+        debug_assert!(walk.beginning.at < before.at, "each look goes further down");
+        // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
+        let mut noted = Ok(());
+        let walked = walk.seek.each_entry(&mut walk.stretch, |lsn, entry| {
+            if let Some(vlsn) = entry.vlsn_to_send().filter(|_| noted.is_ok()) {
+                order.note(vlsn);
+                let placed = order.note_held(vlsn, held(lsn, entry), send_limit);
+                noted = placed.map(|_| ()).map_err(|none| not_held(none, vlsn, lsn));
+            }
+        });
+        // What there was no memory for is behind: the look begins anew.
+        noted?;
+        let beginning = walk.beginning;
+        let is_whole = match walked {
+            Err(Halt::Busy) => {
+                self.interrupted = Interrupted::Walk(walk);
+                return Err(Halt::Busy);
+            }
+            walked => walked?,
+        };
+        let is_found = order.ready().is_some_and(|held| held.lsn < send_limit);
+        Ok(Looked { is_found, next: Some(beginning), is_hiding: before.at.offset() > 0 && !is_whole })
+    }
+
+    /// A look that was interrupted does not answer for now.
+    pub(super) fn give_up_look(&mut self) {
+        if let Interrupted::Walk(_) = self.interrupted {
+            self.interrupted = Interrupted::Nothing;
+        }
+    }
+
+    /// Where reading is to begin anew, if something may hide what is missing before the place where it began: that is for
+    /// the tail to judge. Reading has got to `front`. Once at most: from a file's beginning on, nothing hides.
+    pub(super) fn begin_anew(&mut self, front: Lsn) -> Option<Lsn> {
+        let Hidden::Behind(place) = self.hidden else { return None };
+        debug_assert_eq!(place.at.offset(), 0);
+        self.hidden = Hidden::ReadAnew(front);
+        (self.began, self.unread) = (Some(place), Some(place));
+        Some(place.at)
+    }
+
+    /// Up to where reading began anew, if it did.
+    pub(super) fn read_anew_until(&self) -> Option<Lsn> {
+        if let Hidden::ReadAnew(until) = self.hidden { Some(until) } else { None }
+    }
+}
