@@ -12,16 +12,16 @@ use crate::acks::{Acks, Deadline, End, Waited};
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
-use crate::log::{Log, Source};
+use crate::log::{Origin, Source};
 use crate::options::Options;
 use crate::reactor::Reactor;
-use crate::reactor::driver::{Driver, System};
+use crate::reactor::driver::{self, Driver};
 use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
 use crate::states;
 use crate::stream::Stream;
-use crate::sys::bell::Bell;
 use crate::sys::thread::{Threads, is_inside, panic_text, spawn_quiet, while_inside};
+use crate::sys::waker::Wakeups;
 use crate::transport::{Channel, Closing, Transport};
 
 /// Called for every ack, with the replica's name and the VLSN.
@@ -75,7 +75,7 @@ pub struct Runner {
     options: Options,
     link: Arc<Link>,
     state: Mutex<State>,
-    log: OnceLock<Arc<Log>>,
+    origin: OnceLock<Arc<dyn Origin>>,
 }
 
 impl Runner {
@@ -87,18 +87,18 @@ impl Runner {
         start_vlsn: u64,
         options: Options,
     ) -> Result<Runner, (Box<dyn Channel>, Error)> {
-        let bell = match Bell::new() {
-            Ok(bell) => Arc::new(bell),
+        let wakeups = match Wakeups::new() {
+            Ok(wakeups) => wakeups,
             Err(error) => return Err((channel, Error::os("make", "a wake-up descriptor", error))),
         };
         if !channel.is_open() {
             return Err((channel, Error::ChannelClosed));
         }
         let (name, logger) = (replica_name.clone(), options.logger.clone());
-        let link = Arc::new(Link::new(bell, name, options.ack_queue_max(), start_vlsn, logger));
+        let link = Arc::new(Link::new(wakeups.waker(), name, options.ack_queue_max(), start_vlsn, logger));
         let functions = Functions { replica_name, ack: None, end: None };
         let state = Mutex::new(State::New(Setup { channel, functions }));
-        Ok(Runner { start_vlsn, options, link, state, log: OnceLock::new() })
+        Ok(Runner { start_vlsn, options, link, state, origin: OnceLock::new() })
     }
 
     /// Has every ack handed to `function` instead of queued. Before the start only.
@@ -146,7 +146,7 @@ impl Runner {
         };
         let setup = begin(&mut state, Some(thread));
         drop(state);
-        let prepared = self.prepare(setup, source, Box::new(System));
+        let prepared = self.prepare(setup, source, driver::for_few());
         work.send(prepared).expect("the thread waits for its work");
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Runner {
     /// Feeds the replica from `source` on the caller's thread, until the run ends. On an error before it begins
     /// `source` comes back.
     pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
-        self.run_over(source, Box::new(System))
+        self.run_over(source, driver::for_few())
     }
 
     /// The same, with a clock and a sleep of its own.
@@ -206,11 +206,12 @@ impl Runner {
         failpoint("prepare");
         let functions: Arc<dyn Callbacks> = Arc::new(functions);
         let told = Arc::downgrade(&functions);
-        if let Some(log) = source.log() {
-            self.log.get_or_init(|| Arc::clone(log));
+        if let Some(origin) = source.origin() {
+            self.origin.get_or_init(|| origin);
         }
         let now = driver.now();
-        let mut reactor = Reactor::over(driver, Arc::clone(&self.link.bell), self.options.reactor());
+        let wakeups = Arc::clone(self.link.waker.wakeups());
+        let mut reactor = Reactor::new(driver, wakeups, self.options.reactor());
         match channel.into_transport(self.threads()) {
             Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions, now), arrived),
             Err(error) => {
@@ -270,15 +271,15 @@ impl Runner {
 
     /// Says that the log has more. Never blocks.
     pub fn notify(&self) {
-        match self.log.get() {
-            Some(log) => log.notify(),
-            None => self.link.bell.ring(),
+        match self.origin.get() {
+            Some(origin) => origin.notify(),
+            None => self.link.waker.wake(),
         }
     }
 
-    /// The log that is read, once the run has begun to read one.
-    pub fn log(&self) -> Option<&Log> {
-        self.log.get().map(|log| &**log)
+    /// What is read from, once the run has begun to read something that tells when there is more: a log.
+    pub fn origin(&self) -> Option<&dyn Origin> {
+        self.origin.get().map(|origin| &**origin)
     }
 
     /// The replica's name.
@@ -352,6 +353,7 @@ impl Runner {
     /// In a forked child: closes the descriptors that the child has of this run, and does nothing else.
     pub fn close_in_child(&self) {
         self.link.close_in_child();
+        crate::sys::fork::close_inherited([self.link.waker.wakeups().inherited_fd()]);
     }
 
     /// Ends the run and lets go of everything. When this returns OK, the functions' contexts are gone.

@@ -14,9 +14,10 @@ use common::{LogDir, NOT_REGULAR, RECORD};
 use noxu_feeder::acks::{Ack, Deadline, End, Polled, Waited};
 use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::Error;
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, LogSource, Lsn, Origin};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
+use noxu_feeder::sys::waker::Wakeups;
 use noxu_feeder::transport::{Closing, SocketChannel};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -380,7 +381,7 @@ fn a_lost_notification_is_made_good_by_the_safety_look() {
     setup.wait_asleep();
     // Somebody else takes the event that would have woken it.
     log.append(4);
-    shared.take_events(&Arc::new(noxu_feeder::sys::bell::Bell::new().unwrap()));
+    shared.take_events(&Wakeups::new().unwrap().waker());
     setup.replica.expect([4]);
 }
 

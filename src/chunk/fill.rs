@@ -67,7 +67,7 @@ mod tests {
     use crate::error::Result;
     use crate::log::block::{Block, BlockPool};
     use crate::log::source::SourceProgress;
-    use crate::log::{Entry, Log, Lsn};
+    use crate::log::{Entry, Lsn};
 
     /// Always has one more entry of 5000 bytes. All entries are in the same block, and each has to be read first.
     struct Endless {
@@ -83,10 +83,6 @@ mod tests {
 
         fn has_more_at_hand(&self) -> bool {
             false
-        }
-
-        fn log(&self) -> Option<&Arc<Log>> {
-            None
         }
 
         fn progress(&self) -> SourceProgress {

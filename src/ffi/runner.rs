@@ -565,10 +565,10 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let as_of = now.ended.unwrap_or_else(Instant::now);
     let millis = |since: Option<Instant>| since.map_or(0, |since| as_of.saturating_duration_since(since).as_millis());
     let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
-    let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.log().map_or(0, |log| log.last_vlsn()));
+    let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.origin().map_or(0, |log| log.last_vlsn()));
     // Only if the host's struct has room for it: this asks the file system.
     let wants_unread = struct_size > std::mem::offset_of!(nxf_runner_stats_t, lag_bytes);
-    let behind = runner.log().filter(|_| wants_unread).zip(now.source.position);
+    let behind = runner.origin().filter(|_| wants_unread).zip(now.source.position);
     let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
     let log_state = now.pause.map_or(states::log::READING, |pause| pause.wait.reason.state());
     nxf_runner_stats_t {

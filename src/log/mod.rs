@@ -31,4 +31,4 @@ pub use format::Lsn;
 pub use now::Now;
 pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
 pub use shared::Log;
-pub use source::{LogSource, Source, SourceProgress};
+pub use source::{LogSource, Origin, Source, SourceProgress};

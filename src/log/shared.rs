@@ -14,9 +14,10 @@ use super::files::{Directory, Files, Notification};
 use super::format::Lsn;
 use super::range::Range;
 use super::scanner::{Scanner, ScannerOptions};
+use super::source::Origin;
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
-use crate::sys::bell::Bell;
+use crate::sys::waker::Waker;
 use crate::sys::watch;
 
 /// A log directory, open for reading. Any thread.
@@ -31,7 +32,7 @@ pub struct Log {
     /// Whether the directory's path leads elsewhere, as was told.
     has_lost_its_path: AtomicBool,
     /// Of every loop that reads this log.
-    bells: RwLock<Vec<Weak<Bell>>>,
+    wakers: RwLock<Vec<Weak<Waker>>>,
     send_limit: AtomicU64,
     /// The highest VLSN that anybody has seen in it.
     last_vlsn: AtomicU64,
@@ -55,7 +56,7 @@ impl Log {
             watch: OnceLock::new(),
             is_unwatched: AtomicBool::new(false),
             has_lost_its_path: AtomicBool::new(false),
-            bells: RwLock::new(Vec::new()),
+            wakers: RwLock::new(Vec::new()),
             send_limit: AtomicU64::new(u64::MAX),
             last_vlsn: AtomicU64::new(0),
             extent: Extent::default(),
@@ -85,7 +86,7 @@ impl Log {
 
     /// Says that the log has more. Never blocks.
     pub fn notify(&self) {
-        self.ring_all_but(None);
+        self.wake_all_but(None);
     }
 
     /// From now on only what is below `lsn` is sent. [`Lsn::NULL`] lifts the limit.
@@ -125,23 +126,6 @@ impl Log {
         self.extent.bytes_from(&*self.files, position).unwrap_or(0)
     }
 
-    /// Has `bell` rung when the log may have more, for as long as somebody keeps it.
-    pub fn register(&self, bell: &Arc<Bell>) {
-        let mut bells = self.bells.write();
-        bells.retain(|bell| bell.strong_count() > 0);
-        bells.push(Arc::downgrade(bell));
-    }
-
-    /// Prepares for a sleep: from now on the next change in the directory makes [`watch_fd`](Self::watch_fd)
-    /// readable. False: changes cannot be noticed, only looked for.
-    pub fn arm(&self) -> bool {
-        let armed = match self.watch.get() {
-            Some(watch) => watch.arm(),
-            None => self.begin_to_watch(),
-        };
-        armed.inspect_err(|refused| self.note_unwatched(refused)).is_ok()
-    }
-
     /// Where the system has no watch to give it is asked again at each sleep: it may have one by then.
     #[cold]
     fn begin_to_watch(&self) -> io::Result<()> {
@@ -161,17 +145,6 @@ impl Log {
         }
     }
 
-    /// Tells people, once, when the directory's path has come to lead elsewhere: they may take that for the log.
-    pub fn check_path(&self) {
-        let is_lost = self.files.has_lost_its_path();
-        if self.has_lost_its_path.swap(is_lost, Ordering::Relaxed) != is_lost && is_lost {
-            self.warn(format_args!(
-                "{} leads to another directory by now, or to none; the log that was opened there is read on",
-                self.path().display()
-            ));
-        }
-    }
-
     fn path(&self) -> &Path {
         self.files.path().unwrap_or(Path::new(""))
     }
@@ -185,25 +158,61 @@ impl Log {
         self.watch_fd().into_iter().chain(self.files.inherited_fd())
     }
 
-    /// The descriptor of the kernel's notification, to be polled for reading.
-    pub fn watch_fd(&self) -> Option<RawFd> {
+    fn wake_all_but(&self, own: Option<&Waker>) {
+        for waker in self.wakers.read().iter().filter_map(Weak::upgrade) {
+            if own.is_none_or(|own| !std::ptr::eq(own, &*waker)) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Origin for Log {
+    fn register(&self, waker: &Arc<Waker>) {
+        let mut wakers = self.wakers.write();
+        wakers.retain(|waker| waker.strong_count() > 0);
+        wakers.push(Arc::downgrade(waker));
+    }
+
+    fn notify(&self) {
+        Log::notify(self);
+    }
+
+    fn arm(&self) -> bool {
+        let armed = match self.watch.get() {
+            Some(watch) => watch.arm(),
+            None => self.begin_to_watch(),
+        };
+        armed.inspect_err(|refused| self.note_unwatched(refused)).is_ok()
+    }
+
+    fn watch_fd(&self) -> Option<RawFd> {
         self.watch.get().map(|watch| watch.fd())
     }
 
-    /// The notification's descriptor was readable: takes the events, and tells the other sleepers, for
-    /// whom there may be nothing left to see.
-    pub fn take_events(&self, own: &Arc<Bell>) {
+    fn take_events(&self, own: &Waker) {
         if self.watch.get().is_some_and(|watch| watch.take()) {
-            self.ring_all_but(Some(own));
+            self.wake_all_but(Some(own));
         }
     }
 
-    fn ring_all_but(&self, own: Option<&Arc<Bell>>) {
-        for bell in self.bells.read().iter().filter_map(Weak::upgrade) {
-            if own.is_none_or(|own| !Arc::ptr_eq(own, &bell)) {
-                bell.ring();
-            }
+    /// Tells people, once, when the directory's path has come to lead elsewhere: they may take that for the log.
+    fn check(&self) {
+        let is_lost = self.files.has_lost_its_path();
+        if self.has_lost_its_path.swap(is_lost, Ordering::Relaxed) != is_lost && is_lost {
+            self.warn(format_args!(
+                "{} leads to another directory by now, or to none; the log that was opened there is read on",
+                self.path().display()
+            ));
         }
+    }
+
+    fn last_vlsn(&self) -> u64 {
+        Log::last_vlsn(self)
+    }
+
+    fn bytes_from(&self, position: Lsn) -> u64 {
+        Log::bytes_from(self, position)
     }
 }
 
@@ -238,14 +247,15 @@ mod tests {
     }
 }
 
-/// Of who is told. Not in Miri: it has neither what a bell is made of nor notification.
+/// Of who is told. Not in Miri: it has neither what a waker is made of nor notification.
 #[cfg(all(test, not(miri)))]
-mod bell_tests {
+mod waker_tests {
     use std::time::{Duration, Instant};
 
     use super::*;
     use crate::options::Options;
     use crate::sys::poll::{Interest, wait_for};
+    use crate::sys::waker::Wakeups;
 
     fn log() -> (tempfile::TempDir, Arc<Log>) {
         let dir = tempfile::tempdir().unwrap();
@@ -253,32 +263,35 @@ mod bell_tests {
         (dir, log)
     }
 
-    fn registered(log: &Log) -> Arc<Bell> {
-        let bell = Arc::new(Bell::new().unwrap());
-        log.register(&bell);
-        bell
+    /// Of a loop of its own.
+    fn registered(log: &Log) -> Arc<Waker> {
+        let waker = Arc::new(Wakeups::new().unwrap().waker());
+        waker.introduce(7);
+        log.register(&waker);
+        waker
     }
 
-    /// Whether it was rung since this was asked last.
-    fn was_rung(bell: &Bell) -> bool {
-        let was_rung = !bell.fall_asleep();
-        bell.wake_up(false);
-        was_rung
+    /// Whether it was used since this was asked last.
+    fn was_used(waker: &Waker) -> bool {
+        let mut tokens = Vec::new();
+        waker.wakeups().take(&mut tokens);
+        waker.hear();
+        tokens == [7]
     }
 
     #[test]
-    fn every_loop_is_rung_when_there_is_more_or_more_may_be_sent() {
+    fn every_loop_is_woken_when_there_is_more_or_more_may_be_sent() {
         let (_dir, log) = log();
-        let bells = [registered(&log), registered(&log)];
-        assert!(!bells.iter().any(|bell| was_rung(bell)), "nobody has said anything");
+        let wakers = [registered(&log), registered(&log)];
+        assert!(!wakers.iter().any(|waker| was_used(waker)), "nobody has said anything");
         log.notify();
-        assert!(bells.iter().all(|bell| was_rung(bell)));
+        assert!(wakers.iter().all(|waker| was_used(waker)));
         assert_eq!(log.send_limit(), Lsn::NULL);
         log.set_send_limit(Lsn::new(3, 100));
         assert_eq!(log.send_limit(), Lsn::new(3, 100));
-        assert!(bells.iter().all(|bell| was_rung(bell)));
+        assert!(wakers.iter().all(|waker| was_used(waker)));
         log.set_send_limit(Lsn::NULL);
-        assert!(bells.iter().all(|bell| was_rung(bell)));
+        assert!(wakers.iter().all(|waker| was_used(waker)));
     }
 
     #[test]
@@ -288,30 +301,30 @@ mod bell_tests {
         for _ in 0..100 {
             drop(registered(&log));
         }
-        assert!(log.bells.read().len() <= 2, "the last is only noticed by the next");
+        assert!(log.wakers.read().len() <= 2, "the last is only noticed by the next");
         log.notify();
-        assert!(was_rung(&stays));
+        assert!(was_used(&stays));
     }
 
     #[test]
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn who_takes_a_notification_tells_the_others_once() {
         let (dir, log) = log();
-        let bells = [registered(&log), registered(&log), registered(&log)];
-        let [own, others @ ..] = &bells;
+        let wakers = [registered(&log), registered(&log), registered(&log)];
+        let [own, others @ ..] = &wakers;
         assert!(log.watch_fd().is_none(), "who only reads needs none");
         log.take_events(own);
         assert!(log.arm());
         let fd = log.watch_fd().expect("one for all");
         assert!(log.arm() && log.watch_fd() == Some(fd));
         log.take_events(own);
-        assert!(!bells.iter().any(|bell| was_rung(bell)), "nothing has changed");
+        assert!(!wakers.iter().any(|waker| was_used(waker)), "nothing has changed");
         std::fs::write(dir.path().join("00000000.ndb"), "more").unwrap();
         let read = Interest { read: true, write: false };
         assert!(wait_for(fd, read, Some(Instant::now() + Duration::from_secs(60))).unwrap(), "nothing is noticed");
         log.take_events(own);
-        assert!(!was_rung(own) && others.iter().all(|bell| was_rung(bell)));
+        assert!(!was_used(own) && others.iter().all(|waker| was_used(waker)));
         log.take_events(own);
-        assert!(!bells.iter().any(|bell| was_rung(bell)), "it was taken");
+        assert!(!wakers.iter().any(|waker| was_used(waker)), "it was taken");
     }
 }

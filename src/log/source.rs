@@ -1,12 +1,15 @@
 //! Where entries come from: a log directory, or whatever else can play one.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::Log;
 use super::format::Lsn;
 use super::now::Now;
-use super::scanner::{Next, Scanner, ScannerCounts};
+use super::scanner::{Next, Pause, Scanner, ScannerCounts};
+use super::tail::WaitReason;
 use crate::error::Result;
+use crate::sys::waker::Waker;
 
 /// Yields entries in VLSN order. One thread at a time.
 pub trait Source: Send {
@@ -16,6 +19,9 @@ pub trait Source: Send {
     /// From now on, [`next`](Self::next) says that it is busy when it has read about `bytes`. Without a call it reads on
     /// until it has an answer.
     fn allow(&mut self, _bytes: u64) {}
+
+    /// What was allowed is over, and ended with this pause if there was nothing more.
+    fn note_turn(&mut self, _pause: Option<&Pause>) {}
 
     /// Something is said to have changed: whatever is taken to be unchanged is looked at anew, soon.
     fn distrust(&mut self) {}
@@ -38,11 +44,43 @@ pub trait Source: Send {
     /// From now on it feeds the replica of this name, which what it says to people names.
     fn feeds(&mut self, _replica_name: &str) {}
 
-    /// The log that tells when there is more, if it is one.
-    fn log(&self) -> Option<&Arc<Log>>;
+    /// What it reads from, if that tells when there is more.
+    fn origin(&self) -> Option<Arc<dyn Origin>> {
+        None
+    }
 
     /// What it has done so far.
     fn progress(&self) -> SourceProgress;
+}
+
+/// What sources read from: it tells loops that wait that there is more, and hosts how much. Any thread.
+pub trait Origin: Send + Sync {
+    /// Has `waker` used when there may be more, for as long as somebody keeps it.
+    fn register(&self, waker: &Arc<Waker>);
+
+    /// Says that there is more. Never blocks.
+    fn notify(&self);
+
+    /// Prepares for a sleep: from now on the next change makes [`watch_fd`](Self::watch_fd) readable. False: changes cannot
+    /// be noticed, only looked for.
+    fn arm(&self) -> bool;
+
+    /// The descriptor of the notification, to be waited for to be readable: none before it was armed, and then always the
+    /// same.
+    fn watch_fd(&self) -> Option<RawFd>;
+
+    /// The notification's descriptor was readable: takes the events, and wakes all but `own`, for whom there may be nothing
+    /// left to see.
+    fn take_events(&self, own: &Waker);
+
+    /// It is looked at for safety, because a notification may have been lost.
+    fn check(&self);
+
+    /// The highest VLSN that anybody has seen in it; 0 for none.
+    fn last_vlsn(&self) -> u64;
+
+    /// How many bytes it has from `position` on; 0 where that cannot be found out. May ask the file system.
+    fn bytes_from(&self, position: Lsn) -> u64;
 }
 
 /// What a source has done so far.
@@ -68,13 +106,15 @@ pub struct SourceProgress {
 pub struct LogSource {
     log: Arc<Log>,
     scanner: Scanner,
+    /// The highest VLSN that was known to be in the log when it was allowed to read last.
+    known_before: u64,
 }
 
 impl LogSource {
     /// A source of all entries of `log` from `start` on.
     pub fn new(log: Arc<Log>, start: Lsn) -> LogSource {
         let scanner = log.scanner(start);
-        LogSource { log, scanner }
+        LogSource { log, scanner, known_before: 0 }
     }
 }
 
@@ -85,7 +125,19 @@ impl Source for LogSource {
     }
 
     fn allow(&mut self, bytes: u64) {
+        self.known_before = self.log.last_vlsn();
         self.scanner.allow(bytes);
+    }
+
+    /// Tells all who read this log how far it goes, as far as that is known now.
+    fn note_turn(&mut self, pause: Option<&Pause>) {
+        let last = self.scanner.last_vlsn();
+        self.log.note_vlsn(last);
+        let is_at_end = pause.is_some_and(|pause| pause.wait.reason == WaitReason::End);
+        // Who has read nothing has come to the end all the same, and does not know what is before it.
+        if is_at_end && last > 0 {
+            self.log.note_end(last, self.known_before);
+        }
     }
 
     #[inline]
@@ -105,8 +157,8 @@ impl Source for LogSource {
         !self.scanner.tail().is_behind_a_link()
     }
 
-    fn log(&self) -> Option<&Arc<Log>> {
-        Some(&self.log)
+    fn origin(&self) -> Option<Arc<dyn Origin>> {
+        Some(Arc::clone(&self.log) as Arc<dyn Origin>)
     }
 
     fn progress(&self) -> SourceProgress {

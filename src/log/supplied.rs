@@ -1,10 +1,8 @@
 //! A source of the host's own: entries that it supplies, held to the same rules as those of a log.
 
-use std::sync::Arc;
-
 use super::scanner::{Entry, Next, Pause, ScannerCounts};
 use super::tail::{Wait, WaitReason};
-use super::{Log, Lsn, Now, Source, SourceProgress};
+use super::{Lsn, Now, Source, SourceProgress};
 use crate::error::{Error, Result};
 
 /// What a host implements.
@@ -87,10 +85,6 @@ impl<S: Supply> Source for SuppliedSource<S> {
 
     fn is_dense(&self) -> bool {
         self.is_dense
-    }
-
-    fn log(&self) -> Option<&Arc<Log>> {
-        None
     }
 
     fn progress(&self) -> SourceProgress {

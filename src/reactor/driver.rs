@@ -1,31 +1,175 @@
-//! What a loop needs of its surroundings: the time, and a way to wait. The system has both; a simulation has its own.
+//! What a loop needs of its surroundings: the time, and a way to wait for descriptors. The system has both; a simulation has
+//! its own.
+//!
+//! What is waited for is noted once, and changed when it changes: to sleep costs a loop what is ready, and not all there is.
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+mod epoll;
+mod poll;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Instant;
 
-use crate::sys::poll::PollSet;
+use super::slots::SlotKey;
+use crate::sys::poll::Interest;
+pub use poll::Poll;
 
-/// A clock, and a sleep. One thread at a time.
+/// Whom something is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Key {
+    /// The loop's bell.
+    Bell,
+    /// A log's notification.
+    Log(SlotKey),
+    /// A session.
+    Session(SlotKey),
+    /// What other threads hand over to the loop.
+    Inbox,
+}
+
+impl Key {
+    /// As a number: two bits for what it is, and those of the place.
+    pub fn to_bits(self) -> u64 {
+        match self {
+            Key::Bell => 0,
+            Key::Log(slot) => 1 << 62 | slot.to_bits(),
+            Key::Session(slot) => 2 << 62 | slot.to_bits(),
+            Key::Inbox => 3 << 62,
+        }
+    }
+
+    /// The key with this number.
+    pub fn from_bits(bits: u64) -> Key {
+        match bits >> 62 {
+            0 => Key::Bell,
+            1 => Key::Log(SlotKey::from_bits(bits)),
+            2 => Key::Session(SlotKey::from_bits(bits)),
+            _ => Key::Inbox,
+        }
+    }
+}
+
+/// A clock, and a wait. One thread at a time.
 pub trait Driver: Send {
     /// The time. Never goes back.
     fn now(&mut self) -> Instant;
 
-    /// Sleeps until one of the descriptors in `set` is ready or `deadline` has come, and notes which are ready. It may end
-    /// early, with none.
-    fn sleep(&mut self, set: &mut PollSet, deadline: Option<Instant>) -> io::Result<()>;
+    /// From now on waits for `fd`, too, in the name of `key`; or for something else on it than before. The descriptor stays
+    /// open, and the same for this key, until it is forgotten.
+    fn wait_on(&mut self, key: Key, fd: RawFd, interest: Interest) -> io::Result<()>;
+
+    /// Does not wait in the name of `key` any more.
+    fn forget(&mut self, key: Key);
+
+    /// Appends the keys of what is ready now to `ready`, without waiting. An error or a hang-up counts as ready, and what
+    /// is ready is told of each time. Where it is much, some of it may be told of the next time.
+    fn look(&mut self, ready: &mut Vec<Key>) -> io::Result<()>;
+
+    /// The same, but waits until there is something or `deadline` has come. It may end early, with nothing.
+    fn sleep(&mut self, deadline: Option<Instant>, ready: &mut Vec<Key>) -> io::Result<()>;
 }
 
-/// The system's clock and its poll.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct System;
+/// For a loop with one session, or a few. It has no descriptor of its own, and needs no call when a connection is full and
+/// is waited for to be written to, which `epoll` does: a runner's loop sleeps with one system call, and changes nothing else.
+pub fn for_few() -> Box<dyn Driver> {
+    Box::new(Poll::default())
+}
 
-impl Driver for System {
-    #[inline]
-    fn now(&mut self) -> Instant {
-        Instant::now()
+/// For a loop with many sessions.
+pub fn for_many() -> io::Result<Box<dyn Driver>> {
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+    return Ok(Box::new(epoll::Epoll::new()?));
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(miri))))]
+    Ok(for_few())
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::super::slots::Slots;
+    use super::*;
+
+    const READ: Interest = Interest { read: true, write: false };
+    const BOTH: Interest = Interest { read: true, write: true };
+
+    fn each() -> [Box<dyn Driver>; 2] {
+        [for_few(), for_many().unwrap()]
     }
 
-    fn sleep(&mut self, set: &mut PollSet, deadline: Option<Instant>) -> io::Result<()> {
-        set.sleep_until(deadline).map(drop)
+    fn keys<const N: usize>() -> [Key; N] {
+        let mut slots = Slots::default();
+        [(); N].map(|()| Key::Session(slots.insert(())))
+    }
+
+    fn ready(driver: &mut dyn Driver) -> Vec<Key> {
+        let mut ready = Vec::new();
+        driver.look(&mut ready).unwrap();
+        ready.sort_by_key(|key| key.to_bits());
+        let mut slept = Vec::new();
+        driver.sleep(Some(Instant::now()), &mut slept).unwrap();
+        slept.sort_by_key(|key| key.to_bits());
+        assert_eq!(ready, slept, "what is ready is told of each time");
+        ready
+    }
+
+    #[test]
+    fn a_key_comes_back_from_its_number() {
+        let [Key::Session(slot)] = keys() else { panic!() };
+        for key in [Key::Bell, Key::Log(slot), Key::Session(slot), Key::Inbox] {
+            assert_eq!(Key::from_bits(key.to_bits()), key);
+        }
+    }
+
+    #[test]
+    fn what_is_ready_is_told_of_and_nothing_else() {
+        for mut driver in each() {
+            let [a, b, c] = keys();
+            let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
+            for (key, (ours, _)) in [a, b, c].into_iter().zip(&pairs) {
+                driver.wait_on(key, ours.as_raw_fd(), READ).unwrap();
+            }
+            assert_eq!(ready(&mut *driver), []);
+            (&pairs[1].1).write_all(b"x").unwrap();
+            assert_eq!(ready(&mut *driver), [b]);
+            driver.wait_on(c, pairs[2].0.as_raw_fd(), BOTH).unwrap();
+            assert_eq!(ready(&mut *driver), [b, c]);
+            driver.wait_on(c, pairs[2].0.as_raw_fd(), READ).unwrap();
+            (&pairs[1].0).read_exact(&mut [0]).unwrap();
+            assert_eq!(ready(&mut *driver), []);
+            let [(ours, theirs), ..] = pairs;
+            drop(theirs);
+            assert_eq!(ready(&mut *driver), [a], "a hang-up");
+            driver.forget(a);
+            drop(ours);
+            assert_eq!(ready(&mut *driver), []);
+            driver.forget(a);
+        }
+    }
+
+    #[test]
+    fn a_sleep_ends_with_what_is_ready_or_at_its_deadline() {
+        for mut driver in each() {
+            let [key] = keys();
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            driver.wait_on(key, ours.as_raw_fd(), READ).unwrap();
+            let (before, deadline) = (Instant::now(), Instant::now() + Duration::from_millis(5));
+            let mut told = Vec::new();
+            // A signal may end it early.
+            while told.is_empty() && Instant::now() < deadline {
+                driver.sleep(Some(deadline), &mut told).unwrap();
+            }
+            assert_eq!(told, []);
+            assert!(before.elapsed() >= Duration::from_millis(5));
+            theirs.write_all(b"x").unwrap();
+            while told.is_empty() {
+                driver.sleep(None, &mut told).unwrap();
+            }
+            assert_eq!(told, [key]);
+        }
     }
 }

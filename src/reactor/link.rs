@@ -3,7 +3,6 @@
 use std::ffi::{CStr, CString};
 use std::fmt::Arguments;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::acks::{Acks, End};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::log::{Pause, SourceProgress};
 use crate::stream::StreamCounts;
-use crate::sys::bell::Bell;
+use crate::sys::waker::Waker;
 
 /// The host's functions. Called on the loop's thread, with no lock held.
 pub trait Callbacks: Send + Sync {
@@ -60,8 +59,8 @@ pub struct Snapshot {
 
 /// See the module's comment.
 pub struct Link {
-    /// Wakes the loop.
-    pub bell: Arc<Bell>,
+    /// Wakes the loop for this session.
+    pub waker: Waker,
     /// Acks and the end, on their way to the host.
     pub acks: Acks,
     replica_name: CString,
@@ -71,24 +70,22 @@ pub struct Link {
     /// The connection's descriptor while the session lives, for a forked child to close; -1 for none.
     inherited_fd: AtomicI32,
     callback_longest_ns: AtomicU64,
-    sleeps: AtomicU64,
     snapshot: Mutex<Snapshot>,
 }
 
 impl Link {
-    /// A link to a loop that sleeps on `bell`.
-    pub fn new(bell: Arc<Bell>, replica_name: CString, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
+    /// A link to the loop that `waker` wakes.
+    pub fn new(waker: Waker, replica_name: CString, ack_queue_max: usize, start_vlsn: u64, logger: Logger) -> Link {
         let before = start_vlsn.saturating_sub(1);
         let snapshot = Snapshot { start_vlsn, read_vlsn: before, sent_vlsn: before, ..Snapshot::default() };
         Link {
-            bell,
+            waker,
             acks: Acks::new(ack_queue_max),
             replica_name,
             logger,
             stop: AtomicBool::new(false),
             inherited_fd: AtomicI32::new(-1),
             callback_longest_ns: AtomicU64::new(0),
-            sleeps: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
         }
     }
@@ -109,18 +106,17 @@ impl Link {
         self.inherited_fd.store(fd.unwrap_or(-1), Ordering::Release);
     }
 
-    /// In a forked child: closes the descriptors that the child has of this run, with no lock taken and no byte sent.
+    /// In a forked child: closes the descriptor that the child has of the connection, with no lock taken and no byte sent.
     /// What else there is stays as it is: the threads that own it do not exist here.
     pub fn close_in_child(&self) {
-        use std::os::fd::AsRawFd;
         let connection = self.inherited_fd.swap(-1, Ordering::AcqRel);
-        crate::sys::fork::close_inherited([connection, self.bell.fd().as_raw_fd()]);
+        crate::sys::fork::close_inherited([connection]);
     }
 
     /// Asks the session to end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.bell.ring();
+        self.waker.wake();
     }
 
     /// Whether the session was asked to end.
@@ -139,14 +135,9 @@ impl Link {
         Duration::from_nanos(self.callback_longest_ns.load(Ordering::Relaxed))
     }
 
-    /// Notes that the loop goes to sleep.
-    pub fn note_sleep(&self) {
-        self.sleeps.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// The figures as of the loop's last turn.
     pub fn snapshot(&self) -> Snapshot {
-        let sleeps = self.sleeps.load(Ordering::Relaxed);
+        let sleeps = self.waker.wakeups().sleeps();
         Snapshot { sleeps, ..*self.snapshot.lock() }
     }
 

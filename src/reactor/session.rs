@@ -1,5 +1,8 @@
 //! A session: one replica being fed. Source, stream and transport, driven in turns that never wait.
 
+mod hastening;
+mod peer;
+
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +12,14 @@ use crate::acks::End;
 use crate::chunk::fill::{Filled, fill};
 use crate::diagnostics::Level;
 use crate::error::Error;
-use crate::log::tail::{Wait, WaitReason};
-use crate::log::{Log, Pause, Source};
+use crate::log::tail::Wait;
+use crate::log::{Origin, Pause, Source};
 use crate::stream::outstanding::Outstanding;
 use crate::stream::{Stream, StreamCounts};
 use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
+use hastening::Hastening;
+use peer::PeerCheck;
 
 /// How a session behaves.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +58,8 @@ pub enum Turn {
 pub struct Wants {
     /// On the transport's descriptor.
     pub interest: Interest,
-    /// When time alone will let it go on.
-    pub wake_at: Option<Instant>,
-    /// When it wants a turn, although neither it nor its source will have anything new.
-    pub turn_at: Option<Instant>,
+    /// When it wants a turn, whatever happens until then.
+    pub deadline: Option<Instant>,
 }
 
 enum Phase {
@@ -79,30 +82,39 @@ pub struct Session {
     callbacks: Arc<dyn Callbacks>,
     options: SessionOptions,
     phase: Phase,
-    /// Bytes that came before the session began.
-    arrived: Vec<u8>,
-    /// Why the source had nothing, when it was asked last.
+    reading: Reading,
+    incoming: Incoming,
+    unacked: Unacked,
+    /// When the transport last took a byte, or had nothing to take.
+    last_taken: Instant,
+    hastening: Hastening,
+    peer_check: PeerCheck,
+}
+
+/// What is known of the source.
+#[derive(Default)]
+struct Reading {
+    /// Why it had nothing, when it was asked last.
     pause: Option<Pause>,
     /// Whether people were told that the log is stalled.
     is_stalled: bool,
-    /// What was sent and is not acknowledged.
+}
+
+/// What is known of what the replica sends.
+#[derive(Default)]
+struct Incoming {
+    /// Bytes that came before the session began.
+    arrived: Vec<u8>,
+    /// That there is nothing was found out a moment ago.
+    has_nothing: bool,
+}
+
+/// What was sent and is not acknowledged.
+struct Unacked {
     outstanding: Outstanding,
     /// How many acks had come when last looked, and when the last of them did; when the run began, before that.
     acks: u64,
     acked_last: Instant,
-    /// When the transport last took a byte, or had nothing to take.
-    last_taken: Instant,
-    /// That nothing has arrived was found out a moment ago.
-    has_nothing: bool,
-    /// Whether there is any use in telling the transport that only acks are awaited.
-    hastens: bool,
-    /// Whether anything has arrived since it was told, and when that was.
-    has_received: bool,
-    hastened: Option<Instant>,
-    /// When the transport wants to look at the peer, if something is under way to it then; and whether there was a time
-    /// with nothing under way since it has looked last.
-    check_at: Option<Instant>,
-    has_rested: bool,
 }
 
 /// How many times a turn receives before it lets the sending go on.
@@ -110,13 +122,6 @@ const RECEIVES_PER_TURN: usize = 4;
 
 /// How many times a broken connection is still received from: more than a socket's buffer can hold.
 const LAST_RECEIVES_MAX: usize = 64;
-
-/// With no more acks outstanding than this, each one is hastened.
-const HASTENED_EACH_MAX: u64 = 32;
-
-/// With more, that is done so often. Each time the replica's system sends what acks there are, however few: all at once
-/// they cost a replica that is catching up a third of its speed, and so almost nothing.
-const HASTEN_EVERY: Duration = Duration::from_millis(1);
 
 impl Session {
     /// A session that has not begun.
@@ -140,25 +145,18 @@ impl Session {
             callbacks,
             options,
             phase: Phase::Streaming,
-            arrived: Vec::new(),
-            pause: None,
-            is_stalled: false,
-            outstanding,
-            acks: 0,
-            acked_last: now,
+            reading: Reading::default(),
+            incoming: Incoming::default(),
+            unacked: Unacked { outstanding, acks: 0, acked_last: now },
             last_taken: now,
-            has_nothing: false,
-            hastens: true,
-            has_received: false,
-            hastened: None,
-            check_at: None,
-            has_rested: true,
+            hastening: Hastening::default(),
+            peer_check: PeerCheck::default(),
         }
     }
 
-    /// Tells it what a poll for it has found: where that is nothing, the next turn does not look for acks first.
-    pub fn was_polled(&mut self, is_ready: bool) {
-        self.has_nothing = !is_ready;
+    /// Tells it that its descriptor has just been found not to be ready: the next turn does not look for acks first.
+    pub fn note_nothing_came(&mut self) {
+        self.incoming.has_nothing = true;
     }
 
     /// What to poll for what it wants.
@@ -166,14 +164,19 @@ impl Session {
         self.transport.wait_on(interest)
     }
 
-    /// The log it reads, if it reads one.
-    pub fn log(&self) -> Option<&Arc<Log>> {
-        self.source.log()
+    /// What its source reads from, if that tells when there is more.
+    pub fn origin(&self) -> Option<Arc<dyn Origin>> {
+        self.source.origin()
     }
 
     /// Whether the source had nothing when it was asked last.
     pub fn is_dry(&self) -> bool {
-        self.pause.is_some()
+        self.reading.pause.is_some()
+    }
+
+    /// The VLSN that is read next. It rises with what is read.
+    pub fn next_vlsn(&self) -> u64 {
+        self.stream.next_vlsn()
     }
 
     /// Tells the source that something is said to have changed.
@@ -188,22 +191,22 @@ impl Session {
 
     /// Lets the source be asked again: it may have more.
     pub fn look_again(&mut self) {
-        self.pause = None;
+        self.reading.pause = None;
     }
 
     /// Hands over bytes that had arrived before the session began; the first turn takes them.
     pub fn arrived(&mut self, bytes: Vec<u8>) {
-        self.arrived = bytes;
+        self.incoming.arrived = bytes;
     }
 
     /// Moves what can be moved without waiting.
     pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
         let turn = self.move_on(now, scratch);
         let acks = self.stream.counts().acks;
-        if acks != self.acks {
-            self.acks = acks;
-            self.acked_last = now;
-            self.outstanding.acked(self.stream.known_vlsn());
+        if acks != self.unacked.acks {
+            self.unacked.acks = acks;
+            self.unacked.acked_last = now;
+            self.unacked.outstanding.acked(self.stream.known_vlsn());
         }
         turn
     }
@@ -228,7 +231,9 @@ impl Session {
             self.linger(end, now);
             progress = true;
         }
-        if matches!(self.phase, Phase::Streaming) && self.pause.is_none() && self.stream.wants_chunk() {
+        let is_due = |pause: &mut Pause| pause.look_again.is_some_and(|at| now >= at);
+        self.reading.pause.take_if(is_due);
+        if matches!(self.phase, Phase::Streaming) && self.reading.pause.is_none() && self.stream.wants_chunk() {
             progress |= self.fill(now);
         }
         if !matches!(self.phase, Phase::Lingering { .. }) {
@@ -267,10 +272,12 @@ impl Session {
             return Turn::Progress;
         }
         let hasten_at = self.hasten(now);
-        match self.check_peer(now) {
+        let is_under_way = !self.is_all_acked() || self.stream.has_output();
+        match self.peer_check.check(is_under_way, now, &mut *self.transport) {
             Ok(check_at) => {
-                let turn_at = hasten_at.into_iter().chain(check_at).min();
-                Turn::Blocked(Wants { turn_at, ..self.wants() })
+                let wants = self.wants();
+                let deadline = [wants.deadline, hasten_at, check_at].into_iter().flatten().min();
+                Turn::Blocked(Wants { deadline, ..wants })
             }
             Err(error) => Turn::Ended(self.end_of(End::Failed(error))),
         }
@@ -279,7 +286,7 @@ impl Session {
     /// The transport took so many bytes.
     fn note_sent(&mut self, count: usize, now: Instant) {
         self.stream.sent(count as u64);
-        self.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
+        self.unacked.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
         self.last_taken = now;
     }
 
@@ -288,9 +295,9 @@ impl Session {
         let start_vlsn = self.stream.start_vlsn();
         Snapshot {
             start_vlsn,
-            unacked_bytes: self.stream.queued_bytes() + self.outstanding.bytes(self.stream.counts().bytes),
-            unacked_since: self.outstanding.since(),
-            acked_last: Some(self.acked_last),
+            unacked_bytes: self.stream.queued_bytes() + self.unacked.outstanding.bytes(self.stream.counts().bytes),
+            unacked_since: self.unacked.outstanding.since(),
+            acked_last: Some(self.unacked.acked_last),
             ended: None,
             is_ending: !matches!(self.phase, Phase::Streaming),
             read_vlsn: self.stream.next_vlsn().saturating_sub(1),
@@ -298,7 +305,7 @@ impl Session {
             stream: self.stream.counts(),
             queued_bytes: self.stream.queued_bytes(),
             source: self.source.progress(),
-            pause: self.pause,
+            pause: self.reading.pause,
             sleeps: 0,
             is_notified: false,
         }
@@ -324,19 +331,6 @@ impl Session {
         self.stream.counts().frames == 0 || self.stream.known_vlsn() >= self.stream.sent_vlsn()
     }
 
-    /// Has the transport look at the peer when it is time to, while something is under way; says when it will be.
-    fn check_peer(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
-        if self.is_all_acked() && !self.stream.has_output() {
-            self.has_rested = true;
-            return Ok(None);
-        }
-        if self.check_at.is_none_or(|at| now >= at) {
-            let anew = std::mem::take(&mut self.has_rested);
-            self.check_at = self.transport.check_peer(now, anew)?;
-        }
-        Ok(self.check_at)
-    }
-
     /// How many acks are outstanding: of a replica that acknowledges each frame, and of one that does not each VLSN.
     fn acks_outstanding(&self) -> u64 {
         let StreamCounts { frames, acks, .. } = self.stream.counts();
@@ -344,25 +338,14 @@ impl Session {
         if frames == 0 { 0 } else { vlsns.min(frames.saturating_sub(acks).max(1)) }
     }
 
-    /// Tells the transport that there is nothing but acks to wait for, once for whatever has arrived; or says when it
-    /// will be time to. A replica that still has much to acknowledge is catching up, and is not told each time.
+    /// Has the replica's answers hastened if nothing else is waited for; or says when it will be time to.
     fn hasten(&mut self, now: Instant) -> Option<Instant> {
         let is_sending = self.stream.has_output() && !matches!(self.phase, Phase::Lingering { .. });
-        if !self.hastens || !self.has_received || is_sending {
+        if is_sending {
             return None;
         }
         let outstanding = self.acks_outstanding();
-        if outstanding == 0 {
-            return None;
-        }
-        let each = outstanding <= HASTENED_EACH_MAX;
-        if let Some(next) = self.hastened.map(|last| last + HASTEN_EVERY).filter(|next| !each && now < *next) {
-            return Some(next);
-        }
-        self.has_received = false;
-        self.hastened = Some(now);
-        self.hastens = self.transport.hasten_answers(each);
-        None
+        self.hastening.hasten(outstanding, now, &mut *self.transport)
     }
 
     /// A session that is ending anyway, and is then stopped or closed, ends for the reason it had.
@@ -378,14 +361,14 @@ impl Session {
         let read = true;
         match &self.phase {
             Phase::Lingering { until, .. } => {
-                Wants { interest: Interest { read, write: false }, wake_at: Some(*until), turn_at: None }
+                Wants { interest: Interest { read, write: false }, deadline: Some(*until) }
             }
             Phase::Streaming | Phase::Flushing(_) => {
                 let write = self.stream.has_output();
                 let write_deadline = write.then(|| self.last_taken + self.options.write_timeout);
-                let source_deadline = self.pause.and_then(|pause| pause.look_again);
-                let wake_at = [write_deadline, source_deadline].into_iter().flatten().min();
-                Wants { interest: Interest { read, write }, wake_at, turn_at: None }
+                let source_deadline = self.reading.pause.and_then(|pause| pause.look_again);
+                let deadline = [write_deadline, source_deadline].into_iter().flatten().min();
+                Wants { interest: Interest { read, write }, deadline }
             }
         }
     }
@@ -393,18 +376,18 @@ impl Session {
     /// Receives acks. True if bytes came.
     fn receive(&mut self, scratch: &mut Scratch) -> Result<bool, End> {
         let Scratch { received, acks } = scratch;
-        if !self.arrived.is_empty() {
-            let arrived = std::mem::take(&mut self.arrived);
-            self.has_received = true;
+        if !self.incoming.arrived.is_empty() {
+            let arrived = std::mem::take(&mut self.incoming.arrived);
+            self.hastening.note_received();
             self.take(&arrived, acks).map_err(End::Failed)?;
         }
-        if std::mem::take(&mut self.has_nothing) {
+        if std::mem::take(&mut self.incoming.has_nothing) {
             return Ok(false);
         }
         for turn in 0..RECEIVES_PER_TURN {
             match self.transport.receive(received) {
                 Transfer::Moved(count) => {
-                    self.has_received = true;
+                    self.hastening.note_received();
                     self.take(&received[..count], acks).map_err(End::Failed)?;
                     if count < received.len() {
                         return Ok(true);
@@ -442,9 +425,9 @@ impl Session {
         let mut chunk = self.stream.empty_chunk();
         let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
         let from_vlsn = self.stream.next_vlsn();
-        let known = self.source.log().map(|log| log.last_vlsn());
         let filled = fill(filling, &mut *self.source, from_vlsn, &self.stream.chunk_limits(), now);
-        self.note_last(&filled, known.unwrap_or(0));
+        let pause = if let Filled::Dry(pause) = &filled { Some(pause) } else { None };
+        self.source.note_turn(pause);
         let any = !chunk.is_empty();
         if any && !self.stream.has_output() {
             self.last_taken = now;
@@ -452,14 +435,14 @@ impl Session {
         let started = self.stream.start_vlsn();
         self.stream.push(chunk);
         if started == 0 {
-            self.outstanding = Outstanding::new(self.stream.start_vlsn());
+            self.unacked.outstanding = Outstanding::new(self.stream.start_vlsn());
         }
         match filled {
             Filled::Full | Filled::Busy => true,
             Filled::Dry(pause) => {
                 self.stream.ran_dry();
                 self.note_stall(&pause);
-                self.pause = Some(pause);
+                self.reading.pause = Some(pause);
                 any
             }
             Filled::Failed(error) => {
@@ -473,26 +456,12 @@ impl Session {
         }
     }
 
-    /// Tells all who read this log how far it goes, as far as that is known now. `before`: what they knew before the look.
-    fn note_last(&self, filled: &Filled, before: u64) {
-        let Some(log) = self.source.log() else { return };
-        let last = self.source.progress().last_vlsn;
-        log.note_vlsn(last);
-        if let Filled::Dry(pause) = filled
-            && pause.wait.reason == WaitReason::End
-            // Who has read nothing has come to the end all the same, and does not know what is before it.
-            && last > 0
-        {
-            log.note_end(last, before);
-        }
-    }
-
     /// Tells people when the log begins to be stalled, and when that is over.
     fn note_stall(&mut self, pause: &Pause) {
-        if self.is_stalled == pause.stalled {
+        if self.reading.is_stalled == pause.stalled {
             return;
         }
-        self.is_stalled = pause.stalled;
+        self.reading.is_stalled = pause.stalled;
         let Wait { reason, at, .. } = pause.wait;
         let link = &self.link;
         if !pause.stalled {
@@ -542,13 +511,14 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::hastening::{HASTEN_EVERY, HASTENED_EACH_MAX};
     use super::*;
     use crate::chunk::ChunkLimits;
     use crate::error::Result;
     use crate::log::tail::WaitReason;
     use crate::log::{Entry, Lsn, Next, Now, SourceProgress};
     use crate::stream::StreamOptions;
-    use crate::sys::bell::Bell;
+    use crate::sys::waker::Wakeups;
     use crate::transport::Closing;
 
     /// Takes everything at once, and notes how much that was.
@@ -592,10 +562,6 @@ mod tests {
             Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
         }
 
-        fn log(&self) -> Option<&Arc<Log>> {
-            None
-        }
-
         fn progress(&self) -> SourceProgress {
             SourceProgress::default()
         }
@@ -616,7 +582,7 @@ mod tests {
     #[test]
     fn a_replica_that_has_caught_up_is_given_small_chunks_again() {
         let (sends, last) = (Arc::default(), Arc::new(AtomicU64::new(0)));
-        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
+        let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
         let stream = Stream::new(1, StreamOptions { chunk, queue_bytes_max: 1, ..StreamOptions::default() });
@@ -649,10 +615,6 @@ mod tests {
             Ok(Next::Busy)
         }
 
-        fn log(&self) -> Option<&Arc<Log>> {
-            None
-        }
-
         fn progress(&self) -> SourceProgress {
             SourceProgress::default()
         }
@@ -661,7 +623,7 @@ mod tests {
     #[test]
     fn a_source_that_looks_through_much_is_asked_once_a_turn_and_holds_up_no_stop() {
         let asked = Arc::<AtomicU64>::default();
-        let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
+        let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
         let source = Box::new(Searching(Arc::clone(&asked)));
@@ -777,10 +739,6 @@ mod tests {
             Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again, stalled: false }))
         }
 
-        fn log(&self) -> Option<&Arc<Log>> {
-            None
-        }
-
         fn progress(&self) -> SourceProgress {
             SourceProgress::default()
         }
@@ -813,7 +771,7 @@ mod tests {
         fn over(entries: u64) -> Played {
             let line = Arc::new(Mutex::new(Line { room: usize::MAX, ..Line::default() }));
             let supply = Arc::new(Mutex::new(Supply { last: entries, ..Supply::default() }));
-            let link = Arc::new(Link::new(Arc::new(Bell::new().unwrap()), c"r".to_owned(), 1000, 1, None));
+            let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
             let options = SessionOptions { write_timeout: WRITE_TIMEOUT, linger: LINGER };
             let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1 << 20, ..StreamOptions::default() });
             let (transport, source) = (Box::new(Scripted(Arc::clone(&line))), Box::new(Arc::clone(&supply)));
@@ -869,17 +827,17 @@ mod tests {
     fn the_write_timeout_does_not_run_while_there_is_nothing_to_write() {
         let mut played = Played::over(3);
         let idle = played.wants();
-        assert_eq!((idle.interest, idle.wake_at), (Interest { read: true, write: false }, None));
+        assert_eq!((idle.interest, idle.deadline), (Interest { read: true, write: false }, None));
         played.now += WRITE_TIMEOUT * 10;
         played.line().room = 0;
         played.append(2);
         let blocked = played.wants();
         assert!(blocked.interest.write);
-        assert_eq!(blocked.wake_at, Some(played.now + WRITE_TIMEOUT), "it begins with what there is to write");
+        assert_eq!(blocked.deadline, Some(played.now + WRITE_TIMEOUT), "it begins with what there is to write");
         played.now += WRITE_TIMEOUT - Duration::from_nanos(1);
         assert!(played.wants().interest.write);
         played.line().room = 1;
-        assert_eq!(played.wants().wake_at, Some(played.now + WRITE_TIMEOUT), "and anew with each byte that is taken");
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT), "and anew with each byte that is taken");
         played.now += WRITE_TIMEOUT;
         assert_eq!(played.end(), End::Failed(Error::WriteTimeout { waited_ms: 30_000 }));
     }
@@ -889,15 +847,15 @@ mod tests {
         let mut played = Played::over(3);
         let soon = played.now + Duration::from_millis(7);
         played.supply().look_again = Some(soon);
-        assert_eq!(played.wants().wake_at, Some(soon));
+        assert_eq!(played.wants().deadline, Some(soon));
         // Also while a write waits for longer.
         played.line().room = 0;
         played.append(1);
-        assert_eq!(played.wants().wake_at, Some(soon));
+        assert_eq!(played.wants().deadline, Some(soon));
         let later = played.now + WRITE_TIMEOUT * 2;
         played.supply().look_again = Some(later);
         played.session.look_again();
-        assert_eq!(played.wants().wake_at, Some(played.now + WRITE_TIMEOUT));
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT));
     }
 
     #[test]
@@ -909,7 +867,7 @@ mod tests {
         assert!(!played.line().finished);
         played.line().room = usize::MAX;
         let lingers = played.wants();
-        assert_eq!((lingers.interest.write, lingers.wake_at), (false, Some(played.now + LINGER)));
+        assert_eq!((lingers.interest.write, lingers.deadline), (false, Some(played.now + LINGER)));
         assert!(played.line().finished);
         played.arrives(ack(3));
         assert_eq!(played.end(), End::Failed(log_error()));
@@ -944,7 +902,7 @@ mod tests {
         let mut played = Played::over(3);
         played.wants();
         played.session.link().stop();
-        assert_eq!(played.wants().wake_at, Some(played.now + LINGER));
+        assert_eq!(played.wants().deadline, Some(played.now + LINGER));
         played.line().incoming.push_back(Transferred::Closed(Closing::Reset));
         assert_eq!(played.end(), End::Stopped);
     }
@@ -1010,17 +968,17 @@ mod tests {
         let mut played = Played::over(HASTENED_EACH_MAX + 2);
         played.wants();
         played.arrives(ack(1)[..4].to_vec());
-        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.wants().deadline, None);
         assert_eq!(played.line().hastened, (1, false), "the first at once");
         played.arrives(ack(1)[4..].to_vec());
         let then = played.now + HASTEN_EVERY;
-        assert_eq!(played.wants().turn_at, Some(then));
+        assert_eq!(played.wants().deadline, Some(then));
         assert_eq!(played.line().hastened.0, 1, "as many are outstanding as are not hastened one by one");
         played.now = then;
-        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.wants().deadline, None);
         assert_eq!(played.line().hastened.0, 2);
         played.arrives(ack(2));
-        assert_eq!(played.wants().turn_at, None);
+        assert_eq!(played.wants().deadline, None);
         assert_eq!(played.line().hastened, (3, true), "few are outstanding");
     }
 
@@ -1041,14 +999,14 @@ mod tests {
         let mut played = Played::over(3);
         played.line().can_check = true;
         let first = played.now + CHECK_EVERY;
-        assert_eq!(played.wants().turn_at, Some(first));
+        assert_eq!(played.wants().deadline, Some(first));
         assert_eq!(played.line().checks, [true]);
         played.arrives(ack(3));
-        assert_eq!(played.wants().turn_at, None, "nothing is under way");
+        assert_eq!(played.wants().deadline, None, "nothing is under way");
         played.append(1);
-        assert_eq!(played.wants().turn_at, Some(first), "a look at each frame would be too many");
+        assert_eq!(played.wants().deadline, Some(first), "a look at each frame would be too many");
         played.now = first;
-        assert_eq!(played.wants().turn_at, Some(first + CHECK_EVERY));
+        assert_eq!(played.wants().deadline, Some(first + CHECK_EVERY));
         played.now += CHECK_EVERY;
         played.line().room = 0;
         played.append(1);

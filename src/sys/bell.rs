@@ -1,7 +1,7 @@
 //! A bell: wakes a loop that sleeps in the kernel. To ring it costs one atomic operation while the loop is awake.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_fd::SignalFd;
@@ -35,6 +35,12 @@ impl Bell {
         }
     }
 
+    /// Whether it was rung since the loop has woken up last. For a loop that is awake.
+    #[inline]
+    pub fn is_rung(&self) -> bool {
+        self.state.load(Ordering::Acquire) == RUNG
+    }
+
     /// Announces that the loop is about to sleep. False: the bell was rung, and the loop must look again first.
     pub fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -56,11 +62,6 @@ impl Bell {
     /// The descriptor to poll for reading while asleep.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
-    }
-
-    /// Takes the descriptors out, for a process that closes them and must touch nothing else.
-    pub fn into_fds(self) -> (OwnedFd, Option<OwnedFd>) {
-        self.signal.into_fds()
     }
 }
 
@@ -85,8 +86,9 @@ mod tests {
         bell.ring();
         bell.ring();
         assert!(!is_readable(&bell));
-        assert!(!bell.fall_asleep(), "it has to look first");
+        assert!(bell.is_rung() && !bell.fall_asleep(), "it has to look first");
         assert!(bell.wake_up(false));
+        assert!(!bell.is_rung());
         assert!(bell.fall_asleep());
         assert!(!bell.wake_up(false), "nobody has rung since");
     }

@@ -4,11 +4,14 @@
 
 pub mod bell;
 pub mod directory;
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
+pub mod epoll;
 pub mod fork;
 pub mod poll;
 pub mod signal_fd;
 pub mod socket;
 pub mod thread;
+pub mod waker;
 pub mod watch;
 
 use std::io;

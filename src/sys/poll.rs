@@ -13,39 +13,45 @@ pub struct Interest {
     pub write: bool,
 }
 
-/// The descriptors of one sleep. Kept and refilled, so that sleeping allocates nothing.
+/// Descriptors that are waited for. Kept, so that sleeping allocates nothing.
 #[derive(Debug, Default)]
 pub struct PollSet {
     entries: Vec<libc::pollfd>,
 }
 
+fn entry(fd: RawFd, interest: Interest) -> libc::pollfd {
+    let mut events = 0;
+    if interest.read {
+        events |= libc::POLLIN;
+    }
+    if interest.write {
+        events |= libc::POLLOUT;
+    }
+    libc::pollfd { fd, events, revents: 0 }
+}
+
 impl PollSet {
-    /// Forgets all descriptors.
-    pub fn clear(&mut self) {
-        self.entries.clear();
+    /// Adds a descriptor, as the last.
+    pub fn add(&mut self, fd: RawFd, interest: Interest) {
+        self.entries.push(entry(fd, interest));
     }
 
-    /// Adds a descriptor. Returns the number by which to ask for its readiness after the sleep.
-    pub fn add(&mut self, fd: RawFd, interest: Interest) -> usize {
-        let mut events = 0;
-        if interest.read {
-            events |= libc::POLLIN;
-        }
-        if interest.write {
-            events |= libc::POLLOUT;
-        }
-        self.entries.push(libc::pollfd { fd, events, revents: 0 });
-        self.entries.len() - 1
+    /// Waits for something else in place of number `at`.
+    pub fn change(&mut self, at: usize, fd: RawFd, interest: Interest) {
+        self.entries[at] = entry(fd, interest);
+    }
+
+    /// Removes number `at`; the last takes its place.
+    pub fn swap_remove(&mut self, at: usize) {
+        self.entries.swap_remove(at);
     }
 
     /// Sleeps until a descriptor is ready or `deadline` has come; says whether one is ready. A signal ends the
     /// sleep early, as if the deadline had come.
     pub fn sleep_until(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let timeout_ms =
-            deadline.map_or(-1, |deadline| millis_ceil(deadline.saturating_duration_since(Instant::now())));
         let count = self.entries.len() as libc::nfds_t;
         // SAFETY: the pointer and the count describe the vector, which lives and is not otherwise used meanwhile.
-        let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, timeout_ms) };
+        let ready = unsafe { libc::poll(self.entries.as_mut_ptr(), count, timeout_ms(deadline)) };
         if ready >= 0 {
             return Ok(ready > 0);
         }
@@ -56,26 +62,16 @@ impl PollSet {
         if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
     }
 
-    /// The descriptors, and the event that each is waited for.
-    pub fn wanted(&self) -> impl Iterator<Item = (RawFd, Interest)> {
-        self.entries.iter().map(|entry| {
-            let wants = |event| entry.events & event != 0;
-            (entry.fd, Interest { read: wants(libc::POLLIN), write: wants(libc::POLLOUT) })
-        })
-    }
-
-    /// Notes whether descriptor number `at` is ready, for a caller that does not wait by the system.
-    pub fn note_ready(&mut self, at: usize, is_ready: bool) {
-        if let Some(entry) = self.entries.get_mut(at) {
-            entry.revents = if is_ready { entry.events | libc::POLLHUP } else { 0 };
-        }
-    }
-
     /// Whether descriptor number `at` was found ready. An error or a hang-up counts as ready for both, so that the
     /// call that follows finds out.
     pub fn is_ready(&self, at: usize) -> bool {
         self.entries.get(at).is_some_and(|entry| entry.revents != 0)
     }
+}
+
+/// The time until `deadline` as the system's calls take it: -1 for no end.
+pub(super) fn timeout_ms(deadline: Option<Instant>) -> libc::c_int {
+    deadline.map_or(-1, |deadline| millis_ceil(deadline.saturating_duration_since(Instant::now())))
 }
 
 /// Milliseconds as poll takes them, rounded up: a sleep that is too short would spin.

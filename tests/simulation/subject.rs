@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use noxu_feeder::error::{EntryFault, Error, Result};
 use noxu_feeder::log::format::Lsn;
-use noxu_feeder::log::{Log, Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
+use noxu_feeder::log::{Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
 
 use crate::disk::{Disk, State};
 use crate::oracle::{self, Failure, Met, Question};
@@ -379,10 +379,6 @@ impl Source for Subject {
             Err(_) => {}
         }
         answer
-    }
-
-    fn log(&self) -> Option<&Arc<Log>> {
-        None
     }
 
     fn progress(&self) -> SourceProgress {

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use noxu_feeder::reactor::driver::Driver;
-use noxu_feeder::sys::poll::{Interest, PollSet, wait_for};
+use noxu_feeder::reactor::driver::{Driver, Key};
+use noxu_feeder::sys::poll::{Interest, wait_for};
 
 use crate::disk::WATCH_FD;
 use crate::judge::Met;
@@ -16,25 +16,77 @@ use crate::world::{Shared, World};
 const IDLE_SLEEPS_MAX: u32 = 10;
 
 /// See the module's comment.
-pub(crate) struct SimDriver(pub(crate) Shared);
+pub(crate) struct SimDriver {
+    shared: Shared,
+    waits: Vec<(Key, RawFd, Interest)>,
+}
+
+impl SimDriver {
+    pub(crate) fn new(shared: Shared) -> SimDriver {
+        SimDriver { shared, waits: Vec::new() }
+    }
+
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.shared.lock().expect("nobody panics with it")
+    }
+
+    /// Appends the keys of what is ready.
+    fn note_ready(&self, ready: &mut Vec<Key>) {
+        for &(key, fd, interest) in &self.waits {
+            let is_ready = match fd {
+                SOCKET_FD => {
+                    let world = self.world();
+                    interest.read && world.link.can_receive() || interest.write && world.link.can_send()
+                }
+                WATCH_FD => {
+                    let world = self.world();
+                    world.watch.event_at.is_some_and(|at| at <= world.now)
+                }
+                bell => wait_for(bell, interest, Some(Instant::now())).expect("the bell can be polled"),
+            };
+            if is_ready {
+                ready.push(key);
+            }
+        }
+    }
+}
 
 impl Driver for SimDriver {
     fn now(&mut self) -> Instant {
-        let world = self.0.lock().expect("nobody panics with it");
+        let world = self.world();
         world.base + world.now
     }
 
-    fn sleep(&mut self, set: &mut PollSet, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait_on(&mut self, key: Key, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.forget(key);
+        self.waits.push((key, fd, interest));
+        Ok(())
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.waits.retain(|(known, ..)| *known != key);
+    }
+
+    fn look(&mut self, ready: &mut Vec<Key>) -> io::Result<()> {
+        self.note_ready(ready);
+        Ok(())
+    }
+
+    fn sleep(&mut self, deadline: Option<Instant>, ready: &mut Vec<Key>) -> io::Result<()> {
         let deadline = {
-            let mut world = self.0.lock().expect("nobody panics with it");
+            let mut world = self.world();
             world.note_sleep();
+            if !self.waits.iter().any(|(_, fd, interest)| *fd == SOCKET_FD && interest.read) {
+                world.wrong("it sleeps without waiting for acks".into());
+            }
             deadline.map(|at| at.saturating_duration_since(world.base))
         };
         loop {
-            if self.note_ready(set) {
+            self.note_ready(ready);
+            if !ready.is_empty() {
                 return Ok(());
             }
-            let mut world = self.0.lock().expect("nobody panics with it");
+            let mut world = self.world();
             // Now and then it wakes for nothing: a signal.
             if world.rng.one_in(30) {
                 return Ok(());
@@ -48,40 +100,8 @@ impl Driver for SimDriver {
             // Now and then much happens before the loop is given the processor.
             let events = world.rng.pick(&[1, 1, 1, 30]);
             drop(world);
-            (0..events).for_each(|_| World::happen(&self.0));
+            (0..events).for_each(|_| World::happen(&self.shared));
         }
-    }
-}
-
-impl SimDriver {
-    /// Notes which of the descriptors are ready; says whether any is.
-    fn note_ready(&self, set: &mut PollSet) -> bool {
-        let wanted: Vec<(RawFd, Interest)> = set.wanted().collect();
-        let mut any = false;
-        let mut covered = (false, false);
-        for (at, (fd, interest)) in wanted.into_iter().enumerate() {
-            let is_ready = match fd {
-                SOCKET_FD => {
-                    covered.0 |= interest.read;
-                    let world = self.0.lock().expect("nobody panics with it");
-                    interest.read && world.link.can_receive() || interest.write && world.link.can_send()
-                }
-                WATCH_FD => {
-                    covered.1 = true;
-                    let world = self.0.lock().expect("nobody panics with it");
-                    world.watch.event_at.is_some_and(|at| at <= world.now)
-                }
-                bell => wait_for(bell, interest, Some(Instant::now())).expect("the bell can be polled"),
-            };
-            set.note_ready(at, is_ready);
-            any |= is_ready;
-        }
-        let mut world = self.0.lock().expect("nobody panics with it");
-        if !covered.0 {
-            world.wrong("it sleeps without waiting for acks".into());
-        }
-        world.waits_for_log = covered.1;
-        any
     }
 }
 

@@ -52,7 +52,6 @@ pub(crate) struct World {
     pub(crate) moved: bool,
     /// Whether bytes were sent since then.
     pub(crate) was_sent: bool,
-    pub(crate) waits_for_log: bool,
     pub(crate) sleeps: u64,
     pub(crate) idle_sleeps: u32,
     pub(crate) freeze_odds: u64,
@@ -237,7 +236,7 @@ impl World {
         }
         let next = self.replica.has + 1;
         if self.watch.is_reliable() && !self.watch.was_lost {
-            self.wrong(format!("it sleeps, and VLSN {next} is in the log; watched: {}", self.waits_for_log));
+            self.wrong(format!("it sleeps, and VLSN {next} is in the log"));
             return;
         }
         let now = self.now;
@@ -288,7 +287,6 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
         seen: Seen::default(),
         moved: true,
         was_sent: false,
-        waits_for_log: false,
         sleeps: 0,
         idle_sleeps: 0,
         freeze_odds: rng.pick(&[0, 0, 0, 200]),
@@ -328,8 +326,9 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
     }
     let source = Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
     drop(log);
-    let end =
-        runner.run_over(source, Box::new(SimDriver(Arc::clone(&shared)))).map_err(|(_, error)| error.to_string())?;
+    let end = runner
+        .run_over(source, Box::new(SimDriver::new(Arc::clone(&shared))))
+        .map_err(|(_, error)| error.to_string())?;
     while !takes_acks && World::poll_acks(&shared, &runner, 8) {}
     judge_end(&shared, &runner, &end);
     let mut world = shared.lock().expect("nobody panics with it");
