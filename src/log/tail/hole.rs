@@ -1,0 +1,165 @@
+//! The proof that a hole hides nothing that comes next: the expected VLSN behind it. It is looked for from the hole on, over
+//! all that is whole, into the files behind, and not at every wake-up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::{Disk, open_error};
+use super::place::OpenFile;
+use super::{Ask, TailOptions};
+use crate::log::budget::{Halt, Searched};
+use crate::log::files::LogFile;
+use crate::log::format::Lsn;
+use crate::log::probe::Behind;
+
+/// Of so many zeros, and more, is remembered that they were looked through.
+pub(super) const ZEROS_AT_EACH_LOOK: u64 = 4 * 1024 * 1024;
+
+/// How many zeros are looked through once more for each second that has passed.
+const ZEROS_PER_SECOND: u64 = 16 * 1024 * 1024;
+
+/// After how long zeros are looked through again that were `passed` bytes: the more, the later, so that they do not cost a
+/// core while nothing happens to them.
+pub(super) fn again_after(passed: u64, settle: Duration) -> Duration {
+    settle + Duration::from_secs(1) * u32::try_from(passed / ZEROS_PER_SECOND).unwrap_or(u32::MAX)
+}
+
+/// What is known of a proof.
+pub(super) enum Proof {
+    /// Nobody has looked.
+    Unknown,
+    /// It is being looked for.
+    Sought(Search),
+    /// It was not found.
+    NotFound { of: Hole, began: Instant, again_at: Instant },
+}
+
+/// A hole, and the VLSN that has to stand behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hole {
+    at: Lsn,
+    expected_vlsn: Option<u64>,
+}
+
+/// That nothing is missing behind a hole, which ends here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum HoleEnd {
+    /// At this offset of its file.
+    At(u64),
+    /// With its file.
+    WithFile,
+}
+
+/// How far the search for a proof has got.
+pub(super) struct Search {
+    of: Hole,
+    began: Instant,
+    number: u32,
+    file: Arc<dyn LogFile>,
+    next: u64,
+    end: HoleEnd,
+    /// Whether `file` is longer than its header and no entry was found in it. Nothing is passed over that is all zeros.
+    is_blank: bool,
+    /// How many bytes it has passed, and how many of them behind the hole.
+    passed: u64,
+    passed_behind: u64,
+}
+
+impl Proof {
+    /// Looks for the proof for the hole at the cursor of `file`; `None`: there is none. A search that began before
+    /// `asked_since` does not count; `None` where any will do.
+    pub(super) fn find(
+        &mut self,
+        file: &OpenFile,
+        asked_since: Option<Instant>,
+        ask: &Ask<'_>,
+        options: &TailOptions,
+        disk: &mut Disk,
+    ) -> Searched<Option<HoleEnd>> {
+        let now = ask.now.get();
+        let of = Hole { at: file.place.lsn(), expected_vlsn: ask.expected_vlsn };
+        let is_new_enough = |began: Instant| asked_since.is_none_or(|since| began >= since);
+        let mut search = match std::mem::replace(self, Proof::Unknown) {
+            Proof::Sought(search) if search.of == of && is_new_enough(search.began) => search,
+            Proof::NotFound { of: same, began, again_at } if same == of && is_new_enough(began) && now < again_at => {
+                *self = Proof::NotFound { of, began, again_at };
+                return Ok(None);
+            }
+            _ => Search {
+                of,
+                began: now,
+                number: file.place.number,
+                file: Arc::clone(&file.file),
+                next: file.place.cursor,
+                end: HoleEnd::WithFile,
+                is_blank: false,
+                passed: 0,
+                passed_behind: 0,
+            },
+        };
+        match search.run(options.proof_bytes_max, disk) {
+            Err(Halt::Busy) => {
+                *self = Proof::Sought(search);
+                Err(Halt::Busy)
+            }
+            Err(halt) => Err(halt),
+            Ok(true) => Ok(Some(search.end)),
+            Ok(false) => {
+                let again_at = now + again_after(search.passed, options.settle);
+                *self = Proof::NotFound { of, began: search.began, again_at };
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Search {
+    /// Looks for the expected VLSN, from the hole on: over zeros and whole entries, into the files behind. Bytes that are no
+    /// entry are not passed over because what is looked for stands behind them. Without an expectation any entry is
+    /// proof: nothing that was promised can be missing.
+    fn run(&mut self, bytes_max: u64, disk: &mut Disk) -> Searched<bool> {
+        let budget = disk.probe.budget().clone();
+        loop {
+            let number = self.number;
+            let failed = |error| open_error(number, error);
+            let from = self.next;
+            let behind = disk.probe.behind_zeros(&*self.file, &mut self.next);
+            self.passed += self.next - from;
+            match behind.map_err(|halt| halt.or_error(failed))? {
+                Behind::NoEntry => return Ok(false),
+                Behind::End if self.is_blank => return Ok(false),
+                Behind::End => {
+                    let Some(next) = disk.listing.above(number) else { return Ok(false) };
+                    let Some(opened) = disk.open(next)? else { return Ok(false) };
+                    let Ok(header) = opened.header else { return Ok(false) };
+                    let first_entry = u64::from(header.first_entry());
+                    self.is_blank = opened.file.len().map_err(|error| open_error(next, error))? > first_entry;
+                    (self.number, self.file, self.next) = (next, opened.file, first_entry);
+                }
+                Behind::Entry(entry) => {
+                    self.is_blank = false;
+                    if number == self.of.at.file() && self.end == HoleEnd::WithFile {
+                        self.end = HoleEnd::At(entry);
+                    }
+                    let Some(expected) = self.of.expected_vlsn else { return Ok(true) };
+                    let left = bytes_max.saturating_sub(self.passed_behind);
+                    let mut is_found = false;
+                    let walked = disk.probe.walk(&*self.file, entry, |at, sighted| {
+                        is_found = sighted.vlsn_to_send() == Some(expected);
+                        is_found || at - entry >= left || at > entry && budget.is_spent()
+                    });
+                    self.next = walked.map_err(failed)?;
+                    self.passed += self.next - entry;
+                    self.passed_behind += self.next - entry;
+                    if is_found {
+                        return Ok(true);
+                    }
+                    if self.passed_behind >= bytes_max {
+                        return Ok(false);
+                    }
+                }
+            }
+            budget.check()?;
+        }
+    }
+}
