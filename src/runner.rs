@@ -16,6 +16,7 @@ use crate::log::{Origin, Source};
 use crate::options::Options;
 use crate::reactor::Reactor;
 use crate::reactor::driver::{self, Driver};
+use crate::reactor::inbox::Arrival;
 use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
 use crate::states;
@@ -213,13 +214,16 @@ impl Runner {
         let wakeups = Arc::clone(self.link.waker.wakeups());
         let mut reactor = Reactor::new(driver, wakeups, self.options.reactor());
         match channel.into_transport(self.threads()) {
-            Ok((transport, arrived)) => reactor.add(self.session(transport, source, functions, now), arrived),
+            Ok((transport, arrived)) => {
+                let session = self.session(transport, source, functions, now);
+                reactor.add(Arrival::Session(Box::new(session), arrived));
+            }
             Err(error) => {
                 let end = match error {
                     Error::ChannelClosed => End::ClosedByPeer(Closing::Finished),
                     other => End::Failed(other),
                 };
-                reactor.add_ended(Arc::clone(&self.link), functions, end);
+                reactor.add(Arrival::Ended(Arc::clone(&self.link), functions, end));
             }
         }
         (reactor, told)

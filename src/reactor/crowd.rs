@@ -234,7 +234,7 @@ impl Crowd {
             let now = self.around.lock().unwrap().now;
             let session =
                 Session::new(stream, transport, source, Arc::clone(&link), Arc::new(Nobody), options.session(), now);
-            self.reactor.add(session, Vec::new());
+            self.reactor.begin(session, Vec::new());
             self.links.push(link);
             self.lines.push(line);
         }

@@ -9,6 +9,7 @@
 //! seconds, which makes good a notification that got lost. Each log's state is its own: see [`watched`].
 
 pub mod driver;
+pub mod inbox;
 pub mod link;
 pub mod session;
 pub mod slots;
@@ -27,6 +28,7 @@ use crate::log::Origin;
 use crate::sys::poll::Interest;
 use crate::sys::waker::Wakeups;
 use driver::{Driver, Key};
+use inbox::{Arrival, Handle, Inbox};
 use link::{Callbacks, Link, Snapshot};
 use session::{Scratch, Session, Turn, Wants};
 use slots::{SlotKey, Slots};
@@ -110,8 +112,7 @@ pub struct Reactor {
     busy_rounds: u32,
     /// Whether the driver waits for the bell.
     hears: bool,
-    /// Sessions that ended before they began.
-    ended: Vec<(Arc<Link>, Arc<dyn Callbacks>, End)>,
+    inbox: Arc<Inbox>,
     spare: Spare,
 }
 
@@ -120,6 +121,7 @@ impl Reactor {
     pub fn new(driver: Box<dyn Driver>, wakeups: Arc<Wakeups>, options: ReactorOptions) -> Reactor {
         Reactor {
             driver,
+            inbox: Inbox::new(&wakeups),
             wakeups,
             options,
             sessions: Slots::default(),
@@ -129,59 +131,42 @@ impl Reactor {
             due: Due::default(),
             busy_rounds: 0,
             hears: false,
-            ended: Vec::new(),
             spare: Spare::default(),
         }
     }
 
-    /// Adds a session. `arrived`: bytes that its replica has sent already.
-    pub fn add(&mut self, mut session: Session, arrived: Vec<u8>) {
-        session.arrived(arrived);
-        let link = Arc::clone(session.link());
-        let log = self.join(session.origin());
-        let heard = self.logs.get(log).map_or(0, |log| log.watch.news());
-        let key = self.sessions.insert(Member {
-            session,
-            log,
-            waited_for: None,
-            is_queued: false,
-            is_listed: false,
-            had_nothing: false,
-            heard,
-        });
-        link.waker.introduce(Key::Session(key).to_bits());
-        self.queue(key, false);
+    /// Adds what the loop's own thread has, before it runs.
+    pub fn add(&mut self, arrival: Arrival) {
+        self.inbox.put(arrival);
     }
 
-    /// Has a session that ended before it began told to the host when the loop runs.
-    pub fn add_ended(&mut self, link: Arc<Link>, callbacks: Arc<dyn Callbacks>, end: End) {
-        self.ended.push((link, callbacks, end));
+    /// From now on other threads hand sessions over by the handle, of which `room` may wait to be taken in; and the loop runs
+    /// on while it has no session, until the handle is closed.
+    pub fn open(&mut self, room: usize) -> Handle {
+        self.inbox.open(room);
+        Handle::new(&self.inbox, &self.wakeups)
     }
 
-    /// Drives all sessions until the last has ended.
+    /// Drives all sessions until the last has ended and there will be no other.
     pub fn run(&mut self) {
         while self.step() {}
     }
 
     /// Gives those a turn for whom there is something, or sleeps until there is. False: there is nobody left.
     fn step(&mut self) -> bool {
-        for (link, callbacks, end) in self.ended.drain(..) {
-            tell(&link, &*callbacks, &end);
-            drop(callbacks);
-            link.acks.finish();
-        }
         if self.wakeups.bell().is_rung() {
             self.wakeups.bell().wake_up(false);
             self.hear(false);
         }
-        if self.due.turns.is_empty() {
-            if !self.sessions.is_empty() {
-                self.sleep();
-            }
-        } else {
-            self.round();
+        if self.sessions.is_empty() && self.inbox.is_done() {
+            return false;
         }
-        !self.sessions.is_empty()
+        if self.due.turns.is_empty() {
+            self.sleep()
+        } else {
+            self.round()
+        }
+        true
     }
 
     /// One turn for each who is in the queue now. Then the logs are armed whose sessions have run dry.
@@ -203,6 +188,39 @@ impl Reactor {
     }
 
     // --- sessions ---------------------------------------------------------------------------------------------
+
+    /// Takes in what was handed over.
+    fn take_in(&mut self) {
+        for arrival in self.inbox.take() {
+            match arrival {
+                Arrival::Session(session, arrived) => self.begin(*session, arrived),
+                Arrival::Ended(link, callbacks, end) => {
+                    tell(&link, &*callbacks, &end);
+                    drop(callbacks);
+                    link.acks.finish();
+                }
+            }
+        }
+    }
+
+    /// A session joins. `arrived`: bytes that its replica has sent already.
+    fn begin(&mut self, mut session: Session, arrived: Vec<u8>) {
+        session.arrived(arrived);
+        let link = Arc::clone(session.link());
+        let log = self.join(session.origin());
+        let heard = self.logs.get(log).map_or(0, |log| log.watch.news());
+        let key = self.sessions.insert(Member {
+            session,
+            log,
+            waited_for: None,
+            is_queued: false,
+            is_listed: false,
+            had_nothing: false,
+            heard,
+        });
+        link.waker.introduce(Key::Session(key).to_bits());
+        self.queue(key, false);
+    }
 
     /// Puts a session in the queue for a turn; `nothing_came`: its descriptor has just been found not to be ready.
     fn queue(&mut self, key: SlotKey, nothing_came: bool) {
@@ -305,7 +323,10 @@ impl Reactor {
         link.acks.finish();
     }
 
+    /// The loop cannot go on: all end with that.
     fn fail_all(&mut self, error: &Error) {
+        self.inbox.close();
+        self.take_in();
         let now = self.driver.now();
         let all: Vec<SlotKey> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in all {
@@ -552,7 +573,8 @@ impl Reactor {
                         self.note_news(log, nothing_came);
                     }
                 }
-                Key::Bell | Key::Inbox => {}
+                Key::Inbox => self.take_in(),
+                Key::Bell => {}
             }
         }
         self.spare.tokens = tokens;
@@ -572,6 +594,27 @@ impl Reactor {
                 origin.check();
             }
             self.note_news(key, true);
+        }
+    }
+}
+
+/// A loop that is dropped has ended, or has panicked. Those who still hand over are told, and nobody waits forever for what
+/// was handed over.
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.inbox.close();
+        let error = Error::Panicked("the loop has ended".into());
+        for arrival in self.inbox.take() {
+            let (link, callbacks, end) = match arrival {
+                Arrival::Session(session, _) => {
+                    let link = Arc::clone(session.link());
+                    (link, Arc::clone(session.callbacks()), End::Failed(error.clone()))
+                }
+                Arrival::Ended(link, callbacks, end) => (link, callbacks, end),
+            };
+            tell(&link, &*callbacks, &end);
+            link.set_inherited_fd(None);
+            link.acks.finish();
         }
     }
 }
@@ -598,7 +641,9 @@ mod tests {
     use std::rc::Rc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use super::inbox::Refused;
     use super::*;
+    use crate::acks::Deadline;
     use crate::chunk::frame::Frame;
     use crate::failpoint::hooks;
     use crate::log::format::{FileHeader, FileName, encode_entry};
@@ -606,6 +651,7 @@ mod tests {
     use crate::options::Options;
     use crate::stream::Stream;
     use crate::sys::poll::wait_for;
+    use crate::sys::waker::Waker;
     use crate::transport::{Channel, SocketChannel};
 
     /// So many steps, and the loop does not sleep: it never will.
@@ -654,19 +700,18 @@ mod tests {
         fn ended(&self, _: &End) {}
     }
 
-    /// Adds a session; returns its link and its replica.
-    fn join(reactor: &mut Reactor, source: Box<dyn Source>) -> (Arc<Link>, UnixStream) {
+    /// A session that `waker` is for, its link and its replica.
+    fn session(waker: Waker, source: Box<dyn Source>) -> (Session, Arc<Link>, UnixStream) {
         let options = Options::default();
         let (ours, replica) = UnixStream::pair().unwrap();
         replica.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let channel = Box::new(SocketChannel::new(OwnedFd::from(ours), options.socket()));
-        let (transport, arrived) = channel.into_transport(options.threads(0)).unwrap();
-        let link = Arc::new(Link::new(reactor.wakeups.waker(), c"r".to_owned(), 1000, 1, None));
+        let (transport, _) = channel.into_transport(options.threads(0)).unwrap();
+        let link = Arc::new(Link::new(waker, c"r".to_owned(), 1000, 1, None));
         let stream = Stream::new(1, options.stream());
         let (callbacks, now) = (Arc::new(Nobody), Instant::now());
         let session = Session::new(stream, transport, source, Arc::clone(&link), callbacks, options.session(), now);
-        reactor.add(session, arrived);
-        (link, replica)
+        (session, link, replica)
     }
 
     /// A loop that the test takes step by step, with one session.
@@ -685,7 +730,8 @@ mod tests {
             let wakeups = Wakeups::new().unwrap();
             let options = ReactorOptions { safety_look, ..Options::default().reactor() };
             let mut reactor = Reactor::new(driver::for_few(), wakeups, options);
-            let (link, replica) = join(&mut reactor, source);
+            let (session, link, replica) = session(reactor.wakeups.waker(), source);
+            reactor.begin(session, Vec::new());
             Stepped { reactor, link, replica }
         }
 
@@ -719,13 +765,18 @@ mod tests {
 
         /// Receives the frames of these VLSNs.
         fn expect(&mut self, vlsns: impl IntoIterator<Item = u64>) {
-            for vlsn in vlsns {
-                let mut len = [0; 4];
-                self.replica.read_exact(&mut len).unwrap();
-                let mut message = vec![0; u32::from_le_bytes(len) as usize];
-                self.replica.read_exact(&mut message).unwrap();
-                assert_eq!(Frame::decode(&message).unwrap().vlsn, vlsn);
-            }
+            receive(&mut self.replica, vlsns);
+        }
+    }
+
+    /// Receives the frames of these VLSNs.
+    fn receive(replica: &mut UnixStream, vlsns: impl IntoIterator<Item = u64>) {
+        for vlsn in vlsns {
+            let mut len = [0; 4];
+            replica.read_exact(&mut len).unwrap();
+            let mut message = vec![0; u32::from_le_bytes(len) as usize];
+            replica.read_exact(&mut message).unwrap();
+            assert_eq!(Frame::decode(&message).unwrap().vlsn, vlsn);
         }
     }
 
@@ -900,5 +951,116 @@ mod tests {
             }
             assert_eq!(run.link.snapshot().sleeps, 5);
         }
+    }
+
+    fn a_loop(driver: Box<dyn Driver>) -> Reactor {
+        Reactor::new(driver, Wakeups::new().unwrap(), Options::default().reactor())
+    }
+
+    fn generous() -> Deadline {
+        Deadline::from_millis(60_000)
+    }
+
+    #[test]
+    fn sessions_are_handed_over_to_a_loop_that_runs_and_it_stays_until_it_is_told() {
+        for driver in [driver::for_few(), driver::for_many().unwrap()] {
+            let mut logs = [LogDir::with(3), LogDir::with(3)];
+            let opened = [logs[0].open(), logs[1].open()];
+            let mut reactor = a_loop(driver);
+            let handle = reactor.open(3);
+            let running = std::thread::spawn(move || reactor.run());
+            let mut links = Vec::new();
+            for at in 0..20 {
+                let source = Box::new(LogSource::new(Arc::clone(&opened[at % 2]), Lsn::NULL));
+                let (session, link, mut replica) = session(handle.waker(), source);
+                let mut arrival = Arrival::Session(Box::new(session), Vec::new());
+                while let Err(refused) = handle.add(arrival) {
+                    let Refused::Full(back) = refused else { panic!("it is open") };
+                    arrival = back;
+                    std::thread::yield_now();
+                }
+                receive(&mut replica, 1..=3);
+                links.push((link, replica));
+            }
+            logs[1].append();
+            links.iter_mut().skip(1).step_by(2).for_each(|(_, replica)| receive(replica, [4]));
+            logs[0].append();
+            links.iter_mut().step_by(2).for_each(|(_, replica)| receive(replica, [4]));
+            for (link, replica) in links.drain(5..) {
+                link.stop();
+                drop(replica);
+                assert!(link.acks.wait_finished(generous()));
+            }
+            logs[0].append();
+            receive(&mut links[0].1, [5]);
+            for (link, replica) in links.drain(..) {
+                drop(replica);
+                assert!(link.acks.wait_finished(generous()));
+            }
+            assert!(!running.is_finished(), "it stays");
+            handle.close();
+            running.join().unwrap();
+            let (late, ..) = session(handle.waker(), Box::new(LogSource::new(Arc::clone(&opened[0]), Lsn::NULL)));
+            let refused = handle.add(Arrival::Session(Box::new(late), Vec::new()));
+            assert!(matches!(refused, Err(Refused::Closed(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_has_a_bound_and_is_not_lost_with_the_loop() {
+        let directory = LogDir::with(1);
+        let log = directory.open();
+        let mut reactor = a_loop(driver::for_few());
+        let handle = reactor.open(2);
+        let links: Vec<_> = (0..3)
+            .map(|at| {
+                let source = Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
+                let (session, link, _) = session(handle.waker(), source);
+                let added = handle.add(Arrival::Session(Box::new(session), Vec::new()));
+                assert_eq!(matches!(added, Err(Refused::Full(_))), at == 2);
+                link
+            })
+            .collect();
+        drop(reactor);
+        for (at, link) in links.iter().enumerate() {
+            assert_eq!(link.acks.ended().is_some(), at < 2);
+            assert_eq!(link.acks.wait_finished(Deadline::from_millis(0)), at < 2, "nobody waits for it");
+        }
+    }
+
+    /// Hands another session over when its own has ended.
+    struct Successor(std::sync::Mutex<Option<(Handle, Session)>>);
+
+    impl Callbacks for Successor {
+        fn takes_acks(&self) -> bool {
+            false
+        }
+
+        fn acked(&self, _: u64) {}
+
+        fn ended(&self, _: &End) {
+            if let Some((handle, session)) = self.0.lock().unwrap().take() {
+                assert!(handle.add(Arrival::Session(Box::new(session), Vec::new())).is_ok());
+                handle.close();
+            }
+        }
+    }
+
+    #[test]
+    fn a_function_of_the_host_hands_over_to_the_loop_that_calls_it() {
+        let directory = LogDir::with(2);
+        let log = directory.open();
+        let mut reactor = a_loop(driver::for_few());
+        let handle = reactor.open(1);
+        let source = || Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
+        let (next, link, mut replica) = session(handle.waker(), source());
+        let first = Arc::new(Link::new(handle.waker(), c"r".to_owned(), 1000, 1, None));
+        let successor = Arc::new(Successor(std::sync::Mutex::new(Some((handle, next)))));
+        reactor.add(Arrival::Ended(Arc::clone(&first), successor, End::Stopped));
+        let running = std::thread::spawn(move || reactor.run());
+        receive(&mut replica, 1..=2);
+        drop(replica);
+        running.join().unwrap();
+        assert_eq!((first.acks.ended(), link.acks.ended().is_some()), (Some(End::Stopped), true));
     }
 }

@@ -1,0 +1,120 @@
+//! The inbox: other threads hand sessions over to a loop that runs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::driver::Key;
+use super::link::{Callbacks, Link};
+use super::session::Session;
+use crate::acks::End;
+use crate::sys::waker::{Waker, Wakeups};
+
+/// What is handed over.
+pub enum Arrival {
+    /// A session, and the bytes that its replica has sent already.
+    Session(Box<Session>, Vec<u8>),
+    /// A session that ended before it began. Its host is told by the loop.
+    Ended(Arc<Link>, Arc<dyn Callbacks>, End),
+}
+
+/// Why something was not taken: it comes back.
+pub enum Refused {
+    /// The inbox is full. It has room again when the loop has come round.
+    Full(Arrival),
+    /// The loop takes nothing more.
+    Closed(Arrival),
+}
+
+/// What a loop and those who hand over share.
+pub(super) struct Inbox {
+    waker: Waker,
+    contents: Mutex<Contents>,
+}
+
+struct Contents {
+    arrivals: VecDeque<Arrival>,
+    /// How many it takes from other threads.
+    room: usize,
+    is_open: bool,
+}
+
+impl Inbox {
+    /// A closed one.
+    pub(super) fn new(wakeups: &Arc<Wakeups>) -> Arc<Inbox> {
+        let contents = Contents { arrivals: VecDeque::new(), room: 0, is_open: false };
+        let inbox = Inbox { waker: wakeups.waker(), contents: Mutex::new(contents) };
+        inbox.waker.introduce(Key::Inbox.to_bits());
+        Arc::new(inbox)
+    }
+
+    /// From now on `room` arrivals may wait in it.
+    pub(super) fn open(&self, room: usize) {
+        let mut contents = self.contents.lock();
+        contents.room = room.max(1);
+        contents.is_open = true;
+    }
+
+    /// Puts in what the loop's owner has, whatever the room.
+    pub(super) fn put(&self, arrival: Arrival) {
+        self.contents.lock().arrivals.push_back(arrival);
+        self.waker.wake();
+    }
+
+    /// Takes out all that is there.
+    pub(super) fn take(&self) -> VecDeque<Arrival> {
+        self.waker.hear();
+        std::mem::take(&mut self.contents.lock().arrivals)
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.contents.lock().is_open = false;
+        self.waker.wake();
+    }
+
+    /// Whether there is nothing in it, and there never will be.
+    pub(super) fn is_done(&self) -> bool {
+        let contents = self.contents.lock();
+        !contents.is_open && contents.arrivals.is_empty()
+    }
+}
+
+/// Hands sessions over to one loop. Any thread, also the loop's own, inside a function of the host.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: Arc<Inbox>,
+    wakeups: Arc<Wakeups>,
+}
+
+impl Handle {
+    pub(super) fn new(inbox: &Arc<Inbox>, wakeups: &Arc<Wakeups>) -> Handle {
+        Handle { inbox: Arc::clone(inbox), wakeups: Arc::clone(wakeups) }
+    }
+
+    /// A waker for a session of this loop.
+    pub fn waker(&self) -> Waker {
+        self.wakeups.waker()
+    }
+
+    /// Hands over. Never blocks.
+    pub fn add(&self, arrival: Arrival) -> Result<(), Refused> {
+        let mut contents = self.inbox.contents.lock();
+        if !contents.is_open {
+            return Err(Refused::Closed(arrival));
+        }
+        if contents.arrivals.len() >= contents.room {
+            return Err(Refused::Full(arrival));
+        }
+        contents.arrivals.push_back(arrival);
+        drop(contents);
+        self.inbox.waker.wake();
+        Ok(())
+    }
+
+    /// The loop takes nothing more, and ends with its last session.
+    pub fn close(&self) {
+        self.inbox.close();
+    }
+}
