@@ -248,12 +248,7 @@ impl Order {
         }
     }
 
-    /// Forgets where the next VLSN stands: what was there does not count any more.
-    pub fn forget_ready(&mut self) {
-        self.forget(self.next);
-    }
-
-    /// Forgets where `vlsn` stands, which is not returned yet.
+    /// Forgets where `vlsn` stands, which is not returned yet: what was there does not count any more.
     pub fn forget(&mut self, vlsn: u64) {
         let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
         if let Some(place) = self.held.get_mut(at) {
@@ -453,7 +448,7 @@ mod tests {
         order.place(3, lsn(3), 10, 0).unwrap();
         order.returned(0);
         assert_eq!(ready(&order), Some(lsn(4)));
-        order.forget_ready();
+        order.forget(4);
         assert_eq!((ready(&order), order.held(), order.held_bytes()), (None, 0, 0));
         assert_eq!(order.place(4, lsn(50), 10, 0), Ok(Placement::Next));
     }

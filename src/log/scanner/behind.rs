@@ -17,9 +17,9 @@ pub(super) struct Behind {
     budget: Budget,
     /// Whether the place to begin at is to be sought by the first VLSN asked for.
     is_to_be_sought: bool,
-    /// Where reading began, if that was sought, as long as it is near enough.
+    /// Where reading began, if that was sought.
     began: Option<Start>,
-    /// Before this place nobody has looked; `None` when nothing before it can matter.
+    /// Before this place nobody has looked; `None` when nothing stands there.
     unread: Option<Start>,
     hidden: Hidden,
     interrupted: Interrupted,
@@ -102,20 +102,14 @@ impl Behind {
         }
     }
 
-    /// Where reading began, unless all from there on is `far` or more below `next_vlsn`: then that is forgotten.
-    pub(super) fn began(&mut self, next_vlsn: u64, far: u64) -> Option<Start> {
-        self.began = self.began.filter(|began| !began.is_below(next_vlsn, far));
+    /// Where reading began, if that was sought.
+    pub(super) fn began(&self) -> Option<Start> {
         self.began
     }
 
     /// Before which place nobody has looked.
     pub(super) fn unread(&self) -> Option<Start> {
         self.unread
-    }
-
-    /// What nobody has looked at cannot matter any more.
-    pub(super) fn forget_unread(&mut self) {
-        self.unread = None;
     }
 
     /// Looks before `place`, before which nobody has looked. True: the next VLSN was found, and may be sent.

@@ -22,7 +22,7 @@ use self::sequence::Sequence;
 use super::block::Block;
 use super::budget::{Halt, Searched};
 use super::files::Files;
-use super::format::Lsn;
+use super::format::{EntryHeader, Lsn};
 use super::now::Now;
 use super::order::{self, Held, Order, Placement, WindowLimits};
 use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
@@ -357,7 +357,14 @@ impl Scanner {
         let recalls = self.sequence.held() > 0;
         match self.search.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
             Ok(Step::Found(found)) => Ok(self.place(found, send_limit, now)?.map(Answer::Entry)),
-            Ok(Step::Wait(wait)) => Ok(self.after_wait(wait, send_limit, now)?.map(Answer::Nothing)),
+            Ok(Step::Wait(wait)) => {
+                let pause = self.pause(wait, send_limit, now)?;
+                if pause.is_none() && self.search.gets_on(&self.sequence) {
+                    return Ok(None);
+                }
+                self.search.rest();
+                Ok(Some(Answer::Nothing(pause.unwrap_or(Pause::of(wait)))))
+            }
             Err(Halt::Failed(error)) => {
                 self.after_error(error, send_limit)?;
                 Ok(None)
@@ -387,18 +394,6 @@ impl Scanner {
             // What failed first says what is wrong, also when looking there fails for the same reason.
             Ok(false) | Err(Halt::Failed(_)) => Err(error.into()),
         }
-    }
-
-    /// Why there is nothing for now. `None`: reading goes on elsewhere.
-    #[cold]
-    #[inline(never)]
-    fn after_wait(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Pause>> {
-        let pause = self.pause(wait, send_limit, now)?;
-        if pause.is_none() && self.search.gets_on(&self.sequence) {
-            return Ok(None);
-        }
-        self.search.rest();
-        Ok(Some(pause.unwrap_or(Pause::of(wait))))
     }
 
     /// What to do with an entry found on disk; some: return it.
@@ -526,9 +521,10 @@ impl Scanner {
     fn take_held(&mut self, held: Held) -> Result<Option<Coming>> {
         let order = self.sequence.order_mut().expect("only called with an order");
         let (lsn, vlsn) = (held.lsn, order.next());
+        let is_its = |header: &EntryHeader| header.vlsn.and_then(|found| u64::try_from(found).ok()) == Some(vlsn);
         if let Some(Recalled { header, payload, block }) = self.search.tail.recall(lsn)
             && header.entry_len() == held.len as usize
-            && header.vlsn.and_then(|found| u64::try_from(found).ok()) == Some(vlsn)
+            && is_its(&header)
         {
             order.returned(held.digest);
             let payload_crc = order::payload_crc(header.entry_type, held.digest);
@@ -536,22 +532,20 @@ impl Scanner {
             let block = if is_tails { InBlock::OfTail } else { InBlock::BeforeTails };
             return Ok(Some(Coming { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, block }));
         }
-        let Look::Entry(entry) = self.again.look(lsn, vlsn)? else {
-            return Err(Error::LogRewritten { at: lsn });
+        let entry = match self.again.look(lsn, vlsn)? {
+            Look::Entry(entry) if is_its(&entry.header) => entry,
+            _ => return Err(Error::LogRewritten { at: lsn }),
         };
-        if entry.header.vlsn.and_then(|found| u64::try_from(found).ok()) != Some(vlsn) {
-            return Err(Error::LogRewritten { at: lsn });
-        }
         if entry.header.is_invisible() {
             self.counts.invisible += 1;
-            order.forget_ready();
+            order.forget(vlsn);
             return Ok(None);
         }
         order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
         Ok(Some(Coming { vlsn, lsn, entry, block: InBlock::OfAgain }))
     }
 
-    /// What it means that the log has no more for now. `None`: look again at once.
+    /// What it means that the log has no more for now. `None`: reading goes on elsewhere.
     fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Pause>> {
         // What is read again later must not come from bytes of now.
         self.again.forget();
@@ -599,7 +593,7 @@ impl Scanner {
             return Err(self.gap(found, at).into());
         }
         let look_again = [wait.look_again, missing.look_again].into_iter().flatten().min();
-        let stalled = wait.stalled || missing.is_stalled;
+        let stalled = wait.stalled || missing.stalled_at.is_none();
         Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
     }
 

@@ -40,27 +40,16 @@ struct Awaited {
     counted_since: Instant,
 }
 
-/// What a missing VLSN means by now.
+/// What a wait means by now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Missing {
-    /// It has been missing for too long.
+pub(super) struct Waited {
+    /// It has lasted too long.
     pub(super) is_over: bool,
-    /// It is to be looked for everywhere now.
+    /// What is missing is to be looked for everywhere now.
     pub(super) is_sought: bool,
-    /// When time alone will change something.
-    pub(super) look_again: Option<Instant>,
-    /// Somebody should know.
-    pub(super) is_stalled: bool,
-}
-
-/// What a log that ends below the VLSN to begin with means by now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct BelowStart {
-    /// It has been so for too long.
-    pub(super) is_over: bool,
     /// When somebody should know; `None`: now.
     pub(super) stalled_at: Option<Instant>,
-    /// When to look again, whether or not somebody knows.
+    /// When time alone will change something else.
     pub(super) look_again: Option<Instant>,
 }
 
@@ -126,7 +115,7 @@ impl Patience {
         is_sealed: bool,
         is_seeking: bool,
         now: Instant,
-    ) -> Missing {
+    ) -> Waited {
         let Awaited { since, is_stalled, counted_since, .. } = self.wait(Awaits::Missing(vlsn), is_at_end, now);
         let over_at = counted_since + if is_sealed { self.settle } else { self.gap };
         let is_over = is_at_end && now >= over_at;
@@ -139,11 +128,12 @@ impl Patience {
         let seek_at = if is_sought { now + self.settle } else { seek_at };
         // Elsewhere it is looked for when something changes.
         let look_again = is_at_end.then_some(seek_at.min(over_at));
-        Missing { is_over, is_sought, look_again, is_stalled: is_at_end && is_stalled }
+        let stalled_at = (!(is_at_end && is_stalled)).then_some(since + self.settle);
+        Waited { is_over, is_sought, stalled_at, look_again }
     }
 
     /// The log seems to end below `start`, the VLSN to begin with. `None`: that cannot be told from where it is waited.
-    pub(super) fn be_ahead(&mut self, start: u64, is_at_end: bool, now: Instant) -> Option<BelowStart> {
+    pub(super) fn be_ahead(&mut self, start: u64, is_at_end: bool, now: Instant) -> Option<Waited> {
         // Who waits elsewhere than at the end has not seen yet where that is.
         if !is_at_end && !self.awaited.is_some_and(|awaited| matches!(awaited.what, Awaits::Log(_))) {
             self.forget();
@@ -151,8 +141,9 @@ impl Patience {
         }
         let Awaited { since, is_stalled, counted_since, .. } = self.wait(Awaits::Log(start), is_at_end, now);
         let over_at = self.ahead.map(|patience| counted_since + patience);
-        is_at_end.then_some(BelowStart {
+        is_at_end.then_some(Waited {
             is_over: over_at.is_some_and(|over_at| now >= over_at),
+            is_sought: false,
             stalled_at: (!is_stalled).then_some(since + self.settle),
             look_again: over_at.map(|over_at| over_at.min(now + self.settle)),
         })
@@ -210,10 +201,10 @@ mod tests {
         let (mut patience, begin) = (Patience::new(&options()), Instant::now());
         patience.note_missing(7, &begin.into());
         let mut miss = |after| patience.miss(7, true, false, false, begin + after);
-        let waits = Missing { is_over: false, is_sought: false, look_again: Some(begin + SETTLE), is_stalled: false };
+        let at = |after| Some(begin + after);
+        let waits = Waited { is_over: false, is_sought: false, stalled_at: at(SETTLE), look_again: at(SETTLE) };
         assert_eq!(miss(SETTLE / 2), waits);
-        let sought =
-            Missing { is_sought: true, is_stalled: true, look_again: Some(begin + 2 * SETTLE), is_over: false };
+        let sought = Waited { is_sought: true, stalled_at: None, look_again: at(2 * SETTLE), ..waits };
         assert_eq!(miss(SETTLE), sought);
         assert!(!miss(SETTLE + SETTLE / 2).is_sought);
         assert!(miss(PATIENCE).is_over);

@@ -80,8 +80,9 @@ enum Stage {
     Behind,
     /// What was passed.
     Back,
-    /// The last of what was looked at behind that place, once more: before this place, in so many files.
-    BehindAgain(Option<(Start, u32)>),
+    /// What was looked at behind that place and may have been completed since, once more: the rest of its file, and the
+    /// file before. Before this place.
+    BehindAgain(Option<Start>),
 }
 
 impl Search {
@@ -165,13 +166,7 @@ impl Search {
         let Some(order) = sequence.order_mut() else { return Ok(false) };
         let is_missing = order.held() > 0 && order.ready().is_none();
         let far = if is_missing { self.far } else { self.far.min(EARLY_MAX) };
-        while let Some(place) = self.behind.unread() {
-            if place.is_below(order.next(), far) {
-                if is_missing {
-                    self.behind.forget_unread();
-                }
-                break;
-            }
+        while let Some(place) = self.behind.unread().filter(|place| !place.is_below(order.next(), far)) {
             if self.behind.look_on(place, order, send_limit)? {
                 return Ok(true);
             }
@@ -205,18 +200,16 @@ impl Search {
                 Stage::Behind => Stage::Back,
                 Stage::Back if self.tail.look_back(true, sequence.next())? => return Ok(true),
                 Stage::Back => {
-                    // What was looked at behind the place where reading began may have been completed since: the rest of
-                    // that file, and the file before.
-                    let began = self.behind.began(sequence.next(), self.far);
-                    Stage::BehindAgain(began.map(|began| (began, if began.at.offset() > 0 { 2 } else { 1 })))
+                    let began = self.behind.began();
+                    Stage::BehindAgain(began.filter(|began| !began.is_below(sequence.next(), self.far)))
                 }
-                Stage::BehindAgain(Some((place, files))) => {
+                Stage::BehindAgain(Some(place)) => {
                     let Some(order) = sequence.order_mut() else { return Ok(false) };
                     let looked = self.behind.look(place, order, send_limit)?;
                     if looked.is_found {
                         return Ok(true);
                     }
-                    Stage::BehindAgain(looked.next.filter(|_| files > 1).map(|next| (next, files - 1)))
+                    Stage::BehindAgain(looked.next.filter(|_| place.at.offset() > 0))
                 }
                 Stage::BehindAgain(None) => return Ok(false),
             };
