@@ -385,6 +385,21 @@ impl Reactor {
         self.spare.sessions = dry;
     }
 
+    /// Those who had nothing in that log look whether a notification got lost. Their sources are told before that: nothing is
+    /// under way that would have to be sent first, and a second look would cost another wake-up.
+    fn look_for_safety(&mut self, key: SlotKey) {
+        let Some(log) = self.logs.get_mut(key) else { return };
+        log.watch.note_news();
+        let news = log.watch.news();
+        for &key in log.watch.dry() {
+            if let Some(member) = self.sessions.get_mut(key) {
+                member.heard = news;
+                member.session.distrust();
+            }
+        }
+        self.wake_dry(key, true);
+    }
+
     /// Somebody says that a log has changed.
     fn note_news(&mut self, key: SlotKey, nothing_came: bool) {
         if let Some(log) = self.logs.get_mut(key) {
@@ -593,7 +608,7 @@ impl Reactor {
             if let Some(origin) = self.logs.get(key).and_then(|log| log.origin.as_ref()) {
                 origin.check();
             }
-            self.note_news(key, true);
+            self.look_for_safety(key);
         }
     }
 }
@@ -929,6 +944,21 @@ mod tests {
 
     /// The first that is due: what the source has asked for, or the safety look. The other would come after this test's
     /// patience.
+    /// What is looked at for safety is looked at in one go. A few looks are spent on finding out what the directory's time
+    /// stamps are worth.
+    #[test]
+    fn a_safety_look_is_one_wake_up() {
+        let log = LogDir::with(3);
+        let mut run = Stepped::over(&log.open(), Duration::from_millis(20));
+        run.go_to_sleep();
+        run.expect(1..=3);
+        for _ in 0..30 {
+            run.reactor.step();
+            run.go_to_sleep();
+            assert_eq!(run.reactor.deadlines.next(), None, "a wake-up is asked for, and nothing is waited for");
+        }
+    }
+
     #[test]
     fn a_quiet_source_is_asked_again_when_it_has_asked_for_it_or_for_safety() {
         const SOON: Duration = Duration::from_millis(5);

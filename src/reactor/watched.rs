@@ -103,6 +103,11 @@ impl Watch {
         true
     }
 
+    /// The sessions that had nothing when they looked last.
+    pub fn dry(&self) -> &[SlotKey] {
+        &self.dry
+    }
+
     /// Whether it is to be armed, so that its dry sessions can look once more and rest.
     pub fn wants_arming(&self) -> bool {
         self.watching == Watching::Unknown && !self.dry.is_empty()
