@@ -80,7 +80,7 @@ format() {
 }
 
 lint() {
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --package noxu-feeder --package noxu-feeder-models --all-targets -- -D warnings
     cargo clippy --locked --manifest-path tools/header/Cargo.toml --target-dir target/tools -- -D warnings
 }
 
@@ -98,6 +98,8 @@ else
     note "The real master and replica" "left out (--quick)"
 fi
 section "Rust tests" cargo test --locked
+count_cargo
+section "Models: threads in every order" cargo test --locked --package noxu-feeder-models
 count_cargo
 if [ "$quick" = yes ]; then
     note "Instructions for an entry and an ack" "left out (--quick)"

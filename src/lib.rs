@@ -12,6 +12,8 @@ pub mod reactor;
 pub mod runner;
 pub mod states;
 pub mod stream;
+#[cfg_attr(loom, path = "../tests/models/sync.rs")]
+mod sync;
 pub mod sys;
 pub mod transport;
 pub use error::{Error, Result};

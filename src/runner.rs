@@ -3,10 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::acks::{Acks, Deadline, End, Waited};
 use crate::diagnostics::Level;
@@ -21,6 +18,8 @@ use crate::reactor::link::{Callbacks, Link, Snapshot};
 use crate::reactor::session::Session;
 use crate::states;
 use crate::stream::Stream;
+use crate::sync::Mutex;
+use crate::sync::thread::JoinHandle;
 use crate::sys::thread::{Threads, is_inside, panic_text, spawn_quiet, while_inside};
 use crate::sys::waker::Wakeups;
 use crate::transport::{Channel, Closing, Transport};

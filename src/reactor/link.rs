@@ -3,15 +3,14 @@
 use std::ffi::{CStr, CString};
 use std::fmt::Arguments;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::acks::{Acks, End};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::log::{Pause, SourceProgress};
 use crate::stream::StreamCounts;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use crate::sys::waker::Waker;
 
 /// The host's functions. Called on the loop's thread, with no lock held.

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::signal_fd::SignalFd;
 use crate::failpoint::failpoint;
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -26,9 +26,9 @@ impl Bell {
 
     /// Rings the bell: the loop wakes, or does not go to sleep. Any thread, never blocks.
     pub fn ring(&self) {
-        // SeqCst, because each side writes before it reads the other's word: the host appends and then rings, and the
-        // loop announces its sleep and then looks a last time. So either the ring finds the loop asleep, or the last
-        // look finds what was appended.
+        // The ring and the announcement of a sleep change the same word, so the later of them sees the earlier: either
+        // the ring finds the loop asleep, or the loop finds that it was rung. A loop that hears the ring also sees what
+        // was written before it.
         if self.state.swap(RUNG, Ordering::SeqCst) == ASLEEP {
             failpoint("ring");
             self.signal.raise();

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod epoll;
 pub mod fork;
 pub mod poll;
+#[cfg_attr(loom, path = "../../tests/models/signal_fd.rs")]
 pub mod signal_fd;
 pub mod socket;
 pub mod thread;

@@ -4,13 +4,17 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Once;
-use std::thread::JoinHandle;
+
+use crate::sync::thread::{Builder, JoinHandle};
 
 thread_local! {
     /// How many calls of the library are on this thread's stack.
     static QUIET: Cell<u32> = const { Cell::new(0) };
     /// Whether this thread could be cancelled before cancellation was held off. `None` while it is not held off.
     static CANCEL_STATE: Cell<Option<libc::c_int>> = const { Cell::new(None) };
+}
+
+crate::sync::thread_local! {
     /// The loops that this thread is inside of, each as the address of the object that it shares with the host. There
     /// are several if the host runs a loop from a function that another loop has called.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
@@ -28,7 +32,7 @@ pub struct Threads {
 /// Starts a thread with all signals blocked, so that the host's handlers run on the host's own threads.
 pub fn spawn_quiet(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let blocked = SignalsBlocked::new();
-    let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes);
+    let builder = Builder::new().name(name.to_owned()).stack_size(stack_bytes);
     let thread = builder.spawn(move || in_library(HoldOff::AtOnce, body));
     drop(blocked);
     thread

@@ -6,12 +6,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use super::bell::Bell;
 use crate::failpoint::failpoint;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a loop and its wakers share: the bell, and for what it was rung.
 #[derive(Debug)]

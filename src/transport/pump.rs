@@ -9,15 +9,14 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
 
 use super::{Channel, Closing, Received, Transfer, Transport};
 use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
 use crate::memory::{self, NoMemory};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Condvar, Mutex};
 use crate::sys::poll::Interest;
 use crate::sys::signal_fd::SignalFd;
 use crate::sys::thread::{Threads, panic_text, spawn_quiet, while_inside};
