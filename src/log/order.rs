@@ -209,8 +209,8 @@ impl Order {
         Ok(Placement::Held)
     }
 
-    /// `ahead` is below the limit in entries.
     fn hold_at(&mut self, ahead: usize, found: Held) -> Result<(), NoMemory> {
+        debug_assert!(ahead < self.limits.entries_max && found.is_found());
         if self.held.len() <= ahead {
             let more = ahead + 1 - self.held.len();
             memory::reserve_queue(&mut self.held, more)?;
@@ -237,6 +237,7 @@ impl Order {
     }
 
     fn drop_front(&mut self) {
+        debug_assert!(self.held_count <= self.held.len());
         let Some(front) = self.held.pop_front() else {
             return;
         };
@@ -250,6 +251,7 @@ impl Order {
 
     /// Forgets where `vlsn` stands, which is not returned yet: what was there does not count any more.
     pub fn forget(&mut self, vlsn: u64) {
+        debug_assert!(vlsn >= self.next);
         let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
         if let Some(place) = self.held.get_mut(at) {
             let forgotten = std::mem::replace(place, NOT_FOUND);

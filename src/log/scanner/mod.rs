@@ -428,11 +428,8 @@ impl Scanner {
     #[inline(never)]
     fn place_out_of_order(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
         let Some(order) = self.sequence.order_mut() else { return Ok(self.hold(vlsn, found)?) };
-        let placement = match order.place(vlsn, found.lsn, found.len, found.digest) {
-            Ok(placement) => placement,
-            Err(none) => return Err(self.keep_unplaced(none, vlsn, found).into()),
-        };
-        match placement {
+        let placement = order.place(vlsn, found.lsn, found.len, found.digest);
+        match placement.map_err(|none| self.keep_unplaced(none, vlsn, found))? {
             Placement::Next => unreachable!("the next one is placed before"),
             Placement::Held => self.note_early(now),
             Placement::Below => self.counts.below += 1,
@@ -455,13 +452,10 @@ impl Scanner {
     fn place_where_all_is_full(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
         let order = self.sequence.order_mut().expect("only called with an order");
         if self.search.was_passed(found.lsn) {
-            match order.note_held(vlsn, found, send_limit) {
-                Ok(true) => {
-                    self.note_early(now);
-                    return Ok(());
-                }
-                Ok(false) => {}
-                Err(none) => return Err(self.keep_unplaced(none, vlsn, found).into()),
+            let noted = order.note_held(vlsn, found, send_limit);
+            if noted.map_err(|none| self.keep_unplaced(none, vlsn, found))? {
+                self.note_early(now);
+                return Ok(());
             }
         }
         if self.search.go_on_from_full(vlsn, found.lsn, &mut self.sequence, send_limit)? {
