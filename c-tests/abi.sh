@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# abi.sh [--update] HEADER FOLDER SCRATCH: a program that was compiled for the binary interface in FOLDER/NUMBER.abi goes on
-# with the one that HEADER declares, whose number is that of the SONAME. With --update: writes that file.
+# abi.sh [--update] HEADER FOLDER SCRATCH: checks that a program compiled for the binary interface in FOLDER/NUMBER.abi
+# works with the interface that HEADER declares. NUMBER is that of the SONAME. With --update: writes that file.
 #
-# abidiff (libabigail) compares debug information. A library made in Rust has none of C's types, so a stub is compiled in
-# which each function that the header declares has an empty body.
+# abidiff (libabigail) compares debug information. The debug information of a Rust library has no C types. So the script
+# compiles a stub in which each function of the header has an empty body.
 #
-# New functions, new constants, and new fields at the end of structs that carry their size are compatible. The file lacks
-# them then, which is said and is no failure. Exit status 77: there is no libabigail here.
+# New functions, new constants, and new fields at the end of structs that carry their size are compatible. If the file
+# lacks them, the script only says so. Exit status 77: there is no libabigail here.
 set -euo pipefail
 update=no
 if [ "${1-}" = --update ]; then
@@ -27,7 +27,7 @@ number=$(constant NXF_VERSION_MAJOR)
 [ "$number" != 0 ] || number=0.$(constant NXF_VERSION_MINOR)
 dump=$folder/$number.abi
 
-# The header's declarations, each in a line: what ends outside of braces.
+# The header's declarations, each in one line: a declaration ends at a semicolon outside of braces.
 "${CC:-cc}" -E -P -x c "$header" | awk '
     {
         text = text " " $0
@@ -38,8 +38,8 @@ dump=$folder/$number.abi
     echo '#include "noxu_feeder.h"'
     # A function has its name before the first parenthesis.
     grep -E '^[^(]*\bnxf_[a-z0-9_]+\(' "$scratch/declarations" | grep -vE '^ *typedef' | sed 's/; *$/ { __builtin_trap(); }/'
-    # abidiff can be told that a struct may grow, but then overlooks everything else about it. So each field of those that
-    # may is a parameter of a function of its own, with its place and its type.
+    # abidiff can be told that a struct may grow, but then overlooks every other change of it. So each field of such a
+    # struct is a parameter of a function of its own, with its place and its type.
     sed -nE 's/.*typedef struct ([a-z0-9_]+) \{ *(size_t struct_size;.*)\} [a-z0-9_]+;.*/\1 \2/p' "$scratch/declarations" |
         while read -r struct fields; do
             tr ';' '\n' <<<"$fields" | sed -nE 's/.*\(\*([a-z0-9_]+)\).*/\1/p; t; s/.*[ *]([a-z0-9_]+)(\[.*)?$/\1/p' |
@@ -48,7 +48,8 @@ dump=$folder/$number.abi
                         "__typeof__(((struct $struct *)0)->$field) *field) { (void)at; (void)field; }"
                 done
         done
-    # A macro leaves no trace, an enumerator does. Its value is an int, so there is one for each half.
+    # A macro leaves no trace in debug information, an enumerator does. Its value is an int, so each half of a constant
+    # has one.
     for half in low high; do
         shift_by=0
         [ "$half" = low ] || shift_by=32
@@ -60,10 +61,10 @@ dump=$folder/$number.abi
     echo 'void nxf_constants(enum nxf_constants_low low, enum nxf_constants_high high) { (void)low; (void)high; }'
 } >"$scratch/stub.c"
 cp "$header" "$scratch/noxu_feeder.h"
-# In its folder: the path of what is compiled becomes a part of what is compared.
+# Compiled in its own folder, because the path of the source is compared, too.
 (cd "$scratch" && "${CC:-cc}" -shared -fPIC -g -O0 -I. stub.c -o stub.so)
 
-# No paths, and names of types that stay when others come.
+# Without paths, and with names of types that stay when other types come.
 abidw --no-show-locs --no-corpus-path --no-comp-dir-path --no-architecture --type-id-style hash \
     --out-file "$scratch/new.abi" "$scratch/stub.so"
 if [ "$update" = yes ]; then
@@ -76,7 +77,7 @@ if [ ! -f "$dump" ]; then
     exit 1
 fi
 
-# What may grow.
+# The structs that may grow.
 sed -nE '/\{ *size_t struct_size;/s/.*typedef struct ([a-z0-9_]+) .*/[suppress_type]\n  type_kind = struct\n  name = \1\n  has_data_member_inserted_at = end\n/p' \
     "$scratch/declarations" >"$scratch/may-grow"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# abi_notices.sh SCRATCH HEADER: abi.sh lets pass what is compatible, and nothing else. Each line below changes the header
-# in one way.
+# abi_notices.sh SCRATCH HEADER: abi.sh passes compatible changes, and no others. Each line below changes the header in
+# one way.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$1 header=$2

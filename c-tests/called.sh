@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# called.sh LIST PROGRAM...: every function in LIST is called by one of the programs, which use the shared library.
-# (Taken from what the programs want of it, not from their text: a name in a comment is no call.)
+# called.sh LIST PROGRAM...: every function in LIST is called by one of the programs, which use the shared library. (The
+# script looks at the symbols that the programs need, not at their text: a name in a comment is not a call.)
 set -euo pipefail
 list=$1
 shift

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# docs_snippets.sh SCRATCH SOURCES INCLUDE-DIR LIBRARY-DIR: the programs in README.md and docs/getting-started.md are
-# compiled as they stand there, as C11 and as C++17, and run against a mock replica.
+# docs_snippets.sh SCRATCH SOURCES INCLUDE-DIR LIBRARY-DIR: compiles the programs in README.md and
+# docs/getting-started.md as they stand there, as C11 and as C++17, and runs them against a mock replica.
 #
-# A program is a block of C with a main(). What its arguments are is said behind main's:
+# A program is a block of C with a main(). The comment behind main's parameters says what its arguments are:
 #     /* DIRECTORY HOST PORT LAST */   ends by itself when VLSN LAST is acknowledged
 #     /* DIRECTORY HOST PORT */        ends when the replica closes
-#     (void)                           brings all it needs
-# A block whose first line is a comment that begins with a file name is kept under that name, for the others to include.
-# Any other block of C is an error: nobody would notice when it does not compile any more.
+#     (void)                           needs no arguments
+# If a block's first line is a comment that begins with a file name, the block is kept under that name, for other blocks
+# to include. Any other block of C is an error: nobody would notice if it did not compile any more.
 set -euo pipefail
 scratch=$1 sources=$2 include=$3 libs=$4
 rm -rf "$scratch"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# native-static-libs.sh FILE LIBRARY...: the package tells hosts of the static library to link exactly what rustc
-# wrote into FILE when it built it, but for the unwinder: the C compiler knows which one goes with how it links.
+# native-static-libs.sh FILE LIBRARY...: checks that the package tells hosts of the static library to link exactly the
+# libraries that rustc wrote into FILE when it built it, except the unwinder: the C compiler brings its own.
 set -euo pipefail
 printed=$(sed -E 's/-l(gcc_s|gcc_eh|unwind) ?//; s/ $//' "$1")
 shift

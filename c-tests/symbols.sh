@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# symbols.sh LIBRARY LIST SONAME: the shared library exports exactly the functions in LIST, each under the version that
-# goes with the SONAME, which it carries; and it is never unloaded.
+# symbols.sh LIBRARY LIST SONAME: the shared library exports exactly the functions in LIST, each under the version of
+# the SONAME. The library carries that SONAME, and is never unloaded.
 set -euo pipefail
 library=$1 list=$2 soname=$3
 

@@ -7,7 +7,7 @@ program=$2
 logs=$PWD/valgrind.log
 rm -f "$logs".*
 
-# What this shell inherited is not the program's: ctest may have left descriptors open.
+# Descriptors that this shell has inherited do not count: ctest may have left some open.
 for fd in /proc/self/fd/* /dev/fd/*; do
     fd=${fd##*/}
     case "$fd" in
@@ -24,7 +24,8 @@ pid=$!
 wait "$pid"
 status=$?
 
-# Newer valgrinds count a descriptor that is left open as an error; to be sure, look at what they all list.
+# Only newer valgrinds count a descriptor that is left open as an error, so the script looks at the list that all of
+# them print.
 open=$(awk '
     /Open (file descriptor|AF_[A-Z0-9]+ socket|.*socket)/ { line = $0; next }
     line && /<inherited from parent>/ { line = ""; next }

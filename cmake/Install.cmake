@@ -5,7 +5,7 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/NoxuFeeder")
 set(doc_dir "${CMAKE_INSTALL_DATAROOTDIR}/doc/noxu-feeder")
 set(generated_dir "${CMAKE_CURRENT_BINARY_DIR}/package")
 
-# What is written down of the libraries.
+# The facts about the libraries that are written into the package's files.
 if(NOXU_FEEDER_SHARED)
     if(APPLE)
         set(NoxuFeeder_SHARED_LIBRARY "libnoxu_feeder.${PROJECT_VERSION}.dylib")
@@ -21,8 +21,8 @@ configure_package_config_file(cmake/NoxuFeederConfig.cmake.in "${generated_dir}/
     PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
 configure_file(cmake/NoxuFeederConfigVersion.cmake.in "${generated_dir}/NoxuFeederConfigVersion.cmake" @ONLY)
 
-# Made when the prefix is known for good: `cmake --install --prefix` has the last word.
-# What goes with the static library is private where there is a shared one.
+# Made when the prefix is known for good: `cmake --install --prefix` has the last word. The static library's own
+# dependencies are private if there is a shared library.
 string(REPLACE ";" " " pc_libs_private "${NoxuFeeder_NATIVE_STATIC_LIBS}")
 set(pc_libs)
 if(NOT NOXU_FEEDER_SHARED)
@@ -41,8 +41,8 @@ endif()
 if(NOXU_FEEDER_STATIC)
     install(FILES "${lib_dir}/${static_file}"
         DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT NoxuFeeder_Development)
-    # `cmake --install --strip` knows only what CMake itself made. The line tables that panics and profilers use are most
-    # of the file.
+    # `cmake --install --strip` strips only files that CMake itself made. Most of this file are line tables, which
+    # panics and profilers use.
     if(CMAKE_STRIP AND NOT APPLE)
         set(installed "\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}")
         if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
@@ -64,7 +64,7 @@ install(FILES
     DESTINATION "${package_dir}" COMPONENT NoxuFeeder_Development)
 
 install(FILES LICENSE-APACHE LICENSE-MIT DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Runtime)
-# As they lie in the sources, so that what they say of each other holds.
+# In the same places as in the sources, so that their links to each other work.
 install(FILES README.md CHANGELOG.md DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
 install(DIRECTORY docs DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
 install(DIRECTORY examples DESTINATION "${doc_dir}" COMPONENT NoxuFeeder_Documentation)
@@ -86,7 +86,7 @@ else()
     message(STATUS "There is no awk here: without manual pages")
 endif()
 
-# What was installed last goes again. Not where the library is a part of something else: then that is installed.
+# Removes the files that were installed last. Not if the library is a part of another project, which is installed then.
 if(PROJECT_IS_TOP_LEVEL)
     add_custom_target(uninstall
         COMMAND "${CMAKE_COMMAND}" -P "${CMAKE_CURRENT_SOURCE_DIR}/cmake/Uninstall.cmake"

@@ -1,6 +1,6 @@
-# Declares NoxuFeeder::NoxuFeeder (the shared library, or the static one where there is only that),
-# NoxuFeeder::NoxuFeederStatic, and NoxuFeeder::Testing (the mock replica for tests: a header, and to be linked besides
-# one of the others). Included by the build tree and by the installed NoxuFeederConfig.cmake, which set:
+# Declares NoxuFeeder::NoxuFeeder (the shared library, or the static one if there is no other),
+# NoxuFeeder::NoxuFeederStatic, and NoxuFeeder::Testing (the mock replica for tests: a header, which is linked in
+# addition to one of the others). Included by the build tree and by the installed NoxuFeederConfig.cmake, which set:
 #   NoxuFeeder_INCLUDE_DIR, NoxuFeeder_LIBRARY_DIR   where the header and the libraries are
 #   NoxuFeeder_SHARED_LIBRARY, NoxuFeeder_SHARED_SONAME, NoxuFeeder_STATIC_LIBRARY   file names; empty: not there
 #   NoxuFeeder_CONFIGURATIONS                        those that have a folder each in LIBRARY_DIR; empty: none has

@@ -1,5 +1,5 @@
-# What cargo builds for. It may have been told by NOXU_FEEDER_RUST_TARGET, by CARGO_BUILD_TARGET, or by a configuration
-# file in the folders above or in its home, so cargo itself is asked, by having it build cmake/probe. Sets
+# Finds the target that cargo builds for. NOXU_FEEDER_RUST_TARGET may say it, CARGO_BUILD_TARGET, or a configuration
+# file in the folders above or in cargo's home. So cargo itself is asked: it builds cmake/probe. Sets
 #   rust_target     the triple (or the file of JSON that NOXU_FEEDER_RUST_TARGET names)
 #   rust_host       this machine's triple
 #   rust_unwinder   the archive with the unwinder, where Rust brings its own (musl); else empty

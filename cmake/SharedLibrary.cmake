@@ -1,6 +1,6 @@
-# The shared library, as the target NoxuFeeder_shared: all of the static one, linked by the C compiler that CMake has.
-# Not by rustc: it has a version script of its own, beside which the linker accepts no other, and for another machine
-# it would have to be told of a linker.
+# The shared library, as the target NoxuFeeder_shared: all of the static library, linked by CMake's C compiler. Rustc
+# does not link it: rustc brings a version script of its own, beside which the linker accepts no other, and for another
+# machine it would have to be told of a linker.
 #
 # It exports nxf_* and nothing else, each under the version of the ABI; c-tests/symbols.txt pins it.
 set(stub "${CMAKE_CURRENT_BINARY_DIR}/shared.c")
@@ -10,7 +10,7 @@ add_library(NoxuFeeder::NoxuFeeder ALIAS NoxuFeeder_shared)
 add_dependencies(NoxuFeeder_shared NoxuFeeder_cargo)
 set_target_properties(NoxuFeeder_shared PROPERTIES
     OUTPUT_NAME noxu_feeder VERSION ${PROJECT_VERSION} SOVERSION ${abi}
-    # Whatever the project around it calls its own libraries, and wherever it puts them.
+    # These hold whatever names and folders the project around it gives its own libraries.
     PREFIX lib DEBUG_POSTFIX "" RELEASE_POSTFIX "" RELWITHDEBINFO_POSTFIX "" MINSIZEREL_POSTFIX ""
     LIBRARY_OUTPUT_DIRECTORY "${lib_dir}")
 target_include_directories(NoxuFeeder_shared SYSTEM INTERFACE "${CMAKE_CURRENT_SOURCE_DIR}/include")
@@ -27,8 +27,8 @@ else()
         -Wl,--whole-archive "${linked}" -Wl,--no-whole-archive ${NoxuFeeder_NATIVE_STATIC_LIBS})
     target_link_options(NoxuFeeder_shared PRIVATE
         "-Wl,--version-script=${version_script}"
-        # A thread of the library may still be returning, and thread-local destructors are still to run, when a host
-        # calls dlclose. Unmapping their code then would crash the host.
+        # When a host calls dlclose, a thread of the library may still be returning, and thread-local destructors may
+        # still have to run. If their code were unmapped then, the host would crash.
         -Wl,-z,nodelete
         # All symbols are bound at load time, and the tables are read-only afterwards.
         -Wl,-z,relro,-z,now -Wl,-z,noexecstack

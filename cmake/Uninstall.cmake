@@ -1,5 +1,5 @@
-# cmake -P Uninstall.cmake, in a build folder: removes what `cmake --install` of it, whole or by components, has put into
-# the last prefix, as it wrote it down. Of the folders only those go that are the library's own and empty.
+# cmake -P Uninstall.cmake, in a build folder: removes the files that `cmake --install` of it, whole or by components,
+# has put into the last prefix, by the list that it wrote. Removes folders only if they are the library's own and empty.
 file(GLOB manifests install_manifest*.txt)
 if(NOT manifests)
     message(FATAL_ERROR "Nothing is installed from this folder: it has no install_manifest.txt.")

@@ -1,6 +1,6 @@
-# awk -v out=FOLDER -v version=VERSION -f man.awk noxu_feeder.h: the manual pages in section 3, made of the header, so that
-# they say what it says. noxu_feeder.3 is its opening comment; each of its sections is a page, named after its first type
-# or, without one, its first function; and each function has a page that leads to the one it is in.
+# awk -v out=FOLDER -v version=VERSION -f man.awk noxu_feeder.h: the manual pages in section 3, made of the header, so
+# that both say the same. noxu_feeder.3 is its opening comment; each of its sections is a page, named after its first
+# type or, without one, its first function; and each function has a page that leads to its section's page.
 
 # A line as roff takes it literally.
 function escaped(line) {
@@ -131,7 +131,7 @@ function declaration(code, said, name, value) {
     sub(/ -+ \*\/$/, "", heading)
     next
 }
-# A comment before a declaration; those inside of one belong to its code.
+# A comment before a declaration. Comments inside a declaration belong to its code.
 code == "" && /^\/\*\*/ { inside = 1; comment = "" }
 inside {
     comment = comment comment_line($0) "\n"
@@ -154,7 +154,7 @@ END {
     file = out "/noxu_feeder.3"
     begin_page(file, "noxu_feeder", "feeds replicas of a Noxu DB from its write-ahead log", "")
     print ".SH SYNOPSIS\n.nf\n#include <noxu_feeder.h>\n" >file
-    # What follows reads on after "name - ".
+    # The text reads on after "name - ".
     sub(/noxu-feeder: reads/, "Reads", opening)
     print "cc host.c $(pkg\\-config \\-\\-cflags \\-\\-libs noxu_feeder)\n.fi\n.SH DESCRIPTION" >file
     printf "%s.SH SEE ALSO\n", prose(opening) >file

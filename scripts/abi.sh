@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares the binary interface that include/noxu_feeder.h declares with the one that is checked in, in c-tests/abi: that
-# of all programs compiled so far for a library of this SONAME. Fails if one of them would break.
+# Compares the binary interface that include/noxu_feeder.h declares with the one in c-tests/abi, which all programs
+# compiled so far for this SONAME use. Fails if one of them would break.
 #   scripts/abi.sh [--check]     compares
 #   scripts/abi.sh --update      writes it anew
 set -euo pipefail

@@ -16,7 +16,7 @@ setup rust build demo
 work=$root/target/demo
 rm -rf "$work"
 mkdir -p "$work"
-# One and the same folder for all that cargo makes, wherever a machine's own settings point to.
+# The same folder for all results of cargo, whatever the machine's own settings say.
 export CARGO_TARGET_DIR=$root/target
 writer='' replica=''
 
@@ -24,7 +24,7 @@ step() {
     printf '==> %s\n' "$*"
 }
 
-# Ends what still runs. After a failure, says why each part ended.
+# Ends the processes that still run. After a failure, says why each part ended.
 finish() {
     local status=$?
     [ -z "$writer" ] || kill "$writer" 2>/dev/null || :

@@ -36,7 +36,7 @@ WARN_LOGFILE           =
 EXTRACT_ALL            = NO
 GENERATE_HTML          = YES
 GENERATE_LATEX         = NO
-# What the C++ header asks for.
+# Settings that the C++ header needs.
 PREDEFINED             = __cplusplus=201703L
 HAVE_DOT               = NO
 CLASS_GRAPH            = NO

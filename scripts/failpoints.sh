@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # failpoints.sh FOLDER: builds the library with the feature failpoints into FOLDER, for c-tests/tests/panic.c. It is not
-# the library that is installed: a test can have this one panic. In debug, which is quicker to build.
+# the installed library: a test can make this one panic. It is a debug build, which is quicker.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$1
@@ -8,7 +8,7 @@ folder=$1
 "${CARGO:-cargo}" rustc --locked --manifest-path "$root/Cargo.toml" --package noxu-feeder --lib \
     --crate-type cdylib,staticlib --profile dev --features failpoints --target-dir "$folder"
 
-# Programs look for it by the name that build.rs gives it.
+# Programs look for the library by the name that build.rs gives it.
 built=$folder/debug
 case "$(uname -s)" in
     Darwin)

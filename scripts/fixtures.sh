@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the small real logs in tests/fixtures/ anew, with the real Noxu crates. They are checked in, so that the tests
-# need no crates; this script is how they were made. Where threads commit at once, each making gives another order.
+# need no crates; this script made them. If several threads commit at once, each run gives another order.
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The tests under what sees mistakes that do not show: AddressSanitizer with its search for leaks, ThreadSanitizer, and
-# Miri. Needs a nightly Rust, which scripts/setup.sh installs beside yours. What cannot be had is named in a line that
-# begins with LEFT OUT; the exit status is that of what ran, and 3 if nothing did.
+# Runs the tests under AddressSanitizer with its search for leaks, under ThreadSanitizer, and in Miri: they see mistakes
+# that do not show. Needs a nightly Rust, which scripts/setup.sh installs beside yours. A kind that cannot run here is
+# named in a line that begins with LEFT OUT. The exit status is that of the kinds that ran, and 3 if none did.
 #   --quick   of each the part that pays most: the C tests under the two sanitizers, tests/ffi.rs in Miri
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
@@ -47,13 +47,13 @@ sanitized() {
     RUSTFLAGS=$flags rustup run "$nightly" "$@"
 }
 
-# An access that ThreadSanitizer is not told of looks like a race to it, so the standard library is built with it, too.
+# Accesses that ThreadSanitizer does not see look like races to it, so the standard library is built with it, too.
 std_flag() { # asan|tsan
     [ "$1" != tsan ] || echo -Zbuild-std
 }
 
 # The library is compiled by the nightly Rust and the tests by the C compiler. Both call runtimes of one interface, and
-# a process can have but one: here that of the nightly Rust, as the newer of the two.
+# a process can have only one: here that of the nightly Rust, which is the newer.
 build_c_tests() { # asan|tsan
     local kind=$1 name=address
     [ "$kind" = asan ] || name=thread
@@ -69,7 +69,7 @@ run_c_tests() { # asan|tsan
     ctest --test-dir "$work/$1-c" --label-regex plain --output-on-failure --no-tests=error --parallel "$jobs"
 }
 
-# --target, though it is this machine's, keeps build scripts and macros out of it.
+# --target names this machine, and keeps build scripts and macros free of the sanitizer.
 rust_tests() { # asan|tsan ARGS...
     local kind=$1
     shift

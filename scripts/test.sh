@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change is merged, in the order in which it fails fastest. Stops at the first
-# failure. Leaves nothing behind outside target/.
+# Runs every check that must pass before a change is merged. The checks that fail fastest come first. Stops at the first
+# failure. Writes only to target/.
 #   --quick   without the real replica (interop/), without valgrind, sanitizers and Miri
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
@@ -60,7 +60,7 @@ count_cargo() { # adds up what `cargo test` has said in $log
     passed=${counts% *} ignored=${counts#* }
     cargo_passed=$((cargo_passed + passed))
     note "" "$passed tests passed, $ignored ignored"
-    # What a test says of itself where it cannot be run.
+    # The reason that a test gives if it cannot run here.
     while IFS= read -r line; do note "" "$line"; done < <(grep '^LEFT OUT:' "$log" || true)
 }
 
@@ -117,8 +117,8 @@ header() {
     scripts/symbols.sh
 }
 
-# Installed into one folder and tested from another, with the first one gone: nothing can reach back to it. Not
-# target/prefix, which whoever works here may be using.
+# The package is installed into one folder, copied to another and tested there, with the first folder deleted: nothing
+# can reach back to it. It does not use target/prefix, which a developer may be using.
 installed=$work/installed
 prefix=$work/relocated
 install_package() {
@@ -132,7 +132,7 @@ install_package() {
     fi
 }
 
-# Half as much again as it has: what makes it grow by that much is to be noticed.
+# 1.5 times its size when the limit was set: a change that makes it grow by so much must be noticed.
 stripped_bytes_max=1050000
 
 build_failpoints() {
@@ -175,7 +175,7 @@ section "C and C++ tests" run_c_tests --label-exclude 'package|valgrind'
 count_ctest
 section "Package tests" run_c_tests --label-regex package
 count_ctest
-# What a test says when it cannot be had here is in ctest's own log only.
+# Only ctest's own log has the reason that a test gives if it cannot run here.
 while read -r left_out; do
     note "" "$left_out"
 done < <(grep -h '^LEFT OUT: ' "$work/c-tests/Testing/Temporary/LastTest.log" || true)
@@ -191,7 +191,7 @@ else
     note "C and C++ tests under valgrind" "LEFT OUT: there is no valgrind here"
 fi
 
-# sanitizer KIND TITLE COUNT: the part that pays most; scripts/sanitize.sh without --quick runs more.
+# sanitizer KIND TITLE COUNT: runs the most useful part; scripts/sanitize.sh without --quick runs more.
 sanitizer() {
     local lacks
     if [ "$quick" = yes ]; then

@@ -9,10 +9,10 @@
 #
 # A test runs in an empty folder of its own, so that tests can run at the same time. The timeout is that of the plain
 # run (60 s unless told); under valgrind it is ten times as long. The environment variable NXF_VALGRIND is set there,
-# for tests that are to do less.
+# for tests that do less under valgrind.
 #
-# With NXF_SANITIZER only what a sanitizer can find something new in is built: C11 and C++17 as they are written, linked
-# with the static library, which has to be instrumented, too. scripts/sanitize.sh does it.
+# With NXF_SANITIZER, only the variants in which a sanitizer can find something new are built: C tests as C11 and C++
+# tests as C++17, linked with the static library, which must be instrumented, too. scripts/sanitize.sh does this.
 
 set(NXF_WARNINGS -Wall -Wextra -Werror -pedantic CACHE STRING "Warnings for the tests, and for the header in them")
 
@@ -40,8 +40,9 @@ if(NXF_SANITIZER)
     if(NOT EXISTS "${NXF_SANITIZER_RUNTIME}")
         message(FATAL_ERROR "NXF_SANITIZER needs NXF_SANITIZER_RUNTIME, the runtime that the library was compiled for.")
     endif()
-    # For the compiler only. Told of the sanitizer when it links, it would bring a runtime of its own, and a process can
-    # have but one. All of the runtime, and visible to the C library and the frameworks, whose calls it intercepts.
+    # Only for compiling. If the compiler linked with the sanitizer's flag, it would bring a runtime of its own, and a
+    # process can have only one. The whole runtime is linked, and visible to the C library and the frameworks, whose
+    # calls it intercepts.
     add_compile_options(-fsanitize=${NXF_SANITIZER} -fno-omit-frame-pointer -g)
     set(sanitizer_runtime -Wl,--whole-archive "${NXF_SANITIZER_RUNTIME}" -Wl,--no-whole-archive -Wl,--export-dynamic
         -lpthread -lrt -lm -ldl -lresolv)
@@ -59,7 +60,7 @@ if(NOT VALGRIND AND NOT NXF_SANITIZER)
     message(STATUS "valgrind is not there: the tests run without it only")
 endif()
 
-# nxf_c_test_support(source...): what every C test is linked with, from tests/.
+# nxf_c_test_support(source...): sources in tests/ that every C test is linked with.
 function(nxf_c_test_support)
     set(as_c "")
     set(as_cxx "")
@@ -92,7 +93,7 @@ function(nxf_c_test name)
     nxf_test_variants(${name} cxx17 "${as_cxx}" cmocka::cmocka ${ARGN} LIBRARIES test-support.cxx17)
 endfunction()
 
-# A file of C as one of C++. Not by the source file's LANGUAGE property, which would hold for both.
+# Compiles a C file as C++. Not by the source file's LANGUAGE property, which would hold for both variants.
 function(nxf_as_cxx result source)
     set(as_cxx "${CMAKE_CURRENT_BINARY_DIR}/as-cxx/${source}.cpp")
     file(CONFIGURE OUTPUT "${as_cxx}" CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/tests/${source}\"\n")
@@ -151,7 +152,7 @@ function(nxf_test test language source framework library)
 
     add_executable(${test} "${source}")
     nxf_use_settings(${test})
-    # The tests' libraries before the one under test, which they use.
+    # The tests' libraries come before the one under test, because they use it.
     target_link_libraries(${test} PRIVATE ${arg_LIBRARIES} ${library})
     nxf_use_framework(${test} ${framework})
     target_compile_definitions(${test} PRIVATE ${arg_DEFINITIONS})
@@ -171,7 +172,8 @@ function(nxf_test test language source framework library)
     endif()
 endfunction()
 
-# nxf_every_function_is_called(list): by one of the C tests above, which take it from the shared library.
+# nxf_every_function_is_called(list): checks that one of the C tests above, linked with the shared library, calls each
+# function.
 function(nxf_every_function_is_called list)
     get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
     list(FILTER targets INCLUDE REGEX "\\.c11\\.shared$")
@@ -189,14 +191,14 @@ function(nxf_use_settings target)
         # Headers of imported targets are system headers to CMake, and compilers keep quiet about those.
         NO_SYSTEM_FROM_IMPORTED ON)
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-    # C_EXTENSIONS OFF hides POSIX, which the tests stand on.
+    # C_EXTENSIONS OFF hides POSIX, which the tests need.
     target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L
         NXF_TEST_PACKAGE_VERSION="${NoxuFeeder_VERSION}")
     target_compile_options(${target} PRIVATE ${NXF_WARNINGS})
     target_link_libraries(${target} PRIVATE Threads::Threads)
 endfunction()
 
-# The frameworks' own headers are not ours to be strict about.
+# Warnings in the frameworks' own headers do not count.
 function(nxf_use_framework test framework)
     get_target_property(include ${framework} INTERFACE_INCLUDE_DIRECTORIES)
     if(include)

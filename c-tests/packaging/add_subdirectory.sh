@@ -7,7 +7,7 @@ scratch=$1 sources=$2 cargo=$3
 rm -rf "$scratch"
 "${CMAKE:-cmake}" -S "$here/add_subdirectory" -B "$scratch" -DNOXU_FEEDER_SOURCES="$sources" \
     -DNOXU_FEEDER_CARGO_TARGET_DIR="$cargo"
-# The hosts alone: what they link has to be built because they link it.
+# Builds only the hosts: the library must be built because they link it.
 "${CMAKE:-cmake}" --build "$scratch" --target host host_static
 "$scratch/hosts/host"
 "$scratch/hosts/host_static"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cargo_target.sh SCRATCH SOURCES CARGO: whoever has cargo build for a target by CARGO_BUILD_TARGET, or by a configuration
-# file in a folder above, gets the library for that target; and an error that says what to do if it is several.
+# cargo_target.sh SCRATCH SOURCES CARGO: if cargo is told of a target by CARGO_BUILD_TARGET, or by a configuration file
+# in a folder above, the library is for that target. If it is told of several, the error says what to do.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh
@@ -30,7 +30,7 @@ fi
 grep -E 'several targets at once' "$scratch/several.log"
 configure "$scratch/home" "$scratch/one-of-several" "$cargo" -DNOXU_FEEDER_RUST_TARGET="$host"
 
-# A target that Rust does not have here is said when CMake is configured, and not in the middle of a build.
+# If Rust lacks the target, CMake says so when it configures, and not in the middle of a build.
 if CARGO_BUILD_TARGET=no-such-target configure "$sources" "$scratch/none" "$cargo" >"$scratch/none.log" 2>&1; then
     echo "there is no such target"
     exit 1

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# copy_package PREFIX LIBDIR TO: copies what was installed into PREFIX, whose libraries are in PREFIX/LIBDIR, to TO.
-# That, and not the whole folder: PREFIX may be /usr.
+# copy_package PREFIX LIBDIR TO: copies the files that were installed into PREFIX, whose libraries are in PREFIX/LIBDIR,
+# to TO. It does not copy the whole folder: PREFIX may be /usr.
 copy_package() {
     local prefix=$1 libdir=$2 to=$3
     mkdir -p "$to/include" "$to/$libdir/cmake" "$to/$libdir/pkgconfig"

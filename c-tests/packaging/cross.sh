@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cross.sh SCRATCH SOURCES CARGO: for aarch64 with CMake's cross compiler, which nobody has told cargo of. Hosts of the
-# shared and the static library are linked, and run where there is an emulator.
+# cross.sh SCRATCH SOURCES CARGO: builds for aarch64 with CMake's cross compiler, of which cargo is not told. Hosts are
+# linked with the shared and with the static library, and run if there is an emulator.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh

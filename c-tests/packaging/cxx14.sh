@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cxx14.sh SCRATCH INCLUDE: a compiler that is told to compile C++14 says once that noxu_feeder.hpp needs C++17, and
-# nothing else; noxu_feeder.h it takes.
+# cxx14.sh SCRATCH INCLUDE: a compiler for C++14 says once that noxu_feeder.hpp needs C++17, and nothing else. It
+# accepts noxu_feeder.h.
 set -euo pipefail
 scratch=$1 include=$2
 rm -rf "$scratch"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# install.sh SCRATCH SOURCES CARGO: what is installed into a prefix of the system, staged as packagers do it; that the
-# documentation that comes along hangs together, and its examples build; and that `uninstall` takes away all of it and
-# nothing else.
+# install.sh SCRATCH SOURCES CARGO: checks an installation into a prefix of the system, staged as packagers do it: its
+# files, the links between its documents, and its examples, which are built. `uninstall` removes all of it and nothing
+# else.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$1 sources=$2 cargo=$3
@@ -11,7 +11,7 @@ mkdir -p "$scratch"
     -DCMAKE_INSTALL_LIBDIR=lib -DNOXU_FEEDER_CARGO_TARGET_DIR="$cargo"
 "${CMAKE:-cmake}" --build "$scratch/build"
 
-# pkg-config names no folder that compilers know by themselves, nor one of those in another spelling.
+# pkg-config names no folder that compilers know by themselves, in no spelling.
 DESTDIR=$scratch/stage "${CMAKE:-cmake}" --install "$scratch/build" >/dev/null
 export PKG_CONFIG_PATH=$scratch/stage/usr/lib/pkgconfig
 flags=$(pkg-config --cflags --libs noxu_feeder | tr -s ' ' | sed 's/^ //; s/ $//')
@@ -19,12 +19,12 @@ if [ "$flags" != -lnoxu_feeder ]; then
     echo "pkg-config names folders of the system: $flags"
     exit 1
 fi
-# Nor is the stage taken for a part of the path, by whoever builds against it.
+# The stage does not become a part of the path for hosts that build against it.
 PKG_CONFIG_SYSROOT_DIR=$scratch/stage pkg-config --variable=prefix noxu_feeder
 "${CC:-cc}" "$here/host.c" -o "$scratch/host" -I"$scratch/stage/usr/include" -L"$scratch/stage/usr/lib" "$flags"
 LD_LIBRARY_PATH=$scratch/stage/usr/lib DYLD_LIBRARY_PATH=$scratch/stage/usr/lib "$scratch/host"
 
-# Every page that another one leads to is there, but for what only developers of the library need.
+# Every page that another page links to is there, except pages that only developers of the library need.
 doc=$scratch/stage/usr/share/doc/noxu-feeder
 cd "$doc"
 dangling=$(for page in README.md docs/*.md; do
@@ -42,7 +42,7 @@ for example in "$sources"/examples/*/*.c "$sources"/examples/*/*.cpp; do
 done
 man -w -M "$scratch/stage/usr/share/man" 3 noxu_feeder 2>/dev/null || ls "$scratch/stage/usr/share/man/man3/noxu_feeder.3"
 
-# Into a prefix in which others have files, too; once whole, and once by components.
+# Installs into a prefix in which others have files, too: once whole, and once by components.
 "${CMAKE:-cmake}" --install "$scratch/build" --prefix "$scratch/noxu-feeder" >/dev/null
 theirs=(lib/libother.so include/other.h share/doc/noxu-feeder/notes-of-the-administrator share/man/man3/other.3)
 for file in "${theirs[@]}"; do
@@ -63,7 +63,7 @@ for how in whole components; do
     fi
     [ ! -e "$scratch/noxu-feeder/lib/cmake/NoxuFeeder" ]
 done
-# Nothing is left to uninstall: that is said.
+# If nothing is left to uninstall, the target says so.
 if "${CMAKE:-cmake}" --build "$scratch/build" --target uninstall >/dev/null 2>&1; then
     echo "uninstall had nothing to do, and was content"
     exit 1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# library_kinds.sh SCRATCH SOURCES CARGO: BUILD_SHARED_LIBS decides which library NoxuFeeder::NoxuFeeder is, and the static
-# one can be had by its name whatever it says; installed, too, and by pkg-config without --static.
+# library_kinds.sh SCRATCH SOURCES CARGO: BUILD_SHARED_LIBS decides which library NoxuFeeder::NoxuFeeder is, and the
+# static library is there by its own name in any case. The same holds for the installed package, and for pkg-config
+# without --static.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# man.sh SCRATCH PREFIX SYMBOLS: there is a manual page for every function, it shows its declaration, no page has a mistake,
-# and those that are named exist.
+# man.sh SCRATCH PREFIX SYMBOLS: there is a manual page for every function, and it shows the function's declaration. No
+# page has a mistake, and every page that another page names exists.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh
@@ -29,7 +29,7 @@ while read -r function; do
         fi
     done
 done <"$symbols"
-# Nothing is said of a function that there is none of.
+# No page is about a function that does not exist.
 grep -hoE '^\.SS nxf_[a-z0-9_]+\(\)' ./*.3 | sed 's/^\.SS //; s/()//' | LC_ALL=C sort >"$scratch/said"
 diff "$symbols" "$scratch/said" || failed=1
 for named in $(grep -hoE '\b[a-z_]+ ?\(3\)' ./*.3 | tr -d ' ' | sort -u); do
@@ -39,7 +39,7 @@ done
 if command -v mandoc >/dev/null; then
     # Word splitting is meant: a list of pages.
     # shellcheck disable=SC2046
-    # The date of a page would be that of a release; long lines are the header's.
+    # A page has no date, because only releases have one. Long lines come from the header.
     if mandoc -T lint -W style $(grep -L '^\.so ' ./*.3) | grep -vE 'missing date|input text line longer'; then
         failed=1
     fi

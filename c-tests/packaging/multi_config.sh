@@ -11,7 +11,7 @@ mkdir -p "$scratch"
 needs ninja
 unset CARGO_BUILD_TARGET
 
-# What there is in release is taken as it is: optimising it would take longer than everything else here.
+# The release library is taken as it is: to optimise it again would take longer than everything else here.
 "${CMAKE:-cmake}" -G "Ninja Multi-Config" -S "$here/add_subdirectory" -B "$scratch/build" \
     -DNOXU_FEEDER_SOURCES="$sources" -DNOXU_FEEDER_CARGO_TARGET_DIR="$cargo" -DNOXU_FEEDER_INSTALL=ON \
     -DNOXU_FEEDER_CARGO_FLAGS="$quick"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# musl.sh SCRATCH SOURCES CARGO: for musl, whose Rust brings an unwinder of its own. A host by pkg-config, linked
-# statically, and hosts of both libraries by CMake.
+# musl.sh SCRATCH SOURCES CARGO: builds for musl, whose Rust brings an unwinder of its own. One host is built by
+# pkg-config and linked statically, others by CMake with both libraries.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh
@@ -29,7 +29,7 @@ is_static "$scratch/static"
 "${CMAKE:-cmake}" -S "$here/find_package" -B "$scratch/hosts" -DCMAKE_PREFIX_PATH="$scratch/prefix" -DNXF_ONLY_C=ON
 "${CMAKE:-cmake}" --build "$scratch/hosts"
 for program in host host_static; do
-    # The loader of musl may be there for the linker only; then it is enough that it is linked.
+    # musl's loader may be there only for the linker. Then it is enough that the host can be linked.
     if [ -e "$(LC_ALL=C readelf -l "$scratch/hosts/$program" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')" ]; then
         "$scratch/hosts/$program"
     fi

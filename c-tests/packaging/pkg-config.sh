@@ -16,8 +16,8 @@ pkg-config --print-errors --exists noxu_feeder
 "${CC:-cc}" "$here/host.c" -o shared $(pkg-config --cflags --libs noxu_feeder)
 LD_LIBRARY_PATH=$prefix/$libdir DYLD_LIBRARY_PATH=$prefix/$libdir ./shared
 
-# Where only the static library is, --static names all that goes with it. That it is found in the copy shows that
-# the .pc file goes by where it lies.
+# If there is only the static library, --static names all libraries that go with it. The copy is used, so the .pc file's
+# paths must be relative to the file.
 copy_package "$prefix" "$libdir" static-only
 rm -f static-only/"$libdir"/libnoxu_feeder.so* static-only/"$libdir"/libnoxu_feeder*.dylib
 export PKG_CONFIG_PATH=$scratch/static-only/$libdir/pkgconfig

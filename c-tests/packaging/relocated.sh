@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# relocated.sh SCRATCH PREFIX LIBDIR: the package, copied somewhere else, is as good as where it was installed.
+# relocated.sh SCRATCH PREFIX LIBDIR: the package works in another folder than the one that it was installed into.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/copy.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# static.sh SCRATCH PREFIX LIBDIR: programs that need no other library at all, at a fixed address and at any, in C and in
-# C++, by pkg-config and by CMake.
+# static.sh SCRATCH PREFIX LIBDIR: builds programs that need no shared library, at a fixed address (-static) and at any
+# (-static-pie), in C and in C++, by pkg-config and by CMake.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/variants.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# stranger.sh SCRATCH PREFIX LIBDIR SOURCES: somebody who has nothing but the package and the README. In an empty
-# folder, with the package copied next to it and an environment that says nothing, the README's program is built by
-# CMake, by pkg-config, and as C++, and feeds the mock replica of the package.
+# stranger.sh SCRATCH PREFIX LIBDIR SOURCES: plays a user who has only the package and the README. In an empty folder,
+# with a copy of the package next to it and an empty environment, the README's program is built by CMake, by pkg-config,
+# and as C++, and feeds the package's mock replica.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=c-tests/packaging/copy.sh
@@ -13,8 +13,8 @@ mkdir -p "$scratch/home"
 copy_package "$prefix" "$libdir" "$scratch/package"
 package=$scratch/package
 
-# What the stranger has: the README's program and its lines for CMake, copied; and from the examples the program that
-# runs another against a mock, since the package brings that as a header.
+# The stranger has copies of the README's program and of its lines for CMake. From the examples comes the program that
+# runs another program against a mock, because the package has the mock only as a header.
 awk '/^```c$/ { inside = 1; next } /^```/ { if (inside) exit } inside' "$sources/README.md" >"$scratch/home/host.c"
 cp "$scratch/home/host.c" "$scratch/home/host.cpp"
 cp "$sources/examples/c/tests/with_replicas.c" "$scratch/home/"
@@ -34,7 +34,7 @@ grep -q '^int main(' "$scratch/home/host.c"
 } >"$scratch/home/CMakeLists.txt"
 cd "$scratch/home"
 
-# Nothing of who runs this reaches the stranger: no flags, no paths but those of the system's programs.
+# Nothing of this environment reaches the stranger: no flags, and only the paths of the system's programs.
 alone() {
     env -i PATH="$PATH" HOME="$scratch/home" CC="$cc" CXX="$cxx" "$@"
 }
@@ -65,7 +65,7 @@ for program in host_pc host_pc_cxx; do
     feeds "./$program" LD_LIBRARY_PATH="$package/$libdir" DYLD_LIBRARY_PATH="$package/$libdir"
 done
 
-# It is the copy that was used, and nothing else.
+# The copy was used, and no other installation.
 if grep -F "$prefix/" build/CMakeCache.txt; then
     echo "the build has found the folder of the installation"
     exit 1

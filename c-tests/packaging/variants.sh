@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # For the tests that build the library once more, for another target or in another way.
 
-# left_out REASON: ends a test that cannot be had here, so that ctest says "Skipped" and scripts/test.sh names it.
+# left_out REASON: ends a test that cannot run here, so that ctest says "Skipped" and scripts/test.sh names it.
 left_out() {
     echo "LEFT OUT: package.$(basename "$0" .sh): $1"
     exit 77
@@ -21,8 +21,8 @@ needs_rust_target() {
         left_out "the standard library of Rust for $2 is not here (rustup target add $2)"
 }
 
-# configure SOURCES BUILD CARGO ARGS...: the library itself, without optimisation, which takes a few seconds; what does not
-# depend on the target is compiled once for all of them in the folder CARGO.
+# configure SOURCES BUILD CARGO ARGS...: configures the library without optimisation, so that it builds in a few
+# seconds. Crates that do not depend on the target are compiled once for all variants, in the folder CARGO.
 quick='--config;profile.dev.opt-level=0;--config;profile.dev.debug=0;--config;profile.dev.package."*".opt-level=0'
 configure() {
     local sources=$1 build=$2 cargo=$3

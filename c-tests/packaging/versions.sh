@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# versions.sh SCRATCH PREFIX VERSION: which versions find_package takes for compatible, and what it says of components.
+# versions.sh SCRATCH PREFIX VERSION: checks which versions and components find_package accepts.
 set -euo pipefail
 scratch=$1 prefix=$2 version=$3
 rm -rf "$scratch"
@@ -32,7 +32,7 @@ END
     echo "asks(no $major.$minor.999)"
     echo "asks(no $major.$next)"
     [ "$major" != 0 ] || echo "asks(no $major.$before)"
-    # A range is what the host can do with.
+    # A range names the versions that the host works with.
     echo "asks(yes $major.$minor...$major.$next)"
     echo "asks(yes $major.$before...$major.$next)"
     echo "asks(yes $major.$before...$version)"
