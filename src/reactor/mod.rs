@@ -942,8 +942,6 @@ mod tests {
         }
     }
 
-    /// The first that is due: what the source has asked for, or the safety look. The other would come after this test's
-    /// patience.
     /// What is looked at for safety is looked at in one go. A few looks are spent on finding out what the directory's time
     /// stamps are worth.
     #[test]
@@ -959,6 +957,8 @@ mod tests {
         }
     }
 
+    /// The first that is due: what the source has asked for, or the safety look. The other would come after this test's
+    /// patience.
     #[test]
     fn a_quiet_source_is_asked_again_when_it_has_asked_for_it_or_for_safety() {
         const SOON: Duration = Duration::from_millis(5);

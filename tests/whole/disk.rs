@@ -15,12 +15,21 @@ use crate::judge::Met;
 use crate::rng::Rng;
 use crate::world::{Shared, World};
 
-/// The number that stands for the notification's descriptor.
+/// The number that stands for the notification's descriptor of the first log; those of the others follow.
 pub(crate) const WATCH_FD: RawFd = 1_000_000;
+
+/// A log: its files with who writes them, and the directory's notification.
+#[derive(Debug)]
+pub(crate) struct SimLog {
+    pub(crate) writer: Writer,
+    pub(crate) watch: WatchState,
+}
 
 /// The log and who writes it.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    /// What tells its entries from those of another log.
+    salt: u64,
     pub(crate) files: BTreeMap<u32, Vec<u8>>,
     pub(crate) changed: Duration,
     /// How many entries it writes in all.
@@ -46,10 +55,11 @@ pub(crate) struct Writer {
 impl Writer {
     /// A writer for a connection that holds `capacity` bytes: through a narrow one no large entries are sent, which would
     /// take all the time there is.
-    pub(crate) fn draw(rng: &mut Rng, capacity: usize) -> Writer {
+    pub(crate) fn draw(rng: &mut Rng, capacity: usize, log: usize) -> Writer {
         let mut files = BTreeMap::new();
         files.insert(0, FileHeader { version: 3, file_number: 0, last_entry_in_previous: 0 }.encode());
         Writer {
+            salt: (log as u64) << 32,
             files,
             changed: Duration::ZERO,
             entries: rng.pick(&[0, 3, 20, 100]),
@@ -76,15 +86,15 @@ impl Writer {
         self.entries
     }
 
-    pub(crate) fn payload(vlsn: u64) -> Vec<u8> {
-        let mut rng = Rng::new(vlsn);
+    fn payload(&self, vlsn: u64) -> Vec<u8> {
+        let mut rng = Rng::new(vlsn + self.salt);
         let len = if rng.one_in(10) { rng.below(2000) } else { rng.below(60) };
         rng.bytes(len as usize)
     }
 
     /// The same, for one that is larger than what a connection holds.
     pub(crate) fn payload_of(&self, vlsn: u64) -> Vec<u8> {
-        let mut payload = Writer::payload(vlsn);
+        let mut payload = self.payload(vlsn);
         if self.large_odds > 0 && vlsn.is_multiple_of(self.large_odds) {
             payload.resize(20_000, 7);
         }
@@ -101,88 +111,93 @@ impl Writer {
 }
 
 impl World {
-    /// The writer does something, if it has anything to do.
-    pub(crate) fn write(&mut self) {
-        if self.writer.is_done() {
+    /// The writer of log number `log` does something, if it has anything to do.
+    pub(crate) fn write(&mut self, log: usize) {
+        if self.logs[log].writer.is_done() {
             return;
         }
-        let number = *self.writer.files.last_key_value().expect("there is one from the beginning").0;
-        if !self.writer.rest.is_empty() {
-            let rest = std::mem::take(&mut self.writer.rest);
-            self.append(number, &rest);
-            if let Some(vlsn) = self.writer.completes.take() {
-                self.writer.note_whole(vlsn);
+        let number = *self.logs[log].writer.files.last_key_value().expect("there is one from the beginning").0;
+        if !self.logs[log].writer.rest.is_empty() {
+            let rest = std::mem::take(&mut self.logs[log].writer.rest);
+            self.append(log, number, &rest);
+            if let Some(vlsn) = self.logs[log].writer.completes.take() {
+                self.logs[log].writer.note_whole(vlsn);
             }
             return;
         }
-        while self.writer.taken.len() < self.writer.disorder && self.writer.next_vlsn <= self.writer.entries {
-            self.writer.taken.push(self.writer.next_vlsn);
-            self.writer.next_vlsn += 1;
+        while self.logs[log].writer.taken.len() < self.logs[log].writer.disorder
+            && self.logs[log].writer.next_vlsn <= self.logs[log].writer.entries
+        {
+            let next_vlsn = self.logs[log].writer.next_vlsn;
+            self.logs[log].writer.taken.push(next_vlsn);
+            self.logs[log].writer.next_vlsn += 1;
         }
-        if self.writer.files[&number].len() > self.writer.file_bytes_max {
-            let header = FileHeader { version: 3, file_number: number + 1, last_entry_in_previous: self.writer.last };
-            self.writer.files.insert(number + 1, header.encode());
-            self.writer.last = 0;
+        if self.logs[log].writer.files[&number].len() > self.logs[log].writer.file_bytes_max {
+            let header =
+                FileHeader { version: 3, file_number: number + 1, last_entry_in_previous: self.logs[log].writer.last };
+            self.logs[log].writer.files.insert(number + 1, header.encode());
+            self.logs[log].writer.last = 0;
             self.seen.note(Met::FileBegun);
             self.note(format!("writer: begins file {}", number + 1));
-            self.changed();
+            self.changed(log);
             return;
         }
-        let len = self.writer.files[&number].len();
+        let len = self.logs[log].writer.files[&number].len();
         let mut entry = Vec::new();
         let (vlsn, payload) = if self.rng.one_in(8) {
             (None, b"for nobody".to_vec())
         } else {
-            let at = self.rng.index(self.writer.taken.len());
-            let vlsn = self.writer.taken.swap_remove(at);
-            if self.writer.taken.iter().any(|&other| other < vlsn) {
+            let at = self.rng.index(self.logs[log].writer.taken.len());
+            let vlsn = self.logs[log].writer.taken.swap_remove(at);
+            if self.logs[log].writer.taken.iter().any(|&other| other < vlsn) {
                 self.seen.note(Met::OutOfOrder);
             }
-            (Some(vlsn), self.writer.payload_of(vlsn))
+            (Some(vlsn), self.logs[log].writer.payload_of(vlsn))
         };
         if payload.len() >= 20_000 {
             self.seen.note(Met::LargeEntry);
         }
-        encode_entry(&mut entry, 13, 0, self.writer.last, vlsn.map(|vlsn| vlsn as i64), &payload);
-        self.writer.last = len as u32;
-        if self.rng.one_in(self.writer.torn_odds) {
+        encode_entry(&mut entry, 13, 0, self.logs[log].writer.last, vlsn.map(|vlsn| vlsn as i64), &payload);
+        self.logs[log].writer.last = len as u32;
+        if self.rng.one_in(self.logs[log].writer.torn_odds) {
             let cut = 1 + self.rng.index(entry.len() - 1);
-            self.writer.rest = entry.split_off(cut);
-            self.writer.completes = vlsn;
+            self.logs[log].writer.rest = entry.split_off(cut);
+            self.logs[log].writer.completes = vlsn;
             self.seen.note(Met::TornEntry);
             self.note(format!("writer: begins VLSN {vlsn:?}"));
         } else {
             if let Some(vlsn) = vlsn {
-                self.writer.note_whole(vlsn);
+                self.logs[log].writer.note_whole(vlsn);
             }
             self.note(format!("writer: VLSN {vlsn:?}"));
         }
-        self.append(number, &entry);
+        self.append(log, number, &entry);
     }
 
-    fn append(&mut self, number: u32, bytes: &[u8]) {
-        self.writer.files.get_mut(&number).expect("it is there").extend_from_slice(bytes);
-        self.changed();
+    fn append(&mut self, log: usize, number: u32, bytes: &[u8]) {
+        self.logs[log].writer.files.get_mut(&number).expect("it is there").extend_from_slice(bytes);
+        self.changed(log);
     }
 
     /// Something in the directory has changed: whoever armed the notification should hear of it.
-    fn changed(&mut self) {
-        self.writer.changed = self.now;
-        if !std::mem::take(&mut self.watch.is_armed) {
+    fn changed(&mut self, log: usize) {
+        self.stir(log);
+        self.logs[log].writer.changed = self.now;
+        if !std::mem::take(&mut self.logs[log].watch.is_armed) {
             return;
         }
-        if self.rng.one_in(self.watch.lost_odds) {
-            self.watch.was_lost = true;
+        if self.rng.one_in(self.logs[log].watch.lost_odds) {
+            self.logs[log].watch.was_lost = true;
             self.seen.note(Met::NotificationLost);
             self.note("notification: lost".into());
             return;
         }
         let mut at = self.now;
-        if self.rng.one_in(self.watch.late_odds) {
+        if self.rng.one_in(self.logs[log].watch.late_odds) {
             at += Duration::from_millis(self.rng.within(1, 300));
             self.seen.note(Met::NotificationLate);
         }
-        self.watch.event_at = Some(at);
+        self.logs[log].watch.event_at = Some(at);
     }
 }
 
@@ -220,38 +235,42 @@ impl WatchState {
 }
 
 /// The directory, as the library sees it.
-pub(crate) struct SimDisk(pub(crate) Shared);
+pub(crate) struct SimDisk {
+    pub(crate) shared: Shared,
+    pub(crate) log: usize,
+}
 
 struct SimFile {
     shared: Shared,
+    log: usize,
     number: u32,
 }
 
 impl SimDisk {
     fn called(&self) -> std::sync::MutexGuard<'_, World> {
-        World::called(&self.0)
+        World::called(&self.shared)
     }
 }
 
 impl Files for SimDisk {
     fn list(&self) -> io::Result<Vec<u32>> {
-        Ok(self.called().writer.files.keys().copied().collect())
+        Ok(self.called().logs[self.log].writer.files.keys().copied().collect())
     }
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {
-        let changed_ns = self.called().writer.changed.as_nanos() as i128;
+        let changed_ns = self.called().logs[self.log].writer.changed.as_nanos() as i128;
         Ok(DirectoryStamp { modified_ns: changed_ns, changed_ns })
     }
 
     fn open(&self, number: u32) -> io::Result<Arc<dyn LogFile>> {
-        if !self.called().writer.files.contains_key(&number) {
+        if !self.called().logs[self.log].writer.files.contains_key(&number) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Arc::new(SimFile { shared: Arc::clone(&self.0), number }))
+        Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), log: self.log, number }))
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
-        Ok(self.called().writer.files.contains_key(&number).then(|| identity_of(number)))
+        Ok(self.called().logs[self.log].writer.files.contains_key(&number).then(|| identity_of(number)))
     }
 
     fn path(&self) -> Option<&Path> {
@@ -259,10 +278,10 @@ impl Files for SimDisk {
     }
 
     fn watch(&self) -> io::Result<Box<dyn Notification>> {
-        if self.called().watch.is_absent {
+        if self.called().logs[self.log].watch.is_absent {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Box::new(SimWatch(Arc::clone(&self.0))))
+        Ok(Box::new(SimWatch { shared: Arc::clone(&self.shared), log: self.log }))
     }
 }
 
@@ -273,14 +292,14 @@ fn identity_of(number: u32) -> FileIdentity {
 impl LogFile for SimFile {
     fn read_some_at(&self, into: &mut [u8], offset: u64, _: usize) -> io::Result<usize> {
         let world = World::called(&self.shared);
-        let bytes = world.writer.files[&self.number].get(offset as usize..).unwrap_or_default();
+        let bytes = world.logs[self.log].writer.files[&self.number].get(offset as usize..).unwrap_or_default();
         let count = into.len().min(bytes.len());
         into[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(World::called(&self.shared).writer.files[&self.number].len() as u64)
+        Ok(World::called(&self.shared).logs[self.log].writer.files[&self.number].len() as u64)
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
@@ -288,30 +307,34 @@ impl LogFile for SimFile {
     }
 }
 
-struct SimWatch(Shared);
+struct SimWatch {
+    shared: Shared,
+    log: usize,
+}
 
 impl Notification for SimWatch {
     fn arm(&self) -> io::Result<()> {
-        let mut world = World::called(&self.0);
-        world.watch.is_armed = true;
-        world.watch.was_lost = false;
+        let mut world = World::called(&self.shared);
+        world.logs[self.log].watch.is_armed = true;
+        world.logs[self.log].watch.was_lost = false;
         if world.rng.one_in(40) {
-            world.watch.is_armed = false;
-            world.watch.event_at = Some(world.now);
+            world.logs[self.log].watch.is_armed = false;
+            world.logs[self.log].watch.event_at = Some(world.now);
             world.seen.note(Met::NotificationForNothing);
+            world.stir(self.log);
         }
         Ok(())
     }
 
     fn take(&self) -> bool {
-        let mut world = World::called(&self.0);
+        let mut world = World::called(&self.shared);
         let now = world.now;
-        let taken = world.watch.event_at.take_if(|at| *at <= now).is_some();
+        let taken = world.logs[self.log].watch.event_at.take_if(|at| *at <= now).is_some();
         world.moved |= taken;
         taken
     }
 
     fn fd(&self) -> RawFd {
-        WATCH_FD
+        WATCH_FD + self.log as RawFd
     }
 }

@@ -34,13 +34,19 @@ impl SimDriver {
     fn note_ready(&self, ready: &mut Vec<Key>) {
         for &(key, fd, interest) in &self.waits {
             let is_ready = match fd {
-                SOCKET_FD => {
+                SOCKET_FD.. => {
                     let world = self.world();
-                    interest.read && world.link.can_receive() || interest.write && world.link.can_send()
+                    let link = &world.feeds[(fd - SOCKET_FD) as usize].link;
+                    interest.read && link.can_receive() || interest.write && link.can_send()
                 }
-                WATCH_FD => {
-                    let world = self.world();
-                    world.watch.event_at.is_some_and(|at| at <= world.now)
+                WATCH_FD.. => {
+                    let mut world = self.world();
+                    let (log, now) = ((fd - WATCH_FD) as usize, world.now);
+                    let is_ready = world.logs[log].watch.event_at.is_some_and(|at| at <= now);
+                    if is_ready {
+                        world.stir(log);
+                    }
+                    is_ready
                 }
                 bell => wait_for(bell, interest, Some(Instant::now())).expect("the bell can be polled"),
             };
@@ -76,8 +82,12 @@ impl Driver for SimDriver {
         let deadline = {
             let mut world = self.world();
             world.note_sleep();
-            if !self.waits.iter().any(|(_, fd, interest)| *fd == SOCKET_FD && interest.read) {
-                world.wrong("it sleeps without waiting for acks".into());
+            for feed in 0..world.feeds.len() {
+                let waits =
+                    |(_, fd, interest): &(Key, RawFd, Interest)| *fd == SOCKET_FD + feed as RawFd && interest.read;
+                if world.feeds[feed].is_fed() && !self.waits.iter().any(waits) {
+                    world.wrong(format!("it sleeps without waiting for the acks of replica {feed}"));
+                }
             }
             deadline.map(|at| at.saturating_duration_since(world.base))
         };
@@ -137,8 +147,9 @@ impl World {
             let late = Duration::from_millis(self.rng.pick(&[0, 0, 1, 40]));
             step = step.min((deadline + late).saturating_sub(self.now));
         }
-        if let Some(at) = self.watch.event_at {
-            step = step.min(at.saturating_sub(self.now));
+        // What is there already wakes nobody: then nobody waits for that log.
+        for at in self.logs.iter().filter_map(|log| log.watch.event_at).filter(|at| *at > self.now) {
+            step = step.min(at - self.now);
         }
         self.now += step;
     }

@@ -34,6 +34,10 @@ pub(crate) enum Met {
     CaughtUp,
     LargeEntry,
     HostRang,
+    ManySessions,
+    Joined,
+    InboxFull,
+    EndedAmongOthers,
 }
 
 /// Each with how often a run of 5000 seeds must meet it.
@@ -66,6 +70,10 @@ const WANTED: &[(Met, u64)] = &[
     (Met::CaughtUp, 1000),
     (Met::LargeEntry, 500),
     (Met::HostRang, 500),
+    (Met::ManySessions, 1000),
+    (Met::Joined, 1000),
+    (Met::InboxFull, 100),
+    (Met::EndedAmongOthers, 1000),
 ];
 
 /// How often each was met.

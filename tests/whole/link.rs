@@ -16,8 +16,8 @@ use crate::judge::Met;
 use crate::rng::Rng;
 use crate::world::{Shared, World};
 
-/// The number that stands for the connection's descriptor.
-pub(crate) const SOCKET_FD: RawFd = 1_000_001;
+/// The number that stands for the first connection's descriptor; those of the others follow.
+pub(crate) const SOCKET_FD: RawFd = 2_000_000;
 
 /// What is between the two.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) struct Link {
     pub(crate) finished_at: Duration,
     /// The feeder has let go of the connection.
     pub(crate) is_dropped: bool,
+    pub(crate) dropped_at: Duration,
     /// The replica has ended it.
     pub(crate) ended: Option<Closing>,
     /// What the feeder has received, message by message.
@@ -50,6 +51,7 @@ impl Link {
             is_finished: false,
             finished_at: Duration::ZERO,
             is_dropped: false,
+            dropped_at: Duration::ZERO,
             ended: None,
             arrived: Vec::new(),
             acks: VecDeque::new(),
@@ -140,75 +142,83 @@ impl Replica {
 }
 
 impl World {
-    /// The replica takes some bytes, and answers.
-    pub(crate) fn replicate(&mut self) {
-        if self.link.ended.is_some() || self.rng.one_in(self.replica.lazy_odds) {
+    /// The replica of feed number `feed` takes some bytes, and answers.
+    pub(crate) fn replicate(&mut self, feed: usize) {
+        self.feeds[feed].is_stirred = true;
+        let log = self.feeds[feed].log;
+        if self.feeds[feed].link.ended.is_some() || self.rng.one_in(self.feeds[feed].replica.lazy_odds) {
             return;
         }
         // Like the real one: while its acks find no room it reads nothing.
-        let room = self.link.capacity.saturating_sub(self.link.to_feeder.len());
-        let count = room.min(self.replica.acks.len()).min(1 + self.rng.index(64));
+        let room = self.feeds[feed].link.capacity.saturating_sub(self.feeds[feed].link.to_feeder.len());
+        let count = room.min(self.feeds[feed].replica.acks.len()).min(1 + self.rng.index(64));
         if count > 0 {
-            let piece: Vec<u8> = self.replica.acks.drain(..count).collect();
-            if !self.replica.acks.is_empty() {
+            let piece: Vec<u8> = self.feeds[feed].replica.acks.drain(..count).collect();
+            if !self.feeds[feed].replica.acks.is_empty() {
                 self.seen.note(Met::AckSplit);
             }
-            self.link.to_feeder.extend(piece);
+            self.feeds[feed].link.to_feeder.extend(piece);
             return;
         }
-        if !self.replica.acks.is_empty() {
-            if self.link.room() == 0 {
+        if !self.feeds[feed].replica.acks.is_empty() {
+            if self.feeds[feed].link.room() == 0 {
                 self.seen.note(Met::FullBothWays);
             }
             return;
         }
-        if let Some((vlsn, closing)) = self.replica.ends_behind
-            && self.replica.has >= vlsn
+        if let Some((vlsn, closing)) = self.feeds[feed].replica.ends_behind
+            && self.feeds[feed].replica.has >= vlsn
         {
-            self.link.ended = Some(closing);
+            self.feeds[feed].link.ended = Some(closing);
             if closing == Closing::Reset {
-                self.link.to_feeder.clear();
+                self.feeds[feed].link.to_feeder.clear();
             }
             self.seen.note(match closing {
                 Closing::Finished => Met::FinishedByReplica,
                 Closing::Reset => Met::ResetByReplica,
             });
-            self.note(format!("replica: {closing:?} behind VLSN {}", self.replica.has));
+            self.note(format!("replica: {closing:?} behind VLSN {}", self.feeds[feed].replica.has));
             return;
         }
-        if self.link.to_replica.is_empty() {
-            if self.link.is_finished {
-                self.link.ended = Some(Closing::Finished);
+        if self.feeds[feed].link.to_replica.is_empty() {
+            if self.feeds[feed].link.is_finished {
+                self.feeds[feed].link.ended = Some(Closing::Finished);
                 self.note("replica: has all, and closes".into());
             }
             return;
         }
-        let count = self.link.to_replica.len().min(1 + self.rng.index(self.link.capacity));
-        self.replica.bytes.extend(self.link.to_replica.drain(..count));
-        while let Some(len) = self.replica.bytes.first_chunk::<4>().map(|len| u32::from_le_bytes(*len) as usize) {
-            let Some(message) = self.replica.bytes.get(4..4 + len) else { break };
-            let expected = self.replica.has + 1;
+        let count = self.feeds[feed].link.to_replica.len().min(1 + self.rng.index(self.feeds[feed].link.capacity));
+        let taken = self.feeds[feed].link.to_replica.drain(..count).collect::<Vec<_>>();
+        self.feeds[feed].replica.bytes.extend(taken);
+        while let Some(len) =
+            self.feeds[feed].replica.bytes.first_chunk::<4>().map(|len| u32::from_le_bytes(*len) as usize)
+        {
+            let Some(message) = self.feeds[feed].replica.bytes.get(4..4 + len) else { break };
+            let expected = self.feeds[feed].replica.has + 1;
             match Frame::decode(message) {
-                Ok(frame) if frame.vlsn == expected && frame.payload == self.writer.payload_of(expected) => {}
+                Ok(frame) if frame.vlsn == expected && frame.payload == self.logs[log].writer.payload_of(expected) => {}
                 frame => {
                     let text = format!("the replica wanted VLSN {expected} and got {frame:?}");
                     self.wrong(text);
                 }
             }
-            self.replica.bytes.drain(..4 + len);
-            self.replica.has = expected;
-            self.acknowledge();
+            self.feeds[feed].replica.bytes.drain(..4 + len);
+            self.feeds[feed].replica.has = expected;
+            self.acknowledge(feed);
         }
     }
 
-    fn acknowledge(&mut self) {
-        let vlsn = self.replica.has;
+    fn acknowledge(&mut self, feed: usize) {
+        let log = self.feeds[feed].log;
+        let vlsn = self.feeds[feed].replica.has;
+        let odds = self.feeds[feed].replica.odd_acks_odds;
+        let acks = &mut self.feeds[feed].replica.acks;
         let mut message = |len: u32, vlsn: u64| {
-            self.replica.acks.extend(len.to_le_bytes());
+            acks.extend(len.to_le_bytes());
             let bytes = vlsn.to_le_bytes().into_iter().chain(std::iter::repeat(0xee));
-            self.replica.acks.extend(bytes.take(len as usize));
+            acks.extend(bytes.take(len as usize));
         };
-        if self.rng.one_in(self.replica.odd_acks_odds) {
+        if self.rng.one_in(odds) {
             match self.rng.below(4) {
                 0 => {
                     message(3, vlsn);
@@ -228,14 +238,14 @@ impl World {
             message(8, vlsn);
         }
         // At the end it says what it has.
-        if vlsn == self.writer.last_vlsn() {
+        if vlsn == self.logs[log].writer.last_vlsn() {
             message(8, vlsn);
         }
     }
 }
 
 /// The connection, before a runner takes it over.
-pub(crate) struct SimChannel(pub(crate) Shared);
+pub(crate) struct SimChannel(pub(crate) SimTransport);
 
 impl Channel for SimChannel {
     fn send(&self, _: &[u8]) -> Result<()> {
@@ -253,45 +263,55 @@ impl Channel for SimChannel {
     }
 
     fn into_transport(self: Box<Self>, _: Threads) -> Result<(Box<dyn Transport>, Vec<u8>)> {
-        Ok((Box::new(SimTransport(self.0)), Vec::new()))
+        Ok((Box::new(self.0), Vec::new()))
     }
 }
 
-struct SimTransport(Shared);
+/// The connection, as the loop drives it.
+pub(crate) struct SimTransport {
+    pub(crate) shared: Shared,
+    pub(crate) feed: usize,
+}
 
 impl Transport for SimTransport {
+    /// Every turn begins with it.
+    fn told(&mut self) -> usize {
+        World::note_turn(&self.shared, self.feed);
+        0
+    }
+
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
-        let mut world = World::called(&self.0);
-        if world.link.is_finished {
+        let mut world = World::called(&self.shared);
+        if world.feeds[self.feed].link.is_finished {
             world.wrong("it sends behind its end".into());
         }
-        if world.link.ended.is_some() {
+        if world.feeds[self.feed].link.ended.is_some() {
             world.moved = true;
             return Transfer::Closed(Closing::Reset);
         }
-        let room = world.link.room();
+        let room = world.feeds[self.feed].link.room();
         let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
         if room == 0 {
             world.seen.note(Met::ConnectionFull);
             return Transfer::Again;
         }
-        let odds = world.link.one_byte_odds;
+        let odds = world.feeds[self.feed].link.one_byte_odds;
         let mut count = room.min(offered);
         if world.rng.one_in(odds) {
             count = 1;
             world.seen.note(Met::OneByteTaken);
         }
         let bytes = pieces.iter().flat_map(|piece| piece.iter().copied());
-        world.link.to_replica.extend(bytes.take(count));
+        world.feeds[self.feed].link.to_replica.extend(bytes.take(count));
         world.moved = true;
-        world.was_sent = true;
+        world.feeds[self.feed].is_stirred = true;
         Transfer::Moved(count)
     }
 
     fn receive(&mut self, into: &mut [u8]) -> Transfer {
-        let mut world = World::called(&self.0);
-        if world.link.to_feeder.is_empty() {
-            return match world.link.ended {
+        let mut world = World::called(&self.shared);
+        if world.feeds[self.feed].link.to_feeder.is_empty() {
+            return match world.feeds[self.feed].link.ended {
                 Some(closing) => {
                     world.moved = true;
                     Transfer::Closed(closing)
@@ -299,22 +319,23 @@ impl Transport for SimTransport {
                 None => Transfer::Again,
             };
         }
-        let count = into.len().min(1 + world.rng.index(40)).min(world.link.to_feeder.len());
-        let bytes: Vec<u8> = world.link.to_feeder.drain(..count).collect();
+        let count = into.len().min(1 + world.rng.index(40)).min(world.feeds[self.feed].link.to_feeder.len());
+        let bytes: Vec<u8> = world.feeds[self.feed].link.to_feeder.drain(..count).collect();
         into[..count].copy_from_slice(&bytes);
-        world.link.receive(&bytes);
+        world.feeds[self.feed].link.receive(&bytes);
+        world.feeds[self.feed].is_stirred = true;
         world.moved = true;
         Transfer::Moved(count)
     }
 
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
-        (SOCKET_FD, interest)
+        (SOCKET_FD + self.feed as RawFd, interest)
     }
 
     fn finish(&mut self) {
-        let mut world = World::called(&self.0);
-        world.link.is_finished = true;
-        world.link.finished_at = world.now;
+        let mut world = World::called(&self.shared);
+        world.feeds[self.feed].link.is_finished = true;
+        world.feeds[self.feed].link.finished_at = world.now;
         world.moved = true;
         world.note("feeder: sends no more".into());
     }
@@ -322,6 +343,9 @@ impl Transport for SimTransport {
 
 impl Drop for SimTransport {
     fn drop(&mut self) {
-        World::called(&self.0).link.is_dropped = true;
+        let mut world = World::called(&self.shared);
+        let now = world.now;
+        let link = &mut world.feeds[self.feed].link;
+        (link.is_dropped, link.dropped_at) = (true, now);
     }
 }

@@ -1,19 +1,20 @@
 //! All there is around a run: what can happen, in which order, and whether what came of it is right.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use noxu_feeder::acks::{Ack, Deadline, End, Polled};
+use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
 use noxu_feeder::log::{Log, LogSource, Lsn};
 use noxu_feeder::options::Options;
+use noxu_feeder::reactor::link::Snapshot;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::transport::Closing;
 
-use crate::disk::{SimDisk, WatchState, Writer};
+use crate::disk::{SimDisk, SimLog, WatchState, Writer};
 use crate::driver::SimDriver;
 use crate::judge::{Met, Seen};
-use crate::link::{Link, Replica, SimChannel};
+use crate::link::{Link, Replica, SimChannel, SimTransport};
+use crate::many::Many;
 use crate::rng::Rng;
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -42,16 +43,12 @@ pub(crate) struct World {
     pub(crate) base: Instant,
     /// Since the beginning.
     pub(crate) now: Duration,
-    pub(crate) writer: Writer,
-    pub(crate) watch: WatchState,
-    pub(crate) link: Link,
-    pub(crate) replica: Replica,
-    host: Host,
+    pub(crate) logs: Vec<SimLog>,
+    pub(crate) feeds: Vec<Feed>,
+    pub(crate) host: Host,
     pub(crate) seen: Seen,
     /// Whether anything moved since the loop slept last.
     pub(crate) moved: bool,
-    /// Whether bytes were sent since then.
-    pub(crate) was_sent: bool,
     pub(crate) sleeps: u64,
     pub(crate) idle_sleeps: u32,
     pub(crate) freeze_odds: u64,
@@ -59,25 +56,140 @@ pub(crate) struct World {
     is_inside: bool,
     events: u64,
     calls_awake: u64,
-    /// Since when there has been something to send that the loop was not told of.
-    untold_since: Option<Duration>,
     trace: Vec<String>,
     wrong: Option<String>,
 }
 
 /// The program that has the library in it.
-struct Host {
-    runner: Option<Arc<Runner>>,
-    log: Option<Arc<Log>>,
+#[derive(Default)]
+pub(crate) struct Host {
+    logs: Vec<Arc<Log>>,
+    gives_up: bool,
+    /// The sessions that are still to be handed over, where there are many.
+    pub(crate) many: Option<Many>,
+}
+
+/// One replica and how it is fed: the connection, and what the host does about it.
+pub(crate) struct Feed {
+    pub(crate) log: usize,
+    pub(crate) link: Link,
+    pub(crate) replica: Replica,
+    control: Option<Control>,
     takes_acks: bool,
     ring_odds: u64,
-    /// In how many of its turns it stops the run.
+    /// In how many of its turns the host stops it.
     stops_in: Option<u64>,
-    /// How many turns it has waited since all was done.
+    /// How many turns the host has waited since all was done.
     idle_turns: u64,
     has_stopped: bool,
-    gives_up: bool,
     ends: u32,
+    /// Since when there has been something to send that the loop was not told of.
+    untold_since: Option<Duration>,
+    /// Whether anything has happened that may be a reason for a turn.
+    pub(crate) is_stirred: bool,
+    turns: Turns,
+}
+
+/// Whether a session gets turns for nothing.
+#[derive(Default)]
+struct Turns {
+    /// How many more it may have with no reason.
+    left: u32,
+    last: Duration,
+    read_vlsn: u64,
+}
+
+/// So many turns each reason is good for: one in which it is found that there is no more, one when the log was armed, and
+/// the same once more where something comes in between.
+const TURNS_FOR_ONE: u32 = 8;
+
+/// Time alone is a reason for some turns, so often: where nobody notifies, a log is looked at ten times a second.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How the host gets at a run.
+#[derive(Clone)]
+pub(crate) enum Control {
+    Runner(Arc<Runner>),
+    Session(Arc<noxu_feeder::reactor::link::Link>),
+}
+
+impl Control {
+    fn stop(&self) {
+        match self {
+            Control::Runner(runner) => drop(runner.stop(Deadline::from_millis(0)).expect("it does not wait")),
+            Control::Session(link) => link.stop(),
+        }
+    }
+
+    fn acks(&self) -> &Acks {
+        match self {
+            Control::Runner(runner) => runner.acks(),
+            Control::Session(link) => &link.acks,
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        match self {
+            Control::Runner(runner) => runner.snapshot(),
+            Control::Session(link) => link.snapshot(),
+        }
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(log: usize, link: Link, replica: Replica, host: HostDraw) -> Feed {
+        Feed {
+            log,
+            link,
+            replica,
+            control: None,
+            takes_acks: host.takes_acks,
+            ring_odds: host.ring_odds,
+            stops_in: host.stops_in,
+            idle_turns: 0,
+            has_stopped: false,
+            ends: 0,
+            untold_since: None,
+            is_stirred: true,
+            turns: Turns::default(),
+        }
+    }
+
+    /// Whether the loop has it: it was handed over, and has not ended.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.control.is_some() && !self.link.is_dropped
+    }
+
+    /// Whether the host has handed it over.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// How its run has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<End> {
+        self.control.as_ref()?.acks().ended()
+    }
+
+    pub(crate) fn takes_acks(&self) -> bool {
+        self.takes_acks
+    }
+}
+
+/// How a host treats a replica.
+pub(crate) struct HostDraw {
+    takes_acks: bool,
+    ring_odds: u64,
+    stops_in: Option<u64>,
+}
+
+impl HostDraw {
+    pub(crate) fn draw(rng: &mut Rng) -> HostDraw {
+        HostDraw {
+            takes_acks: rng.one_in(2),
+            ring_odds: rng.pick(&[0, 0, 3]),
+            stops_in: rng.one_in(4).then(|| rng.below(40)),
+        }
+    }
 }
 
 impl World {
@@ -121,6 +233,11 @@ impl World {
         world
     }
 
+    /// One of `count`: where there is one only, nothing is drawn.
+    fn one_of(&mut self, count: usize) -> usize {
+        if count > 1 { self.rng.index(count) } else { 0 }
+    }
+
     /// Something happens.
     pub(crate) fn happen(shared: &Shared) {
         let mut world = shared.lock().expect("nobody panics with it");
@@ -130,34 +247,76 @@ impl World {
         if world.events == EVENTS_MAX {
             world.wrong("it does not come to an end".into());
         }
+        let (logs, feeds) = (world.logs.len(), world.feeds.len());
         match world.rng.below(10) {
-            0..=3 => world.write(),
-            4..=7 => world.replicate(),
+            0..=3 => {
+                let log = world.one_of(logs);
+                world.write(log);
+            }
+            4..=7 => {
+                let feed = world.one_of(feeds);
+                if world.feeds[feed].control.is_some() {
+                    world.replicate(feed);
+                }
+            }
             _ => {
+                let feed = world.one_of(feeds);
+                let is_begun = world.feeds[feed].control.is_some();
                 drop(world);
-                World::host_turn(shared);
+                if is_begun {
+                    World::host_turn(shared, feed);
+                } else {
+                    Many::join(shared, feed);
+                }
             }
         }
     }
 
-    fn is_all_done(&self) -> bool {
-        self.writer.is_done()
-            && self.replica.has == self.writer.last_vlsn()
-            && self.replica.is_idle()
-            && self.link.is_empty()
+    /// Something that may concern all who read this log.
+    pub(crate) fn stir(&mut self, log: usize) {
+        self.feeds.iter_mut().filter(|feed| feed.log == log).for_each(|feed| feed.is_stirred = true);
     }
 
-    /// The host does something. Its calls are made with no lock held, as from another thread.
-    fn host_turn(shared: &Shared) {
+    /// The loop gives a session a turn.
+    pub(crate) fn note_turn(shared: &Shared, feed: usize) {
+        let mut world = World::called(shared);
+        let now = world.now;
+        let one = &mut world.feeds[feed];
+        let read_vlsn = one.control.as_ref().map_or(0, |control| control.snapshot().read_vlsn);
+        let turns = &mut one.turns;
+        let looks = now.saturating_sub(turns.last).as_millis() / LOOK_EVERY.as_millis();
+        turns.left = (turns.left + 4 * u32::try_from(looks).unwrap_or(u32::MAX).min(10)).min(TURNS_FOR_ONE);
+        if std::mem::take(&mut one.is_stirred) || read_vlsn > turns.read_vlsn {
+            turns.left = TURNS_FOR_ONE;
+        }
+        (turns.last, turns.read_vlsn) = (now, read_vlsn);
+        match turns.left.checked_sub(1) {
+            Some(left) => turns.left = left,
+            None => world.wrong(format!("session {feed} gets turns, and there is nothing for it")),
+        }
+    }
+
+    fn is_all_done(&self, feed: usize) -> bool {
+        let Feed { log, link, replica, .. } = &self.feeds[feed];
+        let writer = &self.logs[*log].writer;
+        writer.is_done() && replica.has == writer.last_vlsn() && replica.is_idle() && link.is_empty()
+    }
+
+    /// The host does something about a replica. Its calls are made with no lock held, as from another thread.
+    fn host_turn(shared: &Shared, at: usize) {
         let mut world = shared.lock().expect("nobody panics with it");
-        let (Some(runner), Some(log)) = (world.host.runner.clone(), world.host.log.clone()) else { return };
-        let odds = world.host.ring_odds;
+        let Some(control) = world.feeds[at].control.clone() else { return };
+        let log = Arc::clone(&world.host.logs[world.feeds[at].log]);
+        let odds = world.feeds[at].ring_odds;
         let rings = world.rng.one_in(odds);
-        if world.is_all_done() && world.host.idle_turns == 0 {
+        let is_all_done = world.is_all_done(at);
+        if is_all_done && world.feeds[at].idle_turns == 0 {
             world.seen.note(Met::CaughtUp);
         }
-        world.host.idle_turns = if world.is_all_done() { world.host.idle_turns + 1 } else { 0 };
-        let is_time = match &mut world.host.stops_in {
+        let gives_up = world.host.gives_up;
+        let feed = &mut world.feeds[at];
+        feed.idle_turns = if is_all_done { feed.idle_turns + 1 } else { 0 };
+        let is_time = match &mut feed.stops_in {
             Some(0) => true,
             Some(turns) => {
                 *turns -= 1;
@@ -165,43 +324,49 @@ impl World {
             }
             None => false,
         };
-        let stops = (is_time || world.host.idle_turns > 5 || world.host.gives_up) && !world.host.has_stopped;
+        let stops = (is_time || feed.idle_turns > 5 || gives_up) && !feed.has_stopped;
+        let takes_acks = feed.takes_acks;
         if stops {
-            world.host.has_stopped = true;
-            let met = if world.is_all_done() { Met::StoppedWhileIdle } else { Met::StoppedWhileSending };
-            world.seen.note(met);
-            world.note("host: stops".into());
+            feed.has_stopped = true;
+            feed.is_stirred = true;
+            world.seen.note(if is_all_done { Met::StoppedWhileIdle } else { Met::StoppedWhileSending });
+            world.note(format!("host: stops {at}"));
         }
-        let polls = !world.host.takes_acks && world.rng.one_in(2);
+        let polls = !takes_acks && world.rng.one_in(2);
         let room = 1 + world.rng.index(4);
         if rings {
             world.seen.note(Met::HostRang);
+            let log = world.feeds[at].log;
+            world.stir(log);
         }
         drop(world);
         if rings {
             log.notify();
         }
         if stops {
-            runner.stop(Deadline::from_millis(0)).expect("it does not wait");
+            control.stop();
         }
         if polls {
-            World::poll_acks(shared, &runner, room);
+            World::poll_acks(shared, at, &control, room);
         }
-        let snapshot = runner.snapshot();
-        let acked = runner.acks().known_vlsn();
+        let snapshot = control.snapshot();
+        let acked = control.acks().known_vlsn();
         let mut world = shared.lock().expect("nobody panics with it");
-        if acked > world.link.acked || acked > snapshot.sent_vlsn.max(acked) || snapshot.sent_vlsn > snapshot.read_vlsn
+        if acked > world.feeds[at].link.acked
+            || acked > snapshot.sent_vlsn.max(acked)
+            || snapshot.sent_vlsn > snapshot.read_vlsn
         {
             world.wrong(format!("figures that cannot be: acked {acked}, {snapshot:?}"));
         }
     }
 
-    fn poll_acks(shared: &Shared, runner: &Runner, room: usize) -> bool {
+    fn poll_acks(shared: &Shared, feed: usize, control: &Control, room: usize) -> bool {
         let mut acks = vec![Ack { vlsn: 0, merged: 0 }; room];
-        let Polled::Acks(count) = runner.acks().poll(&mut acks, Deadline::from_millis(0)) else { return false };
+        let Polled::Acks(count) = control.acks().poll(&mut acks, Deadline::from_millis(0)) else { return false };
         let mut world = shared.lock().expect("nobody panics with it");
         for ack in &acks[..count] {
-            let merged: Vec<u64> = (0..=ack.merged).map_while(|_| world.link.acks.pop_front()).collect();
+            let due = &mut world.feeds[feed].link.acks;
+            let merged: Vec<u64> = (0..=ack.merged).map_while(|_| due.pop_front()).collect();
             world.seen.note(if ack.merged > 0 { Met::AcksMerged } else { Met::AckPolled });
             if merged.len() as u64 != ack.merged + 1 || merged.iter().max() != Some(&ack.vlsn) {
                 world.wrong(format!("{ack:?} was polled where {merged:?} came"));
@@ -210,49 +375,80 @@ impl World {
         true
     }
 
-    fn acked(shared: &Shared, vlsn: u64) {
+    /// The host hears of an ack.
+    pub(crate) fn acked(shared: &Shared, at: usize, vlsn: u64) {
         let mut world = shared.lock().expect("nobody panics with it");
         world.seen.note(Met::AckCallback);
-        let expected = world.link.acks.pop_front();
-        if expected != Some(vlsn) || world.host.ends > 0 {
+        let feed = &mut world.feeds[at];
+        let expected = feed.link.acks.pop_front();
+        if expected != Some(vlsn) || feed.ends > 0 {
             world.wrong(format!("an ack of VLSN {vlsn} was delivered where {expected:?} was due"));
         }
+    }
+
+    /// The host hears that a run has ended.
+    pub(crate) fn ended(shared: &Shared, feed: usize) {
+        let mut world = shared.lock().expect("nobody panics with it");
+        world.feeds[feed].ends += 1;
+        if world.feeds.iter().filter(|feed| feed.is_fed()).count() > 1 {
+            world.seen.note(Met::EndedAmongOthers);
+        }
+        world.note(format!("host: {feed} has ended"));
+    }
+
+    /// A run begins, and the host gets at it by `control`.
+    pub(crate) fn begin(&mut self, feed: usize, control: Control) {
+        self.feeds[feed].control = Some(control);
+        self.feeds[feed].is_stirred = true;
+    }
+
+    /// It was not taken: the host has it again.
+    pub(crate) fn take_back(&mut self, feed: usize) {
+        self.feeds[feed].control = None;
     }
 
     /// The loop sleeps and nothing wakes it: then there must be nothing that it could send.
     pub(crate) fn judge_rest(&mut self) {
         self.calls_awake = 0;
-        if self.host.has_stopped && !self.link.is_finished && self.link.ended.is_none() {
-            self.wrong("it sleeps, and the host has stopped it".into());
+        for feed in 0..self.feeds.len() {
+            if self.feeds[feed].is_fed() {
+                self.judge_rest_of(feed);
+            }
         }
-        let is_over = self.link.is_finished || self.link.ended.is_some() || self.host.has_stopped;
-        let has_something = self.writer.whole > self.replica.has && self.link.is_empty() && self.replica.is_idle();
+    }
+
+    fn judge_rest_of(&mut self, at: usize) {
+        let (now, feed) = (self.now, &mut self.feeds[at]);
+        let SimLog { writer, watch } = &self.logs[feed.log];
+        if feed.has_stopped && !feed.link.is_finished && feed.link.ended.is_none() {
+            return self.wrong(format!("it sleeps, and the host has stopped {at}"));
+        }
+        let is_over = feed.link.is_finished || feed.link.ended.is_some() || feed.has_stopped;
+        let has_something = writer.whole > feed.replica.has && feed.link.is_empty() && feed.replica.is_idle();
         if is_over || !has_something {
-            self.untold_since = None;
+            feed.untold_since = None;
             return;
         }
-        if self.watch.event_at.is_some_and(|at| at > self.now) {
+        if watch.event_at.is_some_and(|at| at > now) {
             return;
         }
-        let next = self.replica.has + 1;
-        if self.watch.is_reliable() && !self.watch.was_lost {
-            self.wrong(format!("it sleeps, and VLSN {next} is in the log"));
-            return;
+        let next = feed.replica.has + 1;
+        if watch.is_reliable() && !watch.was_lost {
+            return self.wrong(format!("it sleeps, and VLSN {next} is in the log of {at}"));
         }
-        let now = self.now;
-        let since = *self.untold_since.get_or_insert(now);
+        let since = *feed.untold_since.get_or_insert(now);
         if now > since + SAFETY_LOOK + SLACK {
-            self.wrong(format!("VLSN {next} is in the log, and for {:?} nobody has looked", now - since));
+            let waited = now - since;
+            self.wrong(format!("VLSN {next} is in the log of {at}, and for {waited:?} nobody has looked"));
         }
     }
 }
 
-/// Runs one seed: what it met, or what went wrong.
-pub(crate) fn run(seed: u64) -> Result<Seen, String> {
-    let mut rng = Rng::new(seed);
+/// What a run is set to do.
+pub(crate) fn draw_options(rng: &mut Rng) -> Result<Options, String> {
     let mut options = Options::default();
     let day = (24 * 3600 * 1000).to_string();
-    let mut sets = vec![
+    let sets = [
         ("runner.write_timeout_ms", day.clone()),
         ("log.gap_patience_ms", day),
         ("runner.chunk_bytes", rng.pick(&[4096, 100_000, 1 << 20]).to_string()),
@@ -260,33 +456,31 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
         ("runner.share_from_bytes", rng.pick(&[0, 1000, 4096]).to_string()),
         ("ack.queue_max", rng.pick(&[1, 3, 65_536]).to_string()),
     ];
-    for (key, value) in sets.drain(..) {
+    for (key, value) in sets {
         options.set(key, &value).map_err(|error| error.to_string())?;
     }
-    let takes_acks = rng.one_in(2);
-    let host = Host {
-        runner: None,
-        log: None,
-        takes_acks,
-        ring_odds: rng.pick(&[0, 0, 3]),
-        stops_in: rng.one_in(4).then(|| rng.below(40)),
-        idle_turns: 0,
-        has_stopped: false,
-        gives_up: false,
-        ends: 0,
-    };
-    let link = Link::draw(&mut rng);
+    Ok(options)
+}
+
+/// Whether a seed has several sessions: it says so besides whatever else it determines.
+fn has_many(seed: u64) -> bool {
+    Rng::new(!seed).one_in(3)
+}
+
+/// Runs one seed: what it met, or what went wrong.
+pub(crate) fn run(seed: u64) -> Result<Seen, String> {
+    let mut rng = Rng::new(seed);
+    let options = draw_options(&mut rng)?;
+    let many = has_many(seed);
+    let (logs, feeds) = if many { Many::draw(&mut rng) } else { draw_one(&mut rng) };
     let world = World {
-        writer: Writer::draw(&mut rng, link.capacity()),
-        watch: WatchState::draw(&mut rng),
-        link,
-        replica: Replica::draw(&mut rng),
-        host,
+        logs,
+        feeds,
+        host: Host::default(),
         base: Instant::now(),
         now: Duration::ZERO,
         seen: Seen::default(),
         moved: true,
-        was_sent: false,
         sleeps: 0,
         idle_sleeps: 0,
         freeze_odds: rng.pick(&[0, 0, 0, 200]),
@@ -294,88 +488,105 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
         is_inside: false,
         events: 0,
         calls_awake: 0,
-        untold_since: None,
         trace: Vec::new(),
         wrong: None,
         rng,
     };
-    let absent = world.watch.is_absent;
+    let absent = world.logs.iter().any(|log| log.watch.is_absent);
+    let count = world.logs.len();
     let shared: Shared = Arc::new(Mutex::new(world));
-    let log = Log::over(Arc::new(SimDisk(Arc::clone(&shared))), options.scanner(), None);
-    let runner = Runner::new(Box::new(SimChannel(Arc::clone(&shared))), c"replica".to_owned(), 1, options)
-        .map_err(|(_, error)| error.to_string())?;
-    let runner = Arc::new(runner);
-    if takes_acks {
-        let heard = Arc::clone(&shared);
-        runner.set_ack_function(Box::new(move |_, vlsn| World::acked(&heard, vlsn))).expect("it has not begun");
-    }
-    let is_told = Arc::new(AtomicBool::new(false));
-    let (heard, told) = (Arc::clone(&shared), Arc::clone(&is_told));
-    let end_function = move |_: &std::ffi::CStr, _: &End| {
-        told.store(true, Ordering::Relaxed);
-        heard.lock().expect("nobody panics with it").host.ends += 1;
-    };
-    runner.set_end_function(Box::new(end_function)).expect("it has not begun");
+    let over = |log| Log::over(Arc::new(SimDisk { shared: Arc::clone(&shared), log }), options.scanner(), None);
+    let opened: Vec<Arc<Log>> = (0..count).map(over).collect();
     {
         let mut world = shared.lock().expect("nobody panics with it");
-        world.host.runner = Some(Arc::clone(&runner));
-        world.host.log = Some(Arc::clone(&log));
+        world.host.logs = opened.clone();
         if absent {
             world.seen.note(Met::UnwatchedLog);
         }
     }
-    let source = Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
-    drop(log);
-    let end = runner
-        .run_over(source, Box::new(SimDriver::new(Arc::clone(&shared))))
-        .map_err(|(_, error)| error.to_string())?;
-    while !takes_acks && World::poll_acks(&shared, &runner, 8) {}
-    judge_end(&shared, &runner, &end);
+    let ends = if many { Many::run(&shared, options, opened) } else { vec![run_one(&shared, options, &opened[0])?] };
+    for (feed, end) in ends.iter().enumerate() {
+        let Some(control) = shared.lock().expect("nobody panics with it").feeds[feed].control.clone() else {
+            return Err(format!("session {feed} never began"));
+        };
+        let polls = !shared.lock().expect("nobody panics with it").feeds[feed].takes_acks;
+        while polls && World::poll_acks(&shared, feed, &control, 8) {}
+        shared.lock().expect("nobody panics with it").judge_end(feed, &control, end);
+    }
     let mut world = shared.lock().expect("nobody panics with it");
-    world.host.runner = None;
-    world.host.log = None;
+    // What holds the world is in it.
+    world.host = Host::default();
+    world.feeds.iter_mut().for_each(|feed| feed.control = None);
     match world.wrong.take() {
         None => Ok(world.seen.clone()),
-        Some(text) => Err(format!("{text}\nended: {end:?}\n{}", world.trace.join("\n"))),
+        Some(text) => Err(format!("{text}\nended: {ends:?}\n{}", world.trace.join("\n"))),
     }
 }
 
-fn judge_end(shared: &Shared, runner: &Runner, end: &End) {
-    let (known, sent) = (runner.acks().known_vlsn(), runner.snapshot().sent_vlsn);
-    let mut world = shared.lock().expect("nobody panics with it");
-    let right = match (end, world.link.ended) {
-        (End::Stopped, _) => world.host.has_stopped,
-        // A connection that the replica has closed in order may still break off what is sent.
-        (End::ClosedByPeer(Closing::Reset), closing) => closing.is_some(),
-        (End::ClosedByPeer(Closing::Finished), closing) => closing == Some(Closing::Finished),
-        (End::Failed(_), _) => false,
-    };
-    if !right {
-        let text = format!("it ended as {end:?}, with the connection {:?}", world.link.ended);
-        world.wrong(text);
+/// One log, and one who reads it.
+fn draw_one(rng: &mut Rng) -> (Vec<SimLog>, Vec<Feed>) {
+    let host = HostDraw::draw(rng);
+    let link = Link::draw(rng);
+    let (writer, watch) = (Writer::draw(rng, link.capacity(), 0), WatchState::draw(rng));
+    let feed = Feed::new(0, link, Replica::draw(rng), host);
+    (vec![SimLog { writer, watch }], vec![feed])
+}
+
+fn run_one(shared: &Shared, options: Options, log: &Arc<Log>) -> Result<End, String> {
+    let channel = Box::new(SimChannel(SimTransport { shared: Arc::clone(shared), feed: 0 }));
+    let runner = Runner::new(channel, c"replica".to_owned(), 1, options).map_err(|(_, error)| error.to_string())?;
+    let runner = Arc::new(runner);
+    if shared.lock().expect("nobody panics with it").feeds[0].takes_acks {
+        let heard = Arc::clone(shared);
+        runner.set_ack_function(Box::new(move |_, vlsn| World::acked(&heard, 0, vlsn))).expect("it has not begun");
     }
-    if *end == End::Stopped && world.link.ended.is_none() && known < sent {
-        world.seen.note(Met::Lingered);
-        let lingered = world.now - world.link.finished_at;
-        if lingered < LINGER {
-            world.wrong(format!("VLSN {sent} was sent, {known} acknowledged, and it lingered for {lingered:?}"));
+    let heard = Arc::clone(shared);
+    runner.set_end_function(Box::new(move |_, _| World::ended(&heard, 0))).expect("it has not begun");
+    shared.lock().expect("nobody panics with it").begin(0, Control::Runner(Arc::clone(&runner)));
+    let source = Box::new(LogSource::new(Arc::clone(log), Lsn::NULL));
+    let driver = Box::new(SimDriver::new(Arc::clone(shared)));
+    runner.run_over(source, driver).map_err(|(_, error)| error.to_string())
+}
+
+impl World {
+    fn judge_end(&mut self, at: usize, control: &Control, end: &End) {
+        let (known, sent) = (control.acks().known_vlsn(), control.snapshot().sent_vlsn);
+        let (now, Feed { link, replica, has_stopped, ends, .. }) = (self.now, &self.feeds[at]);
+        let right = match (end, link.ended) {
+            (End::Stopped, _) => *has_stopped,
+            // A connection that the replica has closed in order may still break off what is sent.
+            (End::ClosedByPeer(Closing::Reset), closing) => closing.is_some(),
+            (End::ClosedByPeer(Closing::Finished), closing) => closing == Some(Closing::Finished),
+            (End::Failed(_), _) => false,
+        };
+        let mut wrong = Vec::new();
+        if !right {
+            wrong.push(format!("it ended as {end:?}, with the connection {:?}", link.ended));
         }
-    }
-    let left = world.link.acks.len();
-    if left > 0 {
-        world.wrong(format!("{left} acks were received and never delivered"));
-    }
-    if known != world.link.acked {
-        let text = format!("it knows of VLSN {known}, and {} was acknowledged", world.link.acked);
-        world.wrong(text);
-    }
-    // A run that is stopped ends when all that was sent is acknowledged, and after its linger in any case.
-    let is_owed = *end != End::Stopped && world.link.acked < world.replica.has;
-    if world.link.ended == Some(Closing::Finished) && !world.link.is_drained() && is_owed {
-        world.wrong("acks that had arrived before the replica closed were not received".into());
-    }
-    if !world.link.is_dropped || world.host.ends != 1 {
-        let ends = world.host.ends;
-        world.wrong(format!("the connection is not let go of, or the host was told {ends} times"));
+        let lingers = *end == End::Stopped && link.ended.is_none() && known < sent;
+        let lingered = link.dropped_at.saturating_sub(link.finished_at);
+        if lingers && lingered < LINGER {
+            wrong.push(format!("VLSN {sent} was sent, {known} acknowledged, and it lingered for {lingered:?}"));
+        }
+        if !link.acks.is_empty() {
+            wrong.push(format!("{} acks were received and never delivered", link.acks.len()));
+        }
+        if known != link.acked {
+            wrong.push(format!("it knows of VLSN {known}, and {} was acknowledged", link.acked));
+        }
+        // A run that is stopped ends when all that was sent is acknowledged, and after its linger in any case.
+        let is_owed = *end != End::Stopped && link.acked < replica.has;
+        if link.ended == Some(Closing::Finished) && !link.is_drained() && is_owed {
+            wrong.push("acks that had arrived before the replica closed were not received".into());
+        }
+        if !link.is_dropped || *ends != 1 {
+            wrong.push(format!("the connection is not let go of, or the host was told {ends} times at {now:?}"));
+        }
+        if lingers {
+            self.seen.note(Met::Lingered);
+        }
+        for text in wrong {
+            self.wrong(format!("session {at}: {text}"));
+        }
     }
 }

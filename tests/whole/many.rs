@@ -1,0 +1,146 @@
+//! Several sessions over several logs in one loop: each is handed over to it at some moment, and goes at another.
+
+use std::sync::Arc;
+
+use noxu_feeder::acks::End;
+use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::options::Options;
+use noxu_feeder::reactor::Reactor;
+use noxu_feeder::reactor::driver::Driver;
+use noxu_feeder::reactor::inbox::{Arrival, Handle, Refused};
+use noxu_feeder::reactor::link::{Callbacks, Link as HostLink};
+use noxu_feeder::reactor::session::Session;
+use noxu_feeder::stream::Stream;
+use noxu_feeder::sys::waker::Wakeups;
+
+use crate::disk::{SimLog, WatchState, Writer};
+use crate::driver::SimDriver;
+use crate::judge::Met;
+use crate::link::{Link, Replica, SimTransport};
+use crate::rng::Rng;
+use crate::world::{Control, Feed, HostDraw, Shared, World};
+
+/// What the host has of a loop that runs.
+pub(crate) struct Many {
+    handle: Handle,
+    logs: Vec<Arc<Log>>,
+    options: Options,
+}
+
+struct HostFunctions {
+    shared: Shared,
+    feed: usize,
+    takes_acks: bool,
+}
+
+impl Callbacks for HostFunctions {
+    fn takes_acks(&self) -> bool {
+        self.takes_acks
+    }
+
+    fn acked(&self, vlsn: u64) {
+        World::acked(&self.shared, self.feed, vlsn);
+    }
+
+    /// Now and then a function of the host hands the next session over.
+    fn ended(&self, _: &End) {
+        World::ended(&self.shared, self.feed);
+        let mut world = self.shared.lock().expect("nobody panics with it");
+        let next = world.feeds.iter().position(|feed| !feed.has_begun()).filter(|_| world.rng.one_in(2));
+        drop(world);
+        if let Some(next) = next {
+            Many::join(&self.shared, next);
+        }
+    }
+}
+
+impl Many {
+    /// One to three logs, and one to six who read them.
+    pub(crate) fn draw(rng: &mut Rng) -> (Vec<SimLog>, Vec<Feed>) {
+        let logs = 1 + rng.index(3);
+        let feeds: Vec<Feed> = (0..1 + rng.index(6))
+            .map(|_| {
+                let (log, host) = (rng.index(logs), HostDraw::draw(rng));
+                Feed::new(log, Link::draw(rng), Replica::draw(rng), host)
+            })
+            .collect();
+        let logs = (0..logs)
+            .map(|log| {
+                let readers = feeds.iter().filter(|feed| feed.log == log);
+                let narrowest = readers.map(|feed| feed.link.capacity()).min().unwrap_or(0);
+                SimLog { writer: Writer::draw(rng, narrowest, log), watch: WatchState::draw(rng) }
+            })
+            .collect();
+        (logs, feeds)
+    }
+
+    /// Runs the loop until all have come and gone; says how each has ended.
+    pub(crate) fn run(shared: &Shared, options: Options, logs: Vec<Arc<Log>>) -> Vec<End> {
+        let wakeups = Wakeups::new().expect("there are descriptors");
+        let driver = Box::new(SimDriver::new(Arc::clone(shared)));
+        let mut reactor = Reactor::new(driver, wakeups, options.reactor());
+        let (count, begin) = {
+            let mut world = shared.lock().expect("nobody panics with it");
+            let room = 1 + world.rng.index(2);
+            let handle = reactor.open(room);
+            world.host.many = Some(Many { handle, logs, options });
+            let count = world.feeds.len();
+            if count > 1 {
+                world.seen.note(Met::ManySessions);
+            }
+            (count, world.rng.index(count + 1))
+        };
+        (0..begin).for_each(|feed| Many::join(shared, feed));
+        reactor.run();
+        let world = shared.lock().expect("nobody panics with it");
+        let ended = |feed: usize| world.feeds[feed].ended().unwrap_or(End::Stopped);
+        (0..count).map(ended).collect()
+    }
+
+    /// The host hands that session over, if it is one that it still has. With the last of them, it says that no more come.
+    pub(crate) fn join(shared: &Shared, at: usize) {
+        let mut world = shared.lock().expect("nobody panics with it");
+        let Some(Many { handle, logs, options }) = &world.host.many else { return };
+        let (handle, options) = (handle.clone(), options.clone());
+        let feed = &world.feeds[at];
+        if feed.has_begun() {
+            return;
+        }
+        let (log, takes_acks) = (Arc::clone(&logs[feed.log]), feed.takes_acks());
+        let now = SimDriver::new(Arc::clone(shared));
+        let link = Arc::new(HostLink::new(handle.waker(), c"replica".to_owned(), options.ack_queue_max(), 1, None));
+        // It counts as begun before the loop can have it.
+        world.begin(at, Control::Session(Arc::clone(&link)));
+        world.note(format!("host: hands {at} over"));
+        drop(world);
+        let mut clock = now;
+        let session = Session::new(
+            Stream::new(1, options.stream()),
+            Box::new(SimTransport { shared: Arc::clone(shared), feed: at }),
+            Box::new(LogSource::new(log, Lsn::NULL)),
+            link,
+            Arc::new(HostFunctions { shared: Arc::clone(shared), feed: at, takes_acks }),
+            options.session(),
+            clock.now(),
+        );
+        let refused = handle.add(Arrival::Session(Box::new(session), Vec::new())).err();
+        let mut world = shared.lock().expect("nobody panics with it");
+        match refused {
+            None => world.seen.note(Met::Joined),
+            Some(Refused::Full(back)) => {
+                world.seen.note(Met::InboxFull);
+                world.take_back(at);
+                // It lets go of its connection.
+                drop(world);
+                drop(back);
+                world = shared.lock().expect("nobody panics with it");
+                world.feeds[at].link.is_dropped = false;
+            }
+            Some(Refused::Closed(_)) => world.wrong("the loop is closed before all have come".into()),
+        }
+        if world.feeds.iter().all(Feed::has_begun) {
+            drop(world);
+            handle.close();
+        }
+    }
+}
