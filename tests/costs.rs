@@ -1,4 +1,4 @@
-//! What an entry and an ack cost in memory: nothing is allocated for either, once a run is on its way.
+//! The cost of an entry and an ack in memory: nothing is allocated for either, once a run is on its way.
 
 mod common;
 
@@ -22,7 +22,7 @@ use noxu_feeder::stream::Stream;
 use noxu_feeder::transport::SocketChannel;
 use tempfile::TempDir;
 
-/// The system's allocator, with what each thread asks of it counted.
+/// The system's allocator, which counts the requests of each thread.
 struct Counting;
 
 thread_local! {
@@ -71,7 +71,7 @@ fn open(dir: &TempDir, options: &Options) -> Arc<Log> {
     Log::open(dir.path(), options.scanner(), None).unwrap()
 }
 
-/// Has a quarter of the entries pass, and says what the rest allocated.
+/// Lets a quarter of the entries pass, and returns how much was allocated for the rest.
 fn allocated_by_scan(entries: u64, len: usize, swapped: Option<u64>) -> u64 {
     let dir = log_of(entries, len, swapped);
     let mut source = LogSource::new(open(&dir, &Options::default()), Lsn::NULL);
@@ -194,7 +194,7 @@ fn replicate(mut socket: UnixStream, last: u64) {
         socket.write_all(&acks).unwrap();
         acks.clear();
     }
-    // Until the feeder has what was written.
+    // Until the feeder has every entry that was written.
     let _ = socket.shutdown(std::net::Shutdown::Write);
     while !matches!(socket.read(&mut buffer), Ok(0)) {}
 }
@@ -212,7 +212,7 @@ fn a_whole_run_allocates_nothing_per_entry_and_per_ack() {
         options.socket().prepare(socket.as_fd()).unwrap();
         let channel = Box::new(SocketChannel::new(socket, options.socket()));
         let runner = Runner::new(channel, c"replica".to_owned(), 1, options.clone()).map_err(|(_, e)| e).unwrap();
-        // What the runner's thread has allocated by the first quarter's last ack, and by the third's.
+        // How much the runner's thread has allocated by the last ack of the first quarter, and of the third.
         let counted = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let counts = Arc::clone(&counted);
         let note = move |vlsn| {

@@ -219,7 +219,7 @@ fn an_entry_written_late_in_the_middle_of_a_hole_that_was_crossed_is_found() {
         if is_live {
             assert_eq!(reader.wait(SETTLE).unwrap(), [5, 6], "long before it is called a gap");
         } else {
-            // A hole in a sealed file, behind which what is missing does not stand.
+            // A hole in a sealed file. The missing VLSN does not stand behind it.
             log.begin_file(1);
             let _ = log.next_entry(common::TRACE, 0, None, &[1; 1000]);
             let (behind, seven) = log.next_entry(RECORD, 0, Some(7), &LogDir::payload(7));
@@ -235,7 +235,8 @@ fn an_entry_written_late_in_the_middle_of_a_hole_that_was_crossed_is_found() {
 fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_behind_it() {
     let mut log = LogDir::with(1..=3);
     log.begin_file(1);
-    // Something without a VLSN, behind a backup's hole: the file is entered, and nothing in it says what is missing.
+    // An entry without a VLSN behind a backup's hole: the file is entered, and no entry in it shows which VLSN is
+    // missing.
     log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
@@ -296,7 +297,7 @@ fn zeros_that_were_cut_away_do_not_count_as_having_stood() {
     assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::Hole, false), "{pause:?}");
 }
 
-/// Two entries come late in one hole, the one behind first: what is before and behind what was found is still looked at.
+/// Two entries come late in one hole, the second of them first. The zeros before it and behind it are still looked at.
 #[test]
 fn entries_come_late_in_a_hole_that_was_crossed_in_any_order() {
     for order in [[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0]] {
@@ -393,7 +394,7 @@ fn an_error_goes_when_its_place_is_completed() {
     for is_sealed in [false, true] {
         let mut log = LogDir::with(1..=3);
         let (at, bytes) = log.next_entry(RECORD, 0, Some(4), &LogDir::payload(4));
-        // What is there of it is no entry.
+        // The part of it that is there is not an entry.
         log.write_at(at, &bytes[..30]);
         if is_sealed {
             log.begin_file(1);
@@ -486,8 +487,8 @@ fn what_is_too_far_ahead_at_a_passed_place_is_not_read_again_and_again() {
     assert_eq!(reader.wait(PATIENCE).unwrap_err(), gap);
 }
 
-/// Reading began behind the damage, and is full with what comes early there. Before the damage something early stands,
-/// too: what is held already.
+/// Reading began behind the damage, and its window is full of entries that stand too early there. Before the damage
+/// stands an early entry, too, which is held back already.
 #[test]
 fn damage_that_hides_what_is_missing_is_named_although_the_window_is_full() {
     let mut log = LogDir::empty();
@@ -831,7 +832,7 @@ fn nothing_is_returned_from_a_file_that_has_a_name_elsewhere_only() {
     }
 }
 
-/// Does what must not wait for anybody.
+/// Runs something that must not wait for anybody.
 fn promptly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (say, said) = std::sync::mpsc::channel();
     std::thread::spawn(move || say.send(work()));
@@ -951,7 +952,7 @@ fn a_held_entry_is_read_anew_and_not_from_bytes_of_before_it_was_written() {
     let early = log.next_entry(RECORD, 0, Some(3), &LogDir::payload(3));
     let late = log.next_entry(RECORD, 0, Some(5), &LogDir::payload(5));
     let two = log.next_entry(RECORD, 0, Some(2), &LogDir::payload(2));
-    // A block so small that the tail has forgotten what it held when its turn comes.
+    // A block so small that the tail has forgotten its bytes when the entry's turn comes.
     log.write_at(early.0, &early.1);
     let filler = log.next_entry(common::TRACE, 0, None, &vec![1; 2_000_000]);
     let mut reader = log.reader();
@@ -965,7 +966,7 @@ fn a_held_entry_is_read_anew_and_not_from_bytes_of_before_it_was_written() {
     assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
 }
 
-/// What is being written is not judged, however long it takes, while its bytes change.
+/// An entry that is being written is not judged while its bytes change, however long that takes.
 #[test]
 fn bytes_that_change_begin_the_settle_time_anew_wherever_they_stand() {
     // In the live file, in the next one, in the next one's header, and in that of the first: how much can be read, and

@@ -1,10 +1,10 @@
 //! The C interface, called from Rust with the pointers that a C host would pass, so that Miri can watch: every cast,
 //! every place for a result, structs that are shorter and longer than the library's, contexts that are dropped once.
-//! What the functions mean is tested in `c-tests/`; here it is how they treat memory.
+//! `c-tests/` tests what the functions do; these tests are about how they treat memory.
 //!
 //! Buffers and structs are allocations of exactly their size: one byte too far is an error of its own under Miri and
-//! under AddressSanitizer. `waiting` has what waits on a condition variable, whose implementation makes pointers of
-//! integers, so that Miri cannot be strict about those there.
+//! under AddressSanitizer. `waiting` has the tests that wait on a condition variable, whose implementation makes
+//! pointers of integers, so that Miri cannot be strict about those there.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -30,7 +30,7 @@ fn nowhere<T>() -> Box<MaybeUninit<T>> {
     Box::new(MaybeUninit::uninit())
 }
 
-/// What a call that makes a handle has written.
+/// The result of a call that makes a handle.
 fn made<T>(call: impl FnOnce(*mut *mut T, *mut *mut nxf_error) -> nxf_status) -> *mut T {
     let mut place = nowhere();
     assert_eq!(call(place.as_mut_ptr(), null_mut()), NXF_OK);
@@ -47,7 +47,7 @@ unsafe fn text(pointer: *const c_char) -> String {
     unsafe { CStr::from_ptr(pointer) }.to_str().unwrap().to_owned()
 }
 
-/// What a call that fails has written, without its error object.
+/// The result of a call that fails, without its error object.
 fn failure(call: impl FnOnce(*mut *mut nxf_error) -> nxf_status) -> (nxf_status, String) {
     let mut place = nowhere();
     let status = call(place.as_mut_ptr());
@@ -72,7 +72,7 @@ impl OfSize {
     fn new<T>(full: &T, size: usize) -> OfSize {
         assert!(size.is_multiple_of(size_of::<usize>()) && align_of::<T>() <= align_of::<usize>());
         let mut words: Box<[MaybeUninit<usize>]> = vec![MaybeUninit::uninit(); size / size_of::<usize>()].into();
-        // SAFETY: both have so many bytes, and copying them as such keeps the pointers among them what they are.
+        // SAFETY: both have that many bytes, and copying bytes keeps the pointers among them valid.
         unsafe {
             let from = std::ptr::from_ref(full).cast::<u8>();
             std::ptr::copy_nonoverlapping(from, words.as_mut_ptr().cast::<u8>(), size.min(size_of::<T>()));
@@ -86,7 +86,7 @@ impl OfSize {
     }
 }
 
-/// A context of a host's: what its functions were called with, and how often it was dropped.
+/// A context of a host's. It notes the arguments of its functions, and how often it was dropped.
 #[derive(Default)]
 struct Host {
     drops: Cell<u32>,
@@ -109,7 +109,8 @@ impl Host {
     }
 }
 
-// What the library calls. SAFETY for all of them: the tests pass a `Host` that lives longer than what it is given to.
+// The functions that the library calls. SAFETY for all of them: the tests pass a `Host` that lives longer than the
+// objects that it is given to.
 
 unsafe extern "C" fn count_drop(context: *mut c_void) {
     // SAFETY: as above.
@@ -714,7 +715,7 @@ fn a_runner_takes_its_channel_over_or_leaves_it() {
         assert_eq!(set_end(Some(ignore_end), null_mut()), NXF_OK);
         assert_eq!(failure(|err| set_end(None, err)).0, NXF_E_INVALID_ARGUMENT);
 
-        // What is written of the statistics is what the caller has room for.
+        // Only as much of the statistics is written as the caller has room for.
         let full = size_of::<nxf_runner_stats_t>();
         let released = offset_of!(nxf_runner_stats_t, last_known_vlsn);
         for size in [8, 16, 24, 56, released, released + 16, full, full + 64] {

@@ -1,5 +1,5 @@
-//! Real logs of the real writers, checked in: what they hold comes out, entry by entry. `scripts/fixtures.sh` made
-//! them; `expected.txt` in each is what an independent reader of the format found.
+//! Real logs of the real writers, checked in: every entry in them comes out. `scripts/fixtures.sh` made them;
+//! `expected.txt` in each lists the entries that an independent reader of the format found.
 
 mod common;
 

@@ -23,18 +23,18 @@ use noxu_feeder::stream::tracker::Tracker;
 use noxu_feeder::transport::local::{LocalOptions, local_pair};
 use noxu_feeder::transport::{Channel, Received, SocketChannel};
 
-/// The system's allocator, which refuses what the test wants refused.
+/// The system's allocator, which refuses requests if the test says so.
 struct Refusing;
 
-/// What is larger than this is refused; also in threads that the library makes.
+/// Larger requests than this are refused, also in threads that the library makes.
 static REFUSED_ABOVE: AtomicUsize = AtomicUsize::new(usize::MAX);
-/// Of what is larger than that, so many are granted yet before the others are refused.
+/// How many larger requests are still granted before the others are refused.
 static STILL_GRANTED: AtomicU64 = AtomicU64::new(0);
 /// How many were refused since that was set.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Whether this thread has as much as it likes: what the tests themselves do.
+    /// Whether nothing is refused to this thread, because it runs the test's own code.
     static IS_EXEMPT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -74,13 +74,13 @@ unsafe impl GlobalAlloc for Refusing {
 #[global_allocator]
 static ALLOCATOR: Refusing = Refusing;
 
-/// One test at a time: what is refused is refused to all threads.
+/// One test at a time, because requests are refused to all threads.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|failed_before| failed_before.into_inner())
 }
 
-/// Refuses, until it is dropped, what is larger than so many bytes.
+/// Refuses requests of more than this many bytes, until it is dropped.
 struct Refusal;
 
 impl Refusal {
@@ -88,7 +88,7 @@ impl Refusal {
         Refusal::after(0, bytes)
     }
 
-    /// The same, after so many that are granted.
+    /// The same, after it has granted the first `granted` of them.
     fn after(granted: u64, bytes: usize) -> Refusal {
         REFUSED.store(0, Ordering::Relaxed);
         STILL_GRANTED.store(granted, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Drop for Refusal {
     }
 }
 
-/// Does what is the test's own, and not to be refused.
+/// Runs the test's own code, to which nothing is refused.
 fn exempt<T>(action: impl FnOnce() -> T) -> T {
     let before = IS_EXEMPT.replace(true);
     let done = action();
@@ -159,7 +159,7 @@ fn an_entry_that_no_memory_can_be_had_for_is_an_error_that_names_it_and_that_pas
     assert!(matches!(next(&mut source, 5), Ok(Some((5, _)))));
 }
 
-/// What is larger than this the library has to do without; see the limits in docs/architecture.md.
+/// The library has to do without larger pieces than this; see the limits in docs/architecture.md.
 const SMALL: usize = 64 * 1024;
 
 /// A log of four files with VLSNs from 100 on: thousands out of order, some large, one late by a file, and a straggler
@@ -213,7 +213,7 @@ fn reads_all_when_refused_after(granted: u64, log: &LogDir, from_vlsn: u64) -> b
                 assert_eq!(error.status(), status::E_NO_MEMORY, "{error}");
                 assert!(refusal.as_ref().is_some_and(Refusal::happened), "{error}");
                 failures += 1;
-                // It comes again as long as there is none, and is over when there is.
+                // The error comes again as long as there is no memory, and is over when there is.
                 if failures == 3 {
                     refusal = None;
                 }
@@ -273,7 +273,8 @@ fn socket_channel(socket: UnixStream, options: &Options) -> SocketChannel {
     SocketChannel::new(socket, options.socket())
 }
 
-/// Feeds a replica on this thread until it has all or the run fails: what it got, and the error.
+/// Feeds a replica on this thread until it has all entries or the run fails. Returns the entries that it got, and the
+/// error.
 fn feed(log: &LogDir, from_vlsn: u64) -> (Vec<u64>, Option<Error>) {
     let (ours, theirs) = exempt(|| UnixStream::pair().unwrap());
     let replica = exempt(|| replica(theirs));
@@ -316,7 +317,7 @@ fn whichever_memory_cannot_be_had_a_run_sends_what_was_read_before_and_a_new_one
         let next = got.last().map_or(100, |&vlsn| vlsn + 1);
         assert!(got.iter().copied().eq(100..next), "with {granted} granted");
         let Some(error) = error else {
-            // What can do without memory does: a block is held on to, acks are merged.
+            // Two things work without memory: a block is held on to, and acks are merged.
             assert_eq!(next, last + 1);
             if was_refused {
                 granted += 1;
@@ -406,7 +407,7 @@ fn wait_for_a_refusal() {
     }
 }
 
-/// The VLSN of the next frame; `None` when there is none any more.
+/// The VLSN of the next frame; `None` after the last.
 fn frame_over(channel: &dyn Channel) -> Option<u64> {
     let mut buffer = vec![0; 32 * MIB];
     match received(channel, &mut buffer).unwrap() {
@@ -422,7 +423,7 @@ fn a_frame_that_cannot_be_copied_for_a_channel_ends_the_run_behind_what_was_sent
     let mut log = LogDir::with(1..=3);
     log.append_entry(RECORD, 0, Some(4), &vec![7; 20 * MIB]);
     log.append(5);
-    // First the block that it is read into, then the copy, and then what is put into the pair.
+    // First the block that it is read into, then the copy, and then the message in the pair.
     for (granted, last) in [(0, 3), (1, 3), (2, 3), (3, 5)] {
         let (end, known) = run_over_a_pair(&log, granted, |channel| {
             for vlsn in 1..=last {
@@ -455,7 +456,7 @@ fn a_message_from_a_replica_that_there_is_no_memory_for_ends_the_run() {
     let log = LogDir::with(1..=3);
     let mut long_ack = vec![7; 20 * MIB];
     long_ack[..8].copy_from_slice(&2u64.to_le_bytes());
-    // The buffer that it is received into, and what is handed to the loop out of that.
+    // The buffer that it is received into, and the bytes that are handed to the loop out of it.
     for granted in [0, 1] {
         let (end, _) = run_over_a_pair(&log, granted, |channel| {
             for vlsn in 1..=3 {

@@ -21,7 +21,7 @@ use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::transport::SocketChannel;
 
-/// Far below what the system takes to give a connection up by itself.
+/// Far less than the time after which the system gives a connection up by itself.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 111, 7, 1);
@@ -31,8 +31,8 @@ fn generous() -> Deadline {
     Deadline::At(Instant::now() + PATIENCE)
 }
 
-/// A thread in a network namespace of its own, which does there what it is told. The namespace goes with it, and with the
-/// sockets that were made there.
+/// A thread in a network namespace of its own, which runs there the functions that it is given. The namespace goes with
+/// it, and with the sockets that were made there.
 struct Machine {
     tid: libc::pid_t,
     tell: Sender<Box<dyn FnOnce() + Send>>,

@@ -107,8 +107,8 @@ impl Setup {
     }
 }
 
-/// Fails unless these runs, which have nothing to do, stay asleep. What does not happen can only be watched for a while:
-/// a loop that never sleeps comes round thousands of times in it, and one that does a few times at most.
+/// Fails unless these runs, which have nothing to do, stay asleep. That nothing happens can only be watched for a
+/// while: a loop that never sleeps comes round thousands of times in it, and one that does a few times at most.
 fn expect_rest(runs: &[&Setup]) {
     let before: Vec<u64> = runs.iter().map(|run| run.wait_asleep()).collect();
     let until = Instant::now() + Duration::from_millis(50);
@@ -121,7 +121,7 @@ fn expect_rest(runs: &[&Setup]) {
     }
 }
 
-/// What a callback was told, in order.
+/// The acks that the callback was told, in order.
 fn record_acks(runner: &Runner) -> Receiver<(String, u64)> {
     let (told, heard): (Sender<_>, _) = channel();
     let told = parking_lot::Mutex::new(told);
@@ -316,7 +316,7 @@ fn a_replica_that_takes_nothing_is_given_up_after_the_write_timeout() {
     assert_eq!(setup.end(), End::Failed(Error::WriteTimeout { waited_ms: 50 }));
 }
 
-/// What has been read and queued for a replica that reads nothing is bounded, whatever the log has.
+/// For a replica that reads nothing, a bounded number of bytes is read and queued, however large the log is.
 #[test]
 fn a_slow_replica_makes_nothing_grow() {
     let log = LogDir::with(1..=200_000);

@@ -214,7 +214,7 @@ fn patience_with_a_missing_vlsn_ends() {
     assert!(matches!(error, Error::LogGap { expected: 3, found: 4, .. }), "{error}");
 }
 
-/// What is waited for, a log with it, for how long, and how that goes on.
+/// The reason of a wait, a log that brings it about, for how long it lasts, and how reading goes on.
 type Wait = (&'static str, LogDir, Duration, fn(&mut LogDir));
 
 fn waits() -> Vec<Wait> {
@@ -313,7 +313,7 @@ fn a_host_that_looks_seldom_gets_the_error_all_the_same() {
     }
 }
 
-/// What is missing may stand behind the place where the reader is held up.
+/// The missing VLSN may stand behind the place where the reader is held up.
 #[test]
 fn patience_with_a_missing_vlsn_does_not_pass_where_it_cannot_be_seen() {
     let mut log = LogDir::with([1, 2, 4]);
@@ -422,7 +422,7 @@ fn a_replica_that_is_ahead_of_the_log_is_shown_then_stalled_then_an_error() {
     }
 }
 
-/// After a failover the new master's log is shorter, and grows: what it comes to hold there is another history.
+/// After a failover the new master's log is shorter, and grows: its new entries are another history.
 #[test]
 fn a_log_that_grows_does_not_make_good_for_a_replica_that_is_ahead() {
     let mut log = log_up_to_1000();
@@ -607,7 +607,7 @@ fn damage_behind_the_limit_is_no_error_for_who_begins_there() {
     let at = log.append_all(21..=30)[0];
     log.begin_file(2);
     log.append(31);
-    // Whole, but it names an entry before it, where there is none.
+    // The entry is whole, but names an entry before it that does not exist.
     let mut misplaced = Vec::new();
     encode_entry(&mut misplaced, RECORD, 0, 33, Some(21), &LogDir::payload(21));
     log.write_at(at, &misplaced);
@@ -656,7 +656,7 @@ fn open_files(directory: &std::path::Path) -> (usize, usize) {
     (files.len(), deleted)
 }
 
-/// Some entries stand early, so they are held back and read again; the cleaner deletes what was read meanwhile.
+/// Some entries stand early, so they are held back and read again. Meanwhile the cleaner deletes files that were read.
 #[cfg(target_os = "linux")]
 #[test]
 fn few_files_are_open_at_once_and_no_deleted_one_while_the_log_is_quiet() {
@@ -780,10 +780,10 @@ fn a_replica_that_has_all_does_not_have_the_log_read_to_find_that_out() {
     assert!(bytes < 2 * file_bytes, "{bytes} bytes, a file has {file_bytes}");
 }
 
-/// What is a log itself, copied into a log, is not taken for it: not where a search begins in its middle, either.
+/// A payload that is a copy of a log is not taken for entries, also if a search begins in its middle.
 #[test]
 fn copies_of_a_log_in_payloads_are_no_entries() {
-    // Short entries, each naming the one before: what a search could take for the log.
+    // Short entries, each naming the one before: a search could take them for the log.
     let mut inner = LogDir::empty();
     inner.begin_file(0);
     let copy: Vec<u8> = (1..=300).flat_map(|vlsn| inner.next_entry(RECORD, 0, Some(vlsn), b"copied").1).collect();
@@ -824,7 +824,7 @@ fn what_is_hidden_by_damage_before_the_place_sought_is_not_called_missing() {
     let mut reader = log.reader();
     let error = reader.wait_from(15_000, 2 * PATIENCE).unwrap_err();
     assert!(matches!(error, Error::LogDamaged { at, .. } if at == damaged), "{error}");
-    // Who does not need what it hides does not see it.
+    // A reader that does not need the hidden entry does not see the damage.
     assert_eq!(log.reader().read(15_001).unwrap(), range(15_001..=20_000));
 }
 

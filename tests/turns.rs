@@ -14,10 +14,11 @@ use noxu_feeder::log::{Log, Lsn, Next, Pause, Scanner};
 
 const MIB: u64 = 1024 * 1024;
 
-/// What a turn may read.
+/// How many bytes a turn may read.
 const ALLOWED: u64 = 4 * MIB;
 
-/// What it may have read in the end: it stops behind the read that spends the rest, and looks here and there first.
+/// How many bytes a turn may have read in the end. It stops after the read that spends the rest, and small looks come
+/// before.
 const TURN_MAX: u64 = ALLOWED + 4 * MIB;
 
 /// A reader that is given a little at a time.

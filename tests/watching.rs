@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A safety look that does not come in the course of a test.
 const NEVER_MS: &str = "86400000";
 
-/// Keeps what is said.
+/// Keeps the log callback's messages.
 #[derive(Default)]
 struct Told(Mutex<Vec<String>>);
 
@@ -43,7 +43,7 @@ impl log::Log for Told {
 }
 
 impl Told {
-    /// What was said with these words in it.
+    /// The messages with these words in them.
     fn with(&self, words: &str) -> Vec<String> {
         self.0.lock().unwrap().iter().filter(|line| line.contains(words)).cloned().collect()
     }
@@ -117,7 +117,7 @@ fn what_is_appended_behind_a_link_is_found_without_a_notification() {
     run.wait_until(|now| !now.is_notified);
     log.append(4);
     run.expect([4]);
-    // The next file is none, and from then on the notification is all that is needed.
+    // The next file is not a link, and from then on the notification suffices.
     log.begin_file(1);
     log.append(5);
     run.expect([5]);
@@ -173,7 +173,7 @@ fn a_path_that_leads_elsewhere_is_told_of_once_and_the_log_is_read_on() {
 fn watches_that_are_used_up_are_told_of_once_and_the_log_is_looked_at() {
     const LIMIT: &str = "NOXU_FEEDER_TEST_LIMIT";
     const TEST: &str = "watches_that_are_used_up_are_told_of_once_and_the_log_is_looked_at";
-    /// What the child says when it cannot do that.
+    /// The child's message if it cannot do that.
     const NONE: &str = "no limit can be set";
     let Some(limit) = std::env::var_os(LIMIT) else {
         for limit in ["max_inotify_watches", "max_inotify_instances"] {

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-/* A thread that calls, and what became of it. */
+/* A thread that calls, and how it ended. */
 struct caller {
     struct feed *feed;
     struct event event;
@@ -36,7 +36,7 @@ static bool is_calling(void *unused)
     return caller.calls;
 }
 
-/* On the thread that calls: what it was, and then a place where it may end. */
+/* On the thread that calls: the cancel state as it was, and then a cancellation point. */
 static void note_return(nxf_status status)
 {
     event_lock(&caller.event);
@@ -309,7 +309,7 @@ static void a_library_thread_cannot_be_cancelled(void **state)
 
 /* --- */
 
-/* What a thread had is what it has afterwards. */
+/* A thread has the same cancel state before and after a call. */
 static void a_call_leaves_the_cancel_state_as_it_was(void **state)
 {
     struct feed *feed = feed_of(state);

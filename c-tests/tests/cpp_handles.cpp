@@ -1,4 +1,4 @@
-// noxu_feeder.hpp: the owning types, but for runners. What is released twice, or not at all, valgrind sees.
+// noxu_feeder.hpp: the owning types, except runners. Valgrind sees objects that are released twice, or not at all.
 #include "support/cpp.hpp"
 
 #include <sys/socket.h>

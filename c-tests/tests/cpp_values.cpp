@@ -1,4 +1,4 @@
-// noxu_feeder.hpp: what is no handle. Views, times, entries, errors, the bytes of the protocol.
+// noxu_feeder.hpp without handles: views, times, entries, errors, the bytes of the protocol.
 #include "support/cpp.hpp"
 
 #include <array>
@@ -40,7 +40,7 @@ TEST_CASE("a view is made of whatever has elements in a row")
     CHECK(nxf::as_text(nxf::as_bytes("a text")) == "a text");
     CHECK(!nxf::bytes(vector).empty());
 
-    // Not of what is constant, is gone at once, or has other elements.
+    // Not from constants, temporaries, or ranges of other elements.
     static_assert(!std::is_constructible_v<nxf::buffer, const std::vector<std::uint8_t> &>);
     static_assert(!std::is_constructible_v<nxf::buffer, std::vector<std::uint8_t>>);
     static_assert(!std::is_constructible_v<nxf::bytes, std::vector<int> &>);

@@ -1,4 +1,4 @@
-/* Error objects: what is in them, what is not, and that nobody has to take them. */
+/* Error objects: the facts in them, the facts that they lack, and that nobody has to take them. */
 #include "support/check.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* Trackers: what a master remembers of a replica. */
+/* Trackers: the state of one replica. */
 #include "support/bytes.h"
 #include "support/record.h"
 

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What a child does: a number for what went wrong, 0 for nothing. */
+/* The child's part. Returns 0, or a number for the step that went wrong. */
 typedef int (*in_child)(struct feed *feed);
 
 static void assert_in_child(struct feed *feed, in_child check)
@@ -54,7 +54,7 @@ static int count_fds(void)
     return count;
 }
 
-/* The child's copies of the connection and of what wakes the run are closed. */
+/* The child's copies of the connection and of the wake-up descriptor are closed. */
 static int free_runner(struct feed *feed)
 {
     const int before = count_fds();

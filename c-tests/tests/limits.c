@@ -1,4 +1,4 @@
-/* No descriptor left for this process: what fails says so, leaves nothing behind, and works again afterwards. */
+/* No descriptor left for this process: a call that fails says so, leaves nothing behind, and works again afterwards. */
 #include "support/feed.h"
 #include "support/sockets.h"
 
@@ -202,7 +202,7 @@ static void whatever_the_number_of_descriptors_left_nothing_is_leaked(void **sta
     close(listener);
 }
 
-/* To list the directory takes no descriptor, to open what is in it does. */
+/* Listing the directory takes no descriptor, opening its files does. */
 static void a_run_that_cannot_open_the_next_file_says_so_and_a_new_one_goes_on(void **state)
 {
     struct feed *feed = feed_of(state);

@@ -1,7 +1,7 @@
 /* What the library says to people: to whom, and how much. */
 #include "support/feed.h"
 
-/* Records what is said about it. */
+/* Records the messages about it. */
 static void record_words(void *context, uint32_t level, const char *target, const char *message)
 {
     struct record *record = (struct record *)context;
@@ -100,7 +100,7 @@ static void a_log_that_cannot_be_read_on_is_said_before_all_is_sent(void **state
     assert_int_equal(feed_wait_ended(feed, NULL), NXF_E_LOG_GAP);
 }
 
-/* A line is a line, whatever the host has called the replica. */
+/* A message is one line, whatever name the host has given the replica. */
 static void a_name_breaks_no_line(void **state)
 {
     struct feed *feed = feed_of(state);

@@ -54,7 +54,7 @@ static void give_memory(void)
     assert_int_equal(setrlimit(RLIMIT_AS, &limit_before), 0);
 }
 
-/* From now on what is printed is seen. */
+/* From now on the test sees everything that is printed. */
 static int set_up(void **state)
 {
     if (getrlimit(RLIMIT_AS, &limit_before) != 0 || feed_setup(state) != 0)

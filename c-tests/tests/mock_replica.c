@@ -92,7 +92,7 @@ static void connect_by_pair(struct mock *mock)
     assert_ok(nxf_channel_from_fd, fd, mock->options, &mock->channel);
 }
 
-/* Fed with so many entries, all received. */
+/* It is fed with this many entries, and has received all. */
 static void feed(struct mock *mock, uint64_t count)
 {
     assert_done(nxft_log_append_many(mock->log, count, 100));

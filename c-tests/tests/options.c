@@ -1,4 +1,4 @@
-/* Options: keys and values are checked, and errors say what is allowed. */
+/* Options: keys and values are checked, and errors name the allowed ones. */
 #include "support/check.h"
 
 /* As docs/options.md has them. Those of number type first, with their bounds. */

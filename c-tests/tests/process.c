@@ -112,7 +112,7 @@ static void nothing_is_opened_as_a_standard_descriptor_that_is_closed(void **sta
 
 /* --- SIGPIPE --- */
 
-/* As in a program that has not said anything else: whoever raises it is killed. */
+/* SIGPIPE as by default: it kills the process. */
 static int set_up_deadly_sigpipe(void **state)
 {
     signal(SIGPIPE, SIG_DFL);

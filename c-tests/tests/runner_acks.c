@@ -54,7 +54,7 @@ static bool has_received(void *context)
     return feed_stats(received->feed).acks_received == received->acks;
 }
 
-/* Waits until so many acks are ready to be polled. */
+/* Waits until this many acks are ready to be polled. */
 static void wait_received(struct feed *feed, uint64_t acks)
 {
     struct received received = { feed, acks };

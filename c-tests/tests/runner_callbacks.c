@@ -185,7 +185,7 @@ static void log_that_waits(void *context, uint32_t level, const char *target, co
         visit(&inside.log);
 }
 
-/* Acknowledges what arrives at the other end. */
+/* Acknowledges the frames that arrive at the other end. */
 static void *acknowledge(void *context)
 {
     const int fd = *(const int *)context;
@@ -469,7 +469,7 @@ static void a_run_on_the_callers_thread_leaves_it_its_signals(void **state)
 
 #define MIB (1024 * 1024)
 
-/* Has so many MiB of locals, and uses them. In frames of one MiB: valgrind takes a larger step for another stack. */
+/* Has this many MiB of locals, and uses them. In frames of one MiB: valgrind takes a larger step for another stack. */
 static unsigned use_stack(unsigned mib);
 
 static unsigned use_a_mib(unsigned mib)

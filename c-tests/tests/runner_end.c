@@ -1,4 +1,4 @@
-/* How runs end: by whom, for what reason, what the host is told, and what is released when. */
+/* How runs end: who ends them, for which reasons, what the host is told, and when objects are released. */
 #include "support/feed.h"
 
 #include <pthread.h>
@@ -264,7 +264,7 @@ static void the_result_is_the_same_error_each_time(void **state)
     assert_true(nxf_error_needs_restore(err));
     assert_refused(NXF_E_LOG_GAP, nxf_error_message(err), nxf_runner_result, feed->runner);
     nxf_error_free(err);
-    /* Stopping and freeing what has failed is no failure. */
+    /* To stop and to free a run that has failed is not a failure. */
     assert_ok(nxf_runner_stop, feed->runner, -1);
     feed_free_runner(feed);
 }

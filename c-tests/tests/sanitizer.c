@@ -30,7 +30,7 @@ static void *encode(void *buf)
     return NULL;
 }
 
-/* The library writes on one thread what it writes on another, unordered. */
+/* The library writes one variable on two threads, without an order. */
 static void race(void)
 {
     uint8_t buf[NXF_ACK_LEN];

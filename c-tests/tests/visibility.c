@@ -63,7 +63,7 @@ static void start(struct ended *ended)
     assert_int_equal(nxf_runner_state(ended->feed->runner), NXF_RUN_RUNNING);
 }
 
-/* The callback has run, and what it was told stays. */
+/* The callback has run, and the facts that it was told stay the same. */
 static void assert_end(struct ended *ended, nxf_status how, uint32_t run_state, const char *replica)
 {
     nxf_status status;

@@ -22,8 +22,7 @@
 #define MSG_NOSIGNAL 0 /* where this is not known: setsockopt SO_NOSIGPIPE */
 #endif
 
-#define PREFIX_LEN 6
-#define ACK_MAX 1024 /* what a replica sends is short; a longer length is nonsense */
+# define PREFIX_LEN 6 define ACK_MAX 1024 /* a replica's messages are short; a longer length is nonsense */
 
 struct transport {
     int fd;
@@ -79,7 +78,7 @@ static nxf_status transport_receive(void *context, uint8_t *buf, size_t capacity
             if (transport->received == wanted)
                 break;
         }
-        /* A piece may use up the time anew: the limit need not be kept to the millisecond. */
+        /* Each piece may take the whole time again: the limit need not be exact. */
         struct pollfd readable = {.fd = transport->fd, .events = POLLIN};
         int ready = poll(&readable, 1, timeout_ms);
         if (ready == 0)

@@ -48,7 +48,7 @@ static int loop_remove(int loop, const struct replica *replica)
     return epoll_ctl(loop, EPOLL_CTL_DEL, replica->fd, NULL);
 }
 
-/* The next replica that something has happened to; NULL: the wait failed. */
+/* The next replica whose descriptor is readable; NULL: the wait failed. */
 static struct replica *loop_wait(int loop, struct replica *replicas, size_t count)
 {
     struct epoll_event event;
@@ -99,7 +99,7 @@ static struct replica *loop_wait(int loop, struct replica *replicas, size_t coun
 
 /* --- the replicas --- */
 
-/* Connects to a replica and starts to feed it. What was made is released again if a later step fails. */
+/* Connects to a replica and starts to feed it. If a later step fails, releases the objects made before. */
 static nxf_status start(struct replica *replica, nxf_log *log, uint16_t port, nxf_error **err)
 {
     nxf_scanner *scanner = NULL;
@@ -148,7 +148,7 @@ static nxf_status take_acks(struct replica *replica, uint64_t until, nxf_error *
     return status;
 }
 
-/* Says how a run has ended, and releases it: that waits for nothing any more. Whether it ended where it should. */
+/* Says how a run has ended, and releases it, which takes no waiting any more. True if it ended where it should. */
 static int finish(struct replica *replica, uint64_t until)
 {
     nxf_error *err = NULL;
@@ -217,7 +217,7 @@ int main(int argc, char **argv)
     if (err != NULL)
         fprintf(stderr, "%s\n", nxf_error_message(err));
     nxf_error_free(err);
-    /* What still runs is ended at once, so that the last acknowledgements of all are waited for together. */
+    /* All runs that go on are ended at once, so that their last acknowledgements are waited for together. */
     nxf_runner *left[REPLICAS_MAX];
     for (size_t i = 0; i < count; i++)
         left[i] = replicas[i].runner;

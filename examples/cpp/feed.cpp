@@ -26,7 +26,7 @@ static void show_progress(const nxf::log &log, const nxf::runner &runner, steady
     try {
         static_cast<void>(log.vlsn_range());
     } catch (const nxf::error &) {
-        // What is wrong with the log the run will say, when it comes to it.
+        // The run will say what is wrong with the log, when it comes to that place.
     }
     const nxf::runner_stats stats = runner.stats();
     const std::chrono::duration<double> seconds = steady_clock::now() - begin;

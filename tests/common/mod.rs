@@ -1,4 +1,5 @@
-//! What the tests share: logs written to the format's letter, a disk that counts, a clock that is moved by hand.
+//! The tests' common parts: logs written to the letter of the format, a disk that counts, a clock that is moved by
+//! hand.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
@@ -185,7 +186,7 @@ pub struct Reader {
     pub send_limit: Lsn,
 }
 
-/// What one call brought.
+/// The result of one call.
 #[derive(Debug, PartialEq)]
 pub enum Got {
     /// VLSN, type, payload.
@@ -253,7 +254,7 @@ impl Reader {
     }
 }
 
-/// A disk that counts what it is asked for.
+/// A disk that counts the requests to it.
 pub struct CountingDisk {
     inner: Directory,
     pub counts: Arc<Counts>,
@@ -335,10 +336,10 @@ impl LogFile for CountingFile {
     }
 }
 
-/// Makes what is no regular file at a path; and what it is called in messages.
+/// Makes something at a path that is not a regular file. Second, its name in messages.
 pub type NotRegular = (fn(&Path), &'static str);
 
-/// What can have a log file's name and be none. The FIFO has nobody at its other end.
+/// Things that can have a log file's name and are not regular files. The FIFO has nobody at its other end.
 pub const NOT_REGULAR: [NotRegular; 4] = [
     (|path| fs::create_dir(path).unwrap(), "a directory"),
     (

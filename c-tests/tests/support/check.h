@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/* Waits end with a failure after so long. Nothing is meant to take a noticeable part of it. */
+/* A wait that lasts this long fails. No test should take a noticeable part of it. */
 #define PATIENCE_MS 60000
 
 /*
@@ -34,7 +34,7 @@ void check_call(const char *function, nxf_status expected, nxf_status status, nx
 #define assert_contains(text, part) check_contains(text, part, __FILE__, __LINE__)
 void check_contains(const char *text, const char *part, const char *file, int line);
 
-/* Asks again and again until it is so. For what nobody can be told of. */
+/* Asks again and again until it is so. For changes of which nobody can be told. */
 #define assert_soon(is_so, context) check_soon(is_so, context, #is_so, __FILE__, __LINE__)
 void check_soon(bool (*is_so)(void *context), void *context, const char *what, const char *file, int line);
 

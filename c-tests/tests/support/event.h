@@ -1,4 +1,4 @@
-/* A mutex and a condition, to wait for what another thread does. */
+/* A mutex and a condition, to wait for another thread. */
 #ifndef NXF_TEST_EVENT_H
 #define NXF_TEST_EVENT_H
 

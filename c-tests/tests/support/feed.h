@@ -59,7 +59,7 @@ nxf_status feed_wait_ended(struct feed *, nxf_error **err);
 nxf_runner_stats_t feed_stats(struct feed *);
 /* Waits until the replica is known to have acknowledged it. */
 void feed_wait_acked(struct feed *, uint64_t vlsn);
-/* Releases the runner: what it recorded is complete. */
+/* Releases the runner: its record is complete then. */
 void feed_free_runner(struct feed *);
 
 #ifdef __cplusplus

@@ -32,7 +32,7 @@ struct replica *replica_new(int fd, unsigned ways);
 /* Closes its connection, and releases it. */
 void replica_free(struct replica *);
 
-/* Wait, and fail if what came is no stream of frames with dense VLSNs and the right payloads. */
+/* Wait, and fail unless the bytes that came are a stream of frames with dense VLSNs and the right payloads. */
 void replica_wait_frames(struct replica *, size_t count);
 void replica_wait_finished(struct replica *); /* until the other side has closed or finished */
 

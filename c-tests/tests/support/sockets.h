@@ -1,4 +1,4 @@
-/* Connected pairs of stream sockets, and what tests do with a bare one. */
+/* Connected pairs of stream sockets, and functions for tests that use a bare one. */
 #ifndef NXF_TEST_SOCKETS_H
 #define NXF_TEST_SOCKETS_H
 
@@ -21,7 +21,7 @@ int connect_to_loopback(uint16_t port);
 
 /* Sends all of it, waiting as long as that takes; false if the connection is gone. Without SIGPIPE. */
 bool send_all(int fd, const void *bytes, size_t len);
-/* Receives so many bytes; false if fewer come before the end. */
+/* Receives this many bytes; false if fewer come before the end. */
 bool receive_all(int fd, void *bytes, size_t len);
 /* Waits until there is something to read, or the end. */
 void wait_readable(int fd);

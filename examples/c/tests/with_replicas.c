@@ -1,5 +1,5 @@
 /*
- * Runs a program with what it needs: a log that is being written, and mock replicas that listen.
+ * Runs a program with a log that is being written, and with mock replicas that listen.
  *
  *     with_replicas [--close] [--framed] ENTRIES REPLICAS PROGRAM ARGUMENT...
  *
