@@ -12,7 +12,7 @@ use crate::log::{Entry, Lsn, Next, Now, Pause, Source, SourceProgress};
 use crate::options::Options;
 use crate::stream::Stream;
 use crate::sys::waker::Waker;
-use crate::transport::{Closing, Transfer, Transport};
+use crate::transport::{Closing, Driven, Transfer, Transport};
 
 const SAFETY_LOOK: Duration = Duration::from_secs(5);
 
@@ -28,9 +28,10 @@ struct Line {
 }
 
 impl Transport for Arc<Line> {
-    fn told(&mut self) -> usize {
+    /// Every turn begins with it.
+    fn drive(&mut self) -> Driven {
         self.turns.fetch_add(1, Ordering::Relaxed);
-        0
+        Driven::default()
     }
 
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {

@@ -66,10 +66,11 @@ enum Phase {
     Streaming,
     /// The source has failed; what came before is still sent.
     Flushing(Error),
-    /// Nothing more is sent; acks are still received until then.
+    /// Nothing more is sent; acks are still received until then, and what the transport holds leaves it.
     Lingering {
         end: End,
         until: Instant,
+        is_flushed: bool,
     },
 }
 
@@ -212,16 +213,12 @@ impl Session {
     }
 
     fn move_on(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
-        if let Phase::Lingering { end, until } = &self.phase
+        if let Phase::Lingering { end, until, .. } = &self.phase
             && now >= *until
         {
             return Turn::Ended(end.clone());
         }
-        let told = self.transport.told();
-        let mut progress = told > 0;
-        if progress {
-            self.note_sent(told, now);
-        }
+        let mut progress = self.drive(now);
         match self.receive(scratch) {
             Ok(received) => progress |= received,
             Err(end) => return Turn::Ended(self.end_of(end)),
@@ -263,7 +260,7 @@ impl Session {
             self.linger(end, now);
             progress = true;
         }
-        if let Phase::Lingering { end, .. } = &self.phase
+        if let Phase::Lingering { end, is_flushed: true, .. } = &self.phase
             && self.is_all_acked()
         {
             return Turn::Ended(end.clone());
@@ -281,6 +278,18 @@ impl Session {
             }
             Err(error) => Turn::Ended(self.end_of(End::Failed(error))),
         }
+    }
+
+    /// Lets the transport move on by itself. True if more of what it was given counts as sent.
+    fn drive(&mut self, now: Instant) -> bool {
+        let driven = self.transport.drive();
+        if let Phase::Lingering { is_flushed, .. } = &mut self.phase {
+            *is_flushed = driven.is_flushed;
+        }
+        if driven.sent > 0 {
+            self.note_sent(driven.sent, now);
+        }
+        driven.sent > 0
     }
 
     /// The transport took so many bytes.
@@ -323,7 +332,8 @@ impl Session {
 
     fn linger(&mut self, end: End, now: Instant) {
         self.transport.finish();
-        self.phase = Phase::Lingering { end, until: now + self.options.linger };
+        self.phase = Phase::Lingering { end, until: now + self.options.linger, is_flushed: false };
+        self.drive(now);
     }
 
     /// Whether the replica has acknowledged all that it was sent: there is nothing more to wait for.
@@ -519,7 +529,7 @@ mod tests {
     use crate::log::{Entry, Lsn, Next, Now, SourceProgress};
     use crate::stream::StreamOptions;
     use crate::sys::waker::Wakeups;
-    use crate::transport::Closing;
+    use crate::transport::{Closing, Driven};
 
     /// Takes everything at once, and notes how much that was.
     struct Sink(Arc<Mutex<Vec<usize>>>);
@@ -660,6 +670,8 @@ mod tests {
         can_check: bool,
         is_gone: bool,
         finished: bool,
+        /// How often it has to be driven before what it holds has left it.
+        holds: u32,
     }
 
     const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -673,6 +685,12 @@ mod tests {
     struct Scripted(Arc<Mutex<Line>>);
 
     impl Transport for Scripted {
+        fn drive(&mut self) -> Driven {
+            let mut line = self.0.lock().unwrap();
+            line.holds = line.holds.saturating_sub(u32::from(line.finished));
+            Driven { sent: 0, is_flushed: line.holds == 0 }
+        }
+
         fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
             let mut line = self.0.lock().unwrap();
             if let Some(how) = line.broken {
@@ -1016,6 +1034,24 @@ mod tests {
         played.line().is_gone = true;
         played.now += CHECK_EVERY;
         assert_eq!(played.end(), End::Failed(Error::ChannelClosed));
+    }
+
+    #[test]
+    fn what_the_transport_holds_leaves_it_before_it_is_let_go_of_or_the_linger_is_over() {
+        for is_in_time in [true, false] {
+            let mut played = Played::over(3);
+            played.line().holds = if is_in_time { 3 } else { u32::MAX };
+            played.wants();
+            played.arrives(ack(3));
+            played.wants();
+            played.session.link().stop();
+            assert_eq!(played.wants().deadline, Some(played.now + LINGER), "all is acknowledged, and not all has left");
+            if !is_in_time {
+                played.now += LINGER;
+            }
+            assert_eq!(played.end(), End::Stopped);
+            assert_eq!(played.line().holds == 0, is_in_time);
+        }
     }
 
     #[test]

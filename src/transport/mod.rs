@@ -32,6 +32,22 @@ pub enum Transfer {
     Failed(Error),
 }
 
+/// How far a transport has come by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Driven {
+    /// How many bytes of earlier sends count as sent only now.
+    pub sent: usize,
+    /// Whether nothing is left that it would have to pass on before it is let go of.
+    pub is_flushed: bool,
+}
+
+impl Default for Driven {
+    /// Of a transport that keeps nothing back.
+    fn default() -> Driven {
+        Driven { sent: 0, is_flushed: true }
+    }
+}
+
 /// How a connection was closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
@@ -47,10 +63,11 @@ pub trait Transport: Send {
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer;
     /// Receives what is there.
     fn receive(&mut self, into: &mut [u8]) -> Transfer;
-    /// How many bytes of earlier sends count as sent only now. Asked before anything is received, since an answer to
-    /// them may be among what is.
-    fn told(&mut self) -> usize {
-        0
+    /// Moves on what the transport has of its own to move: bytes that it has taken and not passed on, or those of its close.
+    /// Every turn begins with it, before anything is received, since the answer to what now counts as sent may be among that.
+    /// What goes wrong is told by the next send or receive.
+    fn drive(&mut self) -> Driven {
+        Driven::default()
     }
     /// Says that the peer's answers are all that is waited for, so that the next of them may come sooner; `from_now_on`:
     /// those that follow, too. False: that is no use here.
@@ -65,7 +82,8 @@ pub trait Transport: Send {
         let _ = (now, anew);
         Ok(None)
     }
-    /// What to poll, and for what, to be woken when there is something for that interest.
+    /// What to poll, and for what, to be woken when there is something for that interest, or for the transport itself to
+    /// [`drive`](Self::drive).
     fn wait_on(&self, interest: Interest) -> (RawFd, Interest);
     /// Says that nothing more will be sent; what is being sent is finished, and receiving goes on.
     fn finish(&mut self);

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Channel, Closing, Received, Transfer, Transport};
+use super::{Channel, Closing, Driven, Received, Transfer, Transport};
 use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
 use crate::memory::{self, NoMemory};
@@ -211,11 +211,12 @@ impl Transport for Pump {
         })
     }
 
-    fn told(&mut self) -> usize {
+    /// What the channel was given counts as sent; what it does with that is its own.
+    fn drive(&mut self) -> Driven {
         self.shared.change(|state| {
-            let told = std::mem::take(&mut state.begun);
-            state.untold -= told;
-            told
+            let sent = std::mem::take(&mut state.begun);
+            state.untold -= sent;
+            Driven { sent, is_flushed: true }
         })
     }
 
@@ -360,7 +361,7 @@ mod tests {
             let pieces: Vec<IoSlice<'_>> = bytes.chunks(step).map(IoSlice::new).collect();
             assert_eq!(pump.send(&pieces), Transfer::Again);
             assert!(is_signalled(pump, PATIENCE), "nobody takes {} bytes", bytes.len());
-            bytes = &bytes[pump.told()..];
+            bytes = &bytes[pump.drive().sent..];
         }
     }
 
@@ -448,8 +449,8 @@ mod tests {
             assert!(is_signalled(&*pump, PATIENCE));
             // The answer may be there by now, or not.
             assert_eq!(pump.receive(&mut into), Transfer::Again);
-            assert_eq!(pump.told(), message.len());
-            assert_eq!(pump.told(), 0);
+            assert_eq!(pump.drive().sent, message.len());
+            assert_eq!(pump.drive().sent, 0);
             assert_eq!(brought(&mut *pump, &mut into), Transfer::Moved(message.len()));
             assert_eq!(into[..message.len()], message);
             assert!(!is_signalled(&*pump, Duration::ZERO), "there is nothing left to do");
@@ -559,7 +560,7 @@ mod tests {
         let message = framed(&[2; 10]);
         pump.send(&[IoSlice::new(&message)]);
         assert!(is_signalled(&*pump, PATIENCE));
-        assert_eq!(pump.told(), message.len(), "from when it was tried the peer may have it");
+        assert_eq!(pump.drive().sent, message.len(), "from when it was tried the peer may have it");
         assert_eq!(received(&peer), [1; 10]);
         assert_eq!(received(&peer), [2; 10]);
         assert_eq!(peer.receive(&mut [0; 10], Some(Instant::now())), Ok(Received::Again), "and once only");
@@ -575,7 +576,7 @@ mod tests {
         // The first is in the pair, and the second waits for its room.
         while told < 2 * 14 {
             assert!(is_signalled(&*pump, PATIENCE));
-            told += pump.told();
+            told += pump.drive().sent;
         }
         pump.finish();
         assert_eq!([received(&peer), received(&peer)], [[1; 10], [2; 10]]);

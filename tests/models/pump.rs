@@ -84,7 +84,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// What a loop does in one turn: sends what is left of `stream`, and receives. Returns how the connection ended.
 fn turn(pump: &mut dyn Transport, stream: &mut &[u8], received: &mut Vec<u8>) -> Option<Transfer> {
-    *stream = &stream[pump.told()..];
+    *stream = &stream[pump.drive().sent..];
     let mut into = [0; 64];
     loop {
         match pump.receive(&mut into) {

@@ -10,7 +10,7 @@ use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::Error;
 use noxu_feeder::sys::poll::Interest;
 use noxu_feeder::sys::thread::Threads;
-use noxu_feeder::transport::{Channel, Closing, Received, Transfer, Transport};
+use noxu_feeder::transport::{Channel, Closing, Driven, Received, Transfer, Transport};
 
 use crate::judge::Met;
 use crate::rng::Rng;
@@ -275,9 +275,9 @@ pub(crate) struct SimTransport {
 
 impl Transport for SimTransport {
     /// Every turn begins with it.
-    fn told(&mut self) -> usize {
+    fn drive(&mut self) -> Driven {
         World::note_turn(&self.shared, self.feed);
-        0
+        Driven::default()
     }
 
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer {
