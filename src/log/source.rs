@@ -26,7 +26,7 @@ pub trait Source: Send {
     /// Something is said to have changed: whatever is taken to be unchanged is looked at anew, soon.
     fn distrust(&mut self) {}
 
-    /// Whether the log's notification tells of every change that is waited for.
+    /// Whether the log's notification tells of every change that is waited for. May ask the file system.
     fn is_notified(&self) -> bool {
         true
     }

@@ -70,6 +70,9 @@ struct Shelf {
     checks: AtomicU64,
     /// How often any source was asked.
     asked: AtomicU64,
+    /// How often any source was asked whether it is notified of what it waits for, and whether it is.
+    notices: AtomicU64,
+    is_linked: AtomicBool,
 }
 
 impl Shelf {
@@ -129,6 +132,11 @@ impl Source for Reader {
         }
         let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again: None };
         Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
+    }
+
+    fn is_notified(&self) -> bool {
+        self.0.notices.fetch_add(1, Ordering::Relaxed);
+        !self.0.is_linked.load(Ordering::Relaxed)
     }
 
     fn origin(&self) -> Option<Arc<dyn Origin>> {
@@ -420,4 +428,47 @@ fn a_session_that_joins_while_its_log_rests_leaves_the_others_alone() {
     log.append();
     crowd.settle();
     assert_eq!((crowd.who().len(), crowd.sent(50)), (51, 2));
+}
+
+/// A source asks the file system for that.
+#[test]
+fn a_source_is_asked_once_a_sleep_whether_it_is_notified_and_an_ack_asks_nothing() {
+    let log = Arc::<Shelf>::default();
+    let mut crowd = Crowd::new();
+    crowd.join(&log, 1);
+    crowd.settle();
+    let notices = || log.notices.swap(0, Ordering::Relaxed);
+    assert_eq!((notices(), crowd.links[0].snapshot().is_notified), (1, true));
+    for vlsn in 1..10 {
+        log.append();
+        crowd.settle();
+        assert_eq!((notices(), crowd.sent(0)), (1, vlsn));
+        crowd.lines[0].incoming.lock().unwrap().extend(ack(vlsn));
+        crowd.settle();
+        assert_eq!(notices(), 0);
+    }
+    // What is found although nobody has said so may be in a file of which nothing is told.
+    log.is_linked.store(true, Ordering::Relaxed);
+    log.append();
+    crowd.settle();
+    assert_eq!((notices(), crowd.links[0].snapshot().is_notified), (1, false));
+    crowd.turns();
+    crowd.let_pass(Options::default().reactor().unnotified_look);
+    assert_eq!(crowd.who(), [0], "it is looked at more often");
+}
+
+#[test]
+fn one_that_comes_to_rest_on_a_quiet_log_and_is_not_notified_has_it_looked_at_more_often() {
+    let log = Arc::<Shelf>::default();
+    log.append();
+    let mut crowd = Crowd::new();
+    crowd.join(&log, 1);
+    crowd.settle();
+    log.is_linked.store(true, Ordering::Relaxed);
+    crowd.join(&log, 1);
+    crowd.settle();
+    assert_eq!(crowd.sent(1), 1);
+    crowd.turns();
+    crowd.let_pass(Options::default().reactor().unnotified_look);
+    assert_eq!(crowd.who(), [0, 1]);
 }

@@ -72,6 +72,9 @@ struct Member {
     had_nothing: bool,
     /// Of how much of its log's news its source has been told.
     heard: u64,
+    /// Whether its source was asked, since it has read something, whether the notification tells of what it waits for: that
+    /// asks the file system.
+    is_notice_known: bool,
 }
 
 /// Whom there is something for.
@@ -217,6 +220,7 @@ impl Reactor {
             is_listed: false,
             had_nothing: false,
             heard,
+            is_notice_known: false,
         });
         link.waker.introduce(Key::Session(key).to_bits());
         self.queue(key, false);
@@ -243,9 +247,11 @@ impl Reactor {
         }
         let (next_vlsn, mut found) = (member.session.next_vlsn(), None);
         let turn = member.session.turn(now, &mut self.spare.scratch);
-        if member.had_nothing && member.session.next_vlsn() > next_vlsn {
-            member.had_nothing = false;
-            found = Some(member.log);
+        if member.session.next_vlsn() > next_vlsn {
+            member.is_notice_known = false;
+            if std::mem::take(&mut member.had_nothing) {
+                found = Some(member.log);
+            }
         }
         if let Some(log) = found {
             self.note_found(log);
@@ -291,7 +297,10 @@ impl Reactor {
         member.is_listed = true;
         if log.watch.wants_arming() {
             self.due.dry.push(member.log);
-        } else if log.watch.is_notified() && !member.session.is_notified() {
+        } else if log.watch.is_notified()
+            && !std::mem::replace(&mut member.is_notice_known, true)
+            && !member.session.is_notified()
+        {
             log.watch.note_unnotified();
             self.safety_looks.set(member.log.index(), Some(self.options.next_look(now, false)));
         }
@@ -299,8 +308,7 @@ impl Reactor {
 
     fn publish(&self, key: SlotKey) {
         let Some(member) = self.sessions.get(key) else { return };
-        let is_noticed = self.logs.get(member.log).is_some_and(|log| log.watch.is_notified());
-        let is_notified = is_noticed && member.session.is_notified();
+        let is_notified = self.logs.get(member.log).is_some_and(|log| log.watch.is_notified());
         member.session.link().publish(Snapshot { is_notified, ..member.session.snapshot() });
     }
 
@@ -480,6 +488,7 @@ impl Reactor {
                     member.session.distrust();
                 }
                 is_notified &= member.session.is_notified();
+                member.is_notice_known = true;
                 member.session.look_again();
             }
             log.watch.note_armed(is_notified);
