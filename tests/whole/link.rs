@@ -305,6 +305,8 @@ impl Transport for SimTransport {
         world.feeds[self.feed].link.to_replica.extend(bytes.take(count));
         world.moved = true;
         world.feeds[self.feed].is_stirred = true;
+        // It has looked.
+        world.feeds[self.feed].untold_since = None;
         Transfer::Moved(count)
     }
 

@@ -84,7 +84,7 @@ pub(crate) struct Feed {
     has_stopped: bool,
     ends: u32,
     /// Since when there has been something to send that the loop was not told of.
-    untold_since: Option<Duration>,
+    pub(crate) untold_since: Option<Duration>,
     /// Whether anything has happened that may be a reason for a turn.
     pub(crate) is_stirred: bool,
     turns: Turns,
