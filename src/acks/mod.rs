@@ -1,22 +1,25 @@
-//! Acks on their way to the host: the watermark, the callback, the bounded queue, the descriptor, the waiters.
+//! Acks on their way to the host: the watermark, and what is told of it, by the queue, the descriptor and to the waiters.
 //!
 //! One loop delivers; any number of host threads read, poll and wait. Poll and callback are two deliveries of one
 //! stream of acks: with a callback, acks go there, and without, they queue. A host that never polls costs a bounded
 //! amount of memory: when the queue is full, or there is no memory for more of it, acks are merged into one that carries
 //! their maximum.
 
-use std::collections::VecDeque;
+mod queue;
+mod watermark;
+
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
-use crate::memory;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use crate::sys::signal_fd::SignalFd;
 use crate::transport::Closing;
+use queue::AckQueue;
+pub use watermark::Watermark;
 
 /// An ack, or several merged into one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,9 +74,9 @@ pub enum Waited {
     Ended(End),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    queue: VecDeque<Ack>,
+    queue: AckQueue,
     end: Option<End>,
     /// The end has been told to the host, and nothing is called any more.
     finished: bool,
@@ -102,32 +105,30 @@ impl Inner {
 /// See the module's comment.
 #[derive(Debug)]
 pub struct Acks {
-    known_vlsn: AtomicU64,
+    watermark: Watermark,
     merged: AtomicU64,
     inner: Mutex<Inner>,
     changed: Condvar,
     /// Threads that wait for `changed`.
     waiters: AtomicUsize,
-    queue_max: usize,
 }
 
 impl Acks {
     /// No acks so far. The queue holds at most `queue_max` of them, and at least one.
     pub fn new(queue_max: usize) -> Acks {
+        let inner = Inner { queue: AckQueue::new(queue_max), end: None, finished: false, signal: None };
         Acks {
-            known_vlsn: AtomicU64::new(0),
+            watermark: Watermark::default(),
             merged: AtomicU64::new(0),
-            // With room for the one that others can be merged into.
-            inner: Mutex::new(Inner { queue: VecDeque::with_capacity(1), ..Inner::default() }),
+            inner: Mutex::new(inner),
             changed: Condvar::new(),
             waiters: AtomicUsize::new(0),
-            queue_max: queue_max.max(1),
         }
     }
 
     /// The highest VLSN acknowledged so far; 0 at first. Never falls.
     pub fn known_vlsn(&self) -> u64 {
-        self.known_vlsn.load(Ordering::Acquire)
+        self.watermark.vlsn()
     }
 
     /// How many acks were merged into others because nobody polled.
@@ -138,7 +139,7 @@ impl Acks {
     /// Raises the watermark. Only the loop calls this. Those who wait hear of it by [`announce`](Self::announce).
     #[inline]
     pub fn raise(&self, vlsn: u64) {
-        self.known_vlsn.store(vlsn, Ordering::Release);
+        self.watermark.raise(vlsn);
     }
 
     /// Queues acks in the order received, for who polls.
@@ -146,11 +147,7 @@ impl Acks {
         let mut inner = self.inner.lock();
         let before = inner.is_signalled();
         for &vlsn in acks {
-            if inner.queue.len() < self.queue_max && memory::reserve_queue(&mut inner.queue, 1).is_ok() {
-                inner.queue.push_back(Ack { vlsn, merged: 0 });
-            } else if let Some(last) = inner.queue.back_mut() {
-                last.vlsn = last.vlsn.max(vlsn);
-                last.merged += 1;
+            if inner.queue.push(vlsn) {
                 self.merged.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -198,10 +195,7 @@ impl Acks {
     pub fn poll(&self, into: &mut [Ack], deadline: Deadline) -> Polled {
         self.wait(deadline, |_, inner| {
             let before = inner.is_signalled();
-            let count = into.len().min(inner.queue.len());
-            for (place, ack) in into.iter_mut().zip(inner.queue.drain(..count)) {
-                *place = ack;
-            }
+            let count = inner.queue.take(into);
             inner.signal(before);
             if count > 0 {
                 Some(Polled::Acks(count))

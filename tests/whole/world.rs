@@ -434,7 +434,8 @@ impl World {
         }
         let next = feed.replica.has + 1;
         if watch.is_reliable() && !watch.was_lost {
-            return self.wrong(format!("it sleeps, and VLSN {next} is in the log of {at}"));
+            let figures = feed.control.as_ref().map(Control::snapshot);
+            return self.wrong(format!("it sleeps, and VLSN {next} is in the log of {at}: {figures:?}"));
         }
         let since = *feed.untold_since.get_or_insert(now);
         if now > since + SAFETY_LOOK + SLACK {
