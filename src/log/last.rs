@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::budget::{Budget, Searched};
 use super::files::Files;
-use super::seek::{Seek, Stretch};
+use super::seek::{Seek, Stretch, Walked};
 use crate::error::Result;
 
 /// A search. What the [budget](super::budget) interrupts goes on where it was.
@@ -53,7 +53,7 @@ impl LastVlsn {
                 *highest = entry.vlsn_to_send().unwrap_or(0).max(*highest);
             });
             self.bytes_left = self.bytes_left.saturating_sub(stretch.position() - began);
-            self.is_obscured |= !walked?;
+            self.is_obscured |= walked? != Walked::Whole;
             self.stretch = None;
         }
         Ok(Some(self.highest))

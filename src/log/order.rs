@@ -81,6 +81,8 @@ pub struct Order {
     recent_from: u64,
     /// The highest VLSN known to be in the log below the first asked for; 0 for none.
     below: u64,
+    /// Whether the first was chosen among what was seen, and not asked for.
+    is_chosen: bool,
 }
 
 impl Order {
@@ -97,6 +99,7 @@ impl Order {
             recent: vec![0; RECENT].into_boxed_slice(),
             recent_from: first,
             below: 0,
+            is_chosen: false,
         }
     }
 
@@ -278,6 +281,20 @@ impl Order {
         self.next = vlsn;
         self.first = vlsn;
         self.recent_from = vlsn;
+        self.is_chosen = false;
+    }
+
+    /// Where the first was chosen, and then was taken back before it was returned: the choice is to be made anew, among what
+    /// is held.
+    pub fn chosen_anew(&self) -> Result<Option<Beginning>, NoMemory> {
+        if !self.is_chosen || self.has_returned() || self.ready().is_some() {
+            return Ok(None);
+        }
+        let mut beginning = Beginning::new(self.limits);
+        for (vlsn, found) in (self.next..).zip(&self.held).filter(|(_, held)| held.is_found()) {
+            beginning.note(vlsn, *found)?;
+        }
+        Ok(Some(beginning))
     }
 }
 
@@ -348,7 +365,7 @@ impl Beginning {
                 first = above;
             }
         }
-        let mut order = Order::new(first, self.limits);
+        let mut order = Order { is_chosen: true, ..Order::new(first, self.limits) };
         // It was found, whatever a rollback makes of it: this beginning is not above the log.
         order.note(first - 1);
         // What is too far ahead would not have been held either; that it comes early shows that others are missing.
@@ -382,6 +399,27 @@ mod tests {
     fn a_digest_gives_the_checksum_back_and_tells_types_apart() {
         assert_eq!(payload_crc(13, digest(13, 0xaabb_ccdd)), 0xaabb_ccdd);
         assert_ne!(digest(13, 7), digest(14, 7));
+    }
+
+    #[test]
+    fn a_first_that_is_taken_back_is_chosen_anew_and_one_that_was_asked_for_is_not() {
+        let held = |n: u64| Held { lsn: lsn(n), len: 10, digest: 0 };
+        let mut beginning = Beginning::new(LIMITS);
+        for vlsn in [8, 9, 10, 12] {
+            beginning.note(vlsn, held(vlsn)).unwrap();
+        }
+        let mut order = beginning.choose(false).unwrap();
+        assert!(order.chosen_anew().unwrap().is_none(), "it is there");
+        order.forget(8);
+        let mut anew = order.chosen_anew().unwrap().expect("it was chosen");
+        let mut order = anew.choose(true).unwrap();
+        assert_eq!((order.next(), order.held()), (12, 1), "behind the last hole");
+        order.forget(12);
+        assert!(order.chosen_anew().unwrap().expect("it was chosen").is_empty());
+        let mut asked = Order::new(8, LIMITS);
+        asked.place(8, lsn(8), 10, 0).unwrap();
+        asked.forget(8);
+        assert!(asked.chosen_anew().unwrap().is_none());
     }
 
     /// Feeds VLSNs in disk order; returns what comes out, in order.

@@ -72,6 +72,17 @@ pub struct Stretch {
     until: u64,
 }
 
+/// How far a stretch could be walked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Walked {
+    /// Up to its end.
+    Whole,
+    /// The file ends before it, perhaps with zeros.
+    FileEnds,
+    /// Up to something that is no entry.
+    NoEntry,
+}
+
 impl Stretch {
     /// How far it was looked at.
     pub fn position(&self) -> u64 {
@@ -262,18 +273,19 @@ impl Seek {
         Ok(Some(Stretch { until, ..stretch }))
     }
 
-    /// Calls `each` with every whole entry of `stretch`, over holes, up to what is no entry; says whether that is no
-    /// sooner than at the stretch's end.
-    pub fn each_entry(&mut self, stretch: &mut Stretch, mut each: impl FnMut(Lsn, &Sighted)) -> Searched<bool> {
+    /// Calls `each` with every whole entry of `stretch`, over holes, up to what is no entry; says what ended it.
+    pub fn each_entry(&mut self, stretch: &mut Stretch, mut each: impl FnMut(Lsn, &Sighted)) -> Searched<Walked> {
         let Stretch { number, file, next, until } = stretch;
         let failed = |error| read_error(*number, error);
         let probe = &mut self.probe;
         let budget = probe.budget().clone();
         while *next < *until {
             let behind = probe.behind_zeros(&**file, next).map_err(|halt| halt.or_error(failed))?;
-            if !matches!(behind, Behind::Entry(at) if at < *until) {
-                // Zeros up to the stretch's end are none of its entries.
-                return Ok(matches!(behind, Behind::Entry(_)));
+            match behind {
+                Behind::Entry(at) if at < *until => {}
+                Behind::Entry(_) => break,
+                Behind::End => return Ok(Walked::FileEnds),
+                Behind::NoEntry => return Ok(Walked::NoEntry),
             }
             let began = *next;
             *next = probe
@@ -287,7 +299,7 @@ impl Seek {
                 .map_err(failed)?;
             budget.check()?;
         }
-        Ok(true)
+        Ok(Walked::Whole)
     }
 }
 
@@ -390,13 +402,15 @@ mod tests {
             let mut vlsns = Vec::new();
             let mut seek = seek(&disk, Budget::default());
             let mut stretch = seek.stretch(0, until).unwrap().unwrap();
-            let (is_whole, _) = in_turns(&mut seek, |seek| {
+            let (walked, _) = in_turns(&mut seek, |seek| {
                 seek.each_entry(&mut stretch, |_, entry| vlsns.extend(entry.vlsn_to_send()))
             });
-            (vlsns, is_whole)
+            (vlsns, walked)
         };
-        assert_eq!(walk(until), (vec![1, 2, 3, 4], true));
-        assert_eq!(walk(u64::MAX), (vec![1, 2, 3, 4, 5], false));
+        assert_eq!(walk(until), (vec![1, 2, 3, 4], Walked::Whole));
+        assert_eq!(walk(u64::MAX), (vec![1, 2, 3, 4, 5], Walked::NoEntry));
+        disk.put(0, 1, Written::file(0).entries([1, 2]).zeros(9).bytes);
+        assert_eq!(walk(u64::MAX), (vec![1, 2], Walked::FileEnds));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use noxu_feeder::Error;
 use noxu_feeder::log::tail::WaitReason;
-use noxu_feeder::log::{Pause, ScannerOptions};
+use noxu_feeder::log::{Lsn, Pause, ScannerOptions};
 
 use crate::disk::State;
 
@@ -107,7 +107,13 @@ impl Patience {
         let seen_since = if is_missing {
             self.missing_since(state, next?)
         } else {
-            self.waits_since(reason, scene.at, now).max(state.thawed)
+            // It may have seen that before, while it returned what it had read.
+            let stands_since = match reason {
+                WaitReason::Hole => state.written_at(Lsn(scene.at), 14),
+                WaitReason::Torn | WaitReason::Unreadable => state.changed_at(Lsn(scene.at), u64::MAX),
+                _ => now,
+            };
+            self.waits_since(reason, scene.at, now).min(stands_since).max(state.thawed)
         };
         let is_told = matches!(reason, WaitReason::End | WaitReason::NextFileEmpty) && pause.missing_vlsn.is_some();
         let was_stalled = if is_told {

@@ -8,7 +8,7 @@ use crate::log::budget::{Budget, Halt, Searched};
 use crate::log::files::Files;
 use crate::log::format::Lsn;
 use crate::log::order::Order;
-use crate::log::seek::{Seek, Start, Stretch};
+use crate::log::seek::{Seek, Start, Stretch, Walked};
 
 /// See the module's comment.
 pub(super) struct Behind {
@@ -25,7 +25,7 @@ pub(super) struct Behind {
     interrupted: Interrupted,
 }
 
-/// What something that is no entry may hide, between the beginning of a file and the place in it where reading began.
+/// What something that is no entry may hide, between the beginning of a file and the place where reading began.
 #[derive(Clone, Copy)]
 enum Hidden {
     Nothing,
@@ -161,15 +161,17 @@ impl Behind {
         // What there was no memory for is behind: the look begins anew.
         noted?;
         let beginning = walk.beginning;
-        let is_whole = match walked {
+        let walked = match walked {
             Err(Halt::Busy) => {
                 self.interrupted = Interrupted::Walk(walk);
                 return Err(Halt::Busy);
             }
             walked => walked?,
         };
+        // A file that ends hides nothing, unless it is said to go on up to a place in it.
+        let is_hiding = walked == Walked::NoEntry || walked == Walked::FileEnds && before.at.offset() > 0;
         let is_found = order.ready().is_some_and(|held| held.lsn < send_limit);
-        Ok(Looked { is_found, next: Some(beginning), is_hiding: before.at.offset() > 0 && !is_whole })
+        Ok(Looked { is_found, next: Some(beginning), is_hiding })
     }
 
     /// A look that was interrupted does not answer for now.

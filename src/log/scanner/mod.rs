@@ -135,9 +135,9 @@ enum Answer {
 
 /// How a call ended, as far as the next one has to know.
 enum Ended {
-    /// With an entry, or busy, or for want of memory: the next call goes on.
+    /// With an entry, or for want of memory: the next call goes on.
     GoingOn,
-    /// With *nothing yet*: the next call looks how long it has slept.
+    /// With *nothing yet*, or busy: the next call looks how long it has slept.
     Paused,
     /// An entry was read, and there was no memory to hold it back: it comes first.
     Unplaced(u64, Held),
@@ -271,7 +271,12 @@ impl Scanner {
                 self.search.tail.sleeps(pause.look_again);
                 Ok(Next::Nothing(pause))
             }
-            Err(Halt::Busy) => Ok(Next::Busy),
+            Err(Halt::Busy) => {
+                // To be asked again at once: who is not has slept.
+                self.ended = Ended::Paused;
+                self.search.tail.sleeps(Some(now.get()));
+                Ok(Next::Busy)
+            }
             Err(Halt::Failed(error)) => Err(self.note_failure(error)),
         }
     }
@@ -286,7 +291,7 @@ impl Scanner {
         error
     }
 
-    /// The first call after *nothing yet*, or after an error: gives the error again, unless the writer has cut off what
+    /// The first call after *nothing yet*, busy, or an error: gives the error again, unless the writer has cut off what
     /// caused it, or there is memory now.
     #[cold]
     #[inline(never)]
@@ -484,9 +489,9 @@ impl Scanner {
             Look::Entry(entry) => entry.vlsn_to_send() == Some(vlsn),
             _ => true,
         };
-        if !counts && let Some(order) = self.sequence.order_mut() {
+        if !counts {
             self.counts.invisible += 1;
-            order.forget(vlsn);
+            self.sequence.take_back(vlsn)?;
         }
         Ok(counts)
     }
@@ -532,7 +537,7 @@ impl Scanner {
         };
         if entry.header.is_invisible() {
             self.counts.invisible += 1;
-            order.forget(vlsn);
+            self.sequence.take_back(vlsn)?;
             return Ok(None);
         }
         order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
@@ -712,6 +717,24 @@ mod tests {
         assert!(matches!(error, Error::LogGap { expected: 2, found: 3, .. }), "{error}");
         disk.put(0, 1, Written::file(0).entries([1, 3, 2]).bytes);
         assert_eq!(read(&mut scanner, 0, now).unwrap_err(), error);
+    }
+
+    /// Reading begins with file 2, by its first VLSN. What is missing stands two files before, behind what is no entry.
+    #[test]
+    fn damage_that_hides_what_is_missing_is_named_also_in_a_file_before_the_one_reading_began_in() {
+        let mut damaged = Written::file(0).entries([1, 3]);
+        damaged.bytes[60] ^= 1;
+        let files =
+            [damaged, Written::file(1).entries([5]), Written::file(2).entries([2, 4]), Written::file(3).entries([6])];
+        let (mut scanner, mut now) = (scanner(&disk(files)), Instant::now());
+        let error = loop {
+            match read(&mut scanner, 3, now) {
+                Ok((vlsns, _)) => assert_eq!(vlsns, [0; 0]),
+                Err(error) => break error,
+            }
+            now += SETTLE / 4;
+        };
+        assert!(matches!(error, Error::LogDamaged { at, .. } if at == Lsn::new(0, 36)), "{error}");
     }
 
     #[test]

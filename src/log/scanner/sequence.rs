@@ -73,6 +73,18 @@ impl Sequence {
         Ok(())
     }
 
+    /// A rollback took the entry of `vlsn` back, which was held. If it was chosen to be the first, another is to be.
+    #[cold]
+    pub(super) fn take_back(&mut self, vlsn: u64) -> Result<()> {
+        let Sequence::Going(order) = self else { return Ok(()) };
+        order.forget(vlsn);
+        let anew = order.chosen_anew().map_err(|none| Error::no_memory(none, "entries out of order", None, None))?;
+        if let Some(beginning) = anew {
+            *self = Sequence::Beginning(beginning);
+        }
+        Ok(())
+    }
+
     /// Holds an entry back, or notes it for the choice of the first. True: enough was seen to choose.
     pub(super) fn hold(&mut self, vlsn: u64, held: Held) -> Result<bool, NoMemory> {
         match self {
