@@ -135,9 +135,9 @@ enum Answer {
 
 /// How a call ended, as far as the next one has to know.
 enum Ended {
-    /// With an entry, or for want of memory: the next call goes on.
+    /// With an entry, or busy, or for want of memory: the next call goes on.
     GoingOn,
-    /// With *nothing yet*, or busy: the next call looks how long it has slept.
+    /// With *nothing yet*: the next call looks how long it has slept.
     Paused,
     /// An entry was read, and there was no memory to hold it back: it comes first.
     Unplaced(u64, Held),
@@ -271,12 +271,7 @@ impl Scanner {
                 self.search.tail.sleeps(pause.look_again);
                 Ok(Next::Nothing(pause))
             }
-            Err(Halt::Busy) => {
-                // To be asked again at once: who is not has slept.
-                self.ended = Ended::Paused;
-                self.search.tail.sleeps(Some(now.get()));
-                Ok(Next::Busy)
-            }
+            Err(Halt::Busy) => Ok(Next::Busy),
             Err(Halt::Failed(error)) => Err(self.note_failure(error)),
         }
     }
@@ -291,7 +286,7 @@ impl Scanner {
         error
     }
 
-    /// The first call after *nothing yet*, busy, or an error: gives the error again, unless the writer has cut off what
+    /// The first call after *nothing yet*, or after an error: gives the error again, unless the writer has cut off what
     /// caused it, or there is memory now.
     #[cold]
     #[inline(never)]
@@ -558,8 +553,9 @@ impl Scanner {
             let begins = is_as_at_end && self.sequence.begin(true)?;
             return Ok((!begins).then_some(idle));
         }
-        // What comes next may stand before the place where reading began.
-        if is_as_at_end && self.search.look_behind(&mut self.sequence, send_limit)? {
+        // What comes next may stand before the place where reading began, also while a file is just being born.
+        let may_be_behind = is_as_at_end || wait.reason == WaitReason::NextFileEmpty;
+        if may_be_behind && self.search.look_behind(&mut self.sequence, send_limit)? {
             return Ok(None);
         }
         let order = self.sequence.order().expect("looked at above");
