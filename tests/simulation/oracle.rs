@@ -305,6 +305,21 @@ struct Walk<'a> {
     seen: Vec<Met>,
 }
 
+/// The highest VLSN among the entries that stand one behind the other from a file's beginning, of all files: also of one
+/// that is whole by accident, before all of it was written.
+fn highest_in(state: &State) -> u64 {
+    let mut highest = 0;
+    for (&number, &inode) in &state.names {
+        let bytes = &state.inodes[inode].bytes[..];
+        let Header::Good { first: mut at, .. } = header(bytes, number) else { continue };
+        while let Seen::Entry { len, vlsn, .. } = see(bytes, at) {
+            highest = vlsn.unwrap_or(0).max(highest);
+            at += len;
+        }
+    }
+    highest
+}
+
 /// See the module's comment.
 pub(crate) fn outcome(state: &State, question: &Question) -> Outcome {
     if question.from > 0 {
@@ -333,7 +348,7 @@ impl<'a> Walk<'a> {
             held_bytes: 0,
             contents: question.returned.clone(),
             missing_file: None,
-            highest: state.highest_vlsn(),
+            highest: state.highest_vlsn().max(highest_in(state)),
             outcome: Outcome { delivered: Vec::new(), verdict: Verdict::Quiet, used: (0, 0) },
             seen: Vec::new(),
         }

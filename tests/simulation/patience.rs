@@ -31,6 +31,8 @@ pub(crate) struct Patience {
     /// What it waits for, where, and since when.
     waits: Option<(WaitReason, u64, Duration)>,
     still: Option<(Scene, Duration)>,
+    /// Whether it has stood still for a settle time too long: once, as it may.
+    has_begun_anew: bool,
     /// What it was stalled at: that it stays, also when it was frozen, and as to what is missing until that is found.
     stalled_at: Option<u64>,
     stalled_for: Option<u64>,
@@ -47,6 +49,7 @@ impl Patience {
             next_since: now,
             waits: None,
             still: None,
+            has_begun_anew: false,
             stalled_at: None,
             stalled_for: None,
             ahead: None,
@@ -91,7 +94,12 @@ impl Patience {
         }
         // How much it reads at its first look can differ from what it reads later: it begins to wait with the second.
         let (settle, gap) = (self.settle * 3 / 2, self.gap + self.settle / 2);
-        if (settles || is_missing) && !pause.stalled && now >= since + settle {
+        let stands_still = (settles || is_missing) && !pause.stalled && now >= since + settle;
+        if stands_still && !self.has_begun_anew && now < since + settle + self.settle {
+            // It may begin anew once, before what may hide what is missing, and then waits there once more.
+            self.has_begun_anew = true;
+            self.still = Some((scene, now));
+        } else if stands_still {
             return Some(format!("it has stood still since {} ms, and is not stalled", since.as_millis()));
         }
         if is_missing && now >= since + gap {
@@ -106,6 +114,9 @@ impl Patience {
         }
         let seen_since = if is_missing {
             self.missing_since(state, next?)
+        } else if pause.missing_vlsn.is_some() && reason == WaitReason::NextFileEmpty {
+            // That is as good as the end.
+            self.missing_since(state, next?).min(self.waits_since(reason, scene.at, now))
         } else {
             // It may have seen that before, while it returned what it had read.
             let stands_since = match reason {

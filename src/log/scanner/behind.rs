@@ -126,7 +126,6 @@ impl Behind {
     /// notes it in `order`.
     #[cold]
     pub(super) fn look(&mut self, before: Start, order: &mut Order, send_limit: Lsn) -> Searched<Looked> {
-        let nothing = |next| Looked { is_found: false, next, is_hiding: false };
         let mut walk = match std::mem::take(&mut self.interrupted) {
             Interrupted::Walk(walk) if walk.before == before => walk,
             interrupted => {
@@ -136,7 +135,7 @@ impl Behind {
                     0 => (seek.file_below(before.at.file()), u64::MAX),
                     offset => (Some(before.at.file()), u64::from(offset)),
                 };
-                let Some(number) = number else { return Ok(nothing(None)) };
+                let Some(number) = number else { return Ok(Looked { is_found: false, next: None, is_hiding: false }) };
                 let beginning = match seek.beginning_of(number) {
                     Ok(beginning) => beginning,
                     Err(halt) => {
@@ -144,7 +143,11 @@ impl Behind {
                         return Err(halt);
                     }
                 };
-                let Some(stretch) = seek.stretch(number, until)? else { return Ok(nothing(Some(beginning))) };
+                let Some(stretch) = seek.stretch(number, until)? else {
+                    // Without a header nobody can tell what it has.
+                    let is_hiding = seek.can_have_entries(number)?;
+                    return Ok(Looked { is_found: false, next: Some(beginning), is_hiding });
+                };
                 Walk { before, seek, beginning, stretch }
             }
         };

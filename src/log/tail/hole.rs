@@ -63,6 +63,9 @@ pub(super) struct Search {
     /// How many bytes it has passed, and how many of them behind the hole.
     passed: u64,
     passed_behind: u64,
+    /// Whether it took more than one turn, and whether that was so with one before it.
+    was_interrupted: bool,
+    is_second: bool,
 }
 
 impl Proof {
@@ -85,35 +88,48 @@ impl Proof {
                 *self = Proof::NotFound { of, began, again_at };
                 return Ok(None);
             }
-            _ => Search {
-                of,
-                began: now,
-                number: file.place.number,
-                file: Arc::clone(&file.file),
-                next: file.place.cursor,
-                end: HoleEnd::WithFile,
-                is_blank: false,
-                passed: 0,
-                passed_behind: 0,
-            },
+            _ => Search::new(of, file, now),
         };
-        match search.run(options.proof_bytes_max, disk) {
-            Err(Halt::Busy) => {
-                *self = Proof::Sought(search);
-                Err(Halt::Busy)
-            }
-            Err(halt) => Err(halt),
-            Ok(true) => Ok(Some(search.end)),
-            Ok(false) => {
-                let again_at = now + again_after(search.passed, options.settle);
-                *self = Proof::NotFound { of, began: search.began, again_at };
-                Ok(None)
+        loop {
+            match search.run(options.proof_bytes_max, disk) {
+                Err(Halt::Busy) => {
+                    search.was_interrupted = true;
+                    *self = Proof::Sought(search);
+                    return Err(Halt::Busy);
+                }
+                Err(halt) => return Err(halt),
+                Ok(true) => return Ok(Some(search.end)),
+                // What it had passed may have been written anew between its turns.
+                Ok(false) if asked_since.is_some() && search.was_interrupted && !search.is_second => {
+                    search = Search { is_second: true, ..Search::new(of, file, now) };
+                }
+                Ok(false) => {
+                    let again_at = now + again_after(search.passed, options.settle);
+                    *self = Proof::NotFound { of, began: search.began, again_at };
+                    return Ok(None);
+                }
             }
         }
     }
 }
 
 impl Search {
+    fn new(of: Hole, file: &OpenFile, now: Instant) -> Search {
+        Search {
+            of,
+            began: now,
+            number: file.place.number,
+            file: Arc::clone(&file.file),
+            next: file.place.cursor,
+            end: HoleEnd::WithFile,
+            is_blank: false,
+            passed: 0,
+            passed_behind: 0,
+            was_interrupted: false,
+            is_second: false,
+        }
+    }
+
     /// Looks for the expected VLSN, from the hole on: over zeros and whole entries, into the files behind. Bytes that are no
     /// entry are not passed over because what is looked for stands behind them. Without an expectation any entry is
     /// proof: nothing that was promised can be missing.
