@@ -23,7 +23,8 @@ use noxu_feeder::ffi::scanner::*;
 use noxu_feeder::ffi::source::*;
 use noxu_feeder::ffi::status::*;
 use noxu_feeder::ffi::version::*;
-use noxu_feeder::log::format::{FileHeader, FileName, encode_entry};
+use noxu_feeder::log::format::{FileHeader, encode_entry};
+use noxu_feeder::lsn::FileName;
 
 /// A place for a result that holds nothing before the call, as an uninitialised variable of C.
 fn nowhere<T>() -> Box<MaybeUninit<T>> {

@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 
 use common::{LogDir, RECORD};
 use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
-use noxu_feeder::chunk::frame::Frame;
-use noxu_feeder::error::{Error, status};
+use noxu_feeder::error::Error;
+use noxu_feeder::ffi::status::NXF_E_NO_MEMORY;
 use noxu_feeder::log::{Log, LogSource, Lsn, Next, Now, Source};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::stream::tracker::Tracker;
 use noxu_feeder::transport::local::{LocalOptions, local_pair};
 use noxu_feeder::transport::{Channel, Received, SocketChannel};
+use noxu_feeder::wire::frame::Frame;
 
 /// The system's allocator, which refuses requests if the test says so.
 struct Refusing;
@@ -148,7 +149,7 @@ fn an_entry_that_no_memory_can_be_had_for_is_an_error_that_names_it_and_that_pas
     }
     for _ in 0..3 {
         let error = next(&mut source, 4).unwrap_err();
-        assert_eq!(error.status(), status::E_NO_MEMORY, "{error}");
+        assert_eq!(error.status(), NXF_E_NO_MEMORY, "{error}");
         assert_eq!((error.file(), error.offset(), error.vlsn()), (Some(0), Some(u64::from(at.offset())), Some(4)));
         assert!(error.is_retriable() && !error.needs_restore());
         let text = error.to_string();
@@ -210,7 +211,7 @@ fn reads_all_when_refused_after(granted: u64, log: &LogDir, from_vlsn: u64) -> b
             Ok(Next::Busy) => {}
             Ok(Next::Nothing(pause)) => panic!("nothing at VLSN {next}, {granted} granted: {pause:?}"),
             Err(error) => {
-                assert_eq!(error.status(), status::E_NO_MEMORY, "{error}");
+                assert_eq!(error.status(), NXF_E_NO_MEMORY, "{error}");
                 assert!(refusal.as_ref().is_some_and(Refusal::happened), "{error}");
                 failures += 1;
                 // The error comes again as long as there is no memory, and is over when there is.
@@ -325,7 +326,7 @@ fn whichever_memory_cannot_be_had_a_run_sends_what_was_read_before_and_a_new_one
             }
             break;
         };
-        assert!(was_refused && error.status() == status::E_NO_MEMORY && error.is_retriable(), "{error}");
+        assert!(was_refused && error.status() == NXF_E_NO_MEMORY && error.is_retriable(), "{error}");
         let (rest, error) = feed(&log, next);
         assert_eq!(error, None);
         assert!(rest.into_iter().eq(next..=last), "after {got:?}");
@@ -443,7 +444,7 @@ fn a_frame_that_cannot_be_copied_for_a_channel_ends_the_run_behind_what_was_sent
         assert!(known == last || granted == 2, "{known} instead of {last}: what was sent is waited for");
         match end {
             End::Failed(error) => {
-                assert!(last < 5 && error.status() == status::E_NO_MEMORY && error.is_retriable(), "{error}");
+                assert!(last < 5 && error.status() == NXF_E_NO_MEMORY && error.is_retriable(), "{error}");
             }
             other => assert!(last == 5 && matches!(other, End::ClosedByPeer(_)), "{other:?}"),
         }
@@ -496,7 +497,7 @@ fn a_message_that_there_is_no_memory_for_is_not_queued_in_a_tracker() {
     let data = vec![7; 20 * MIB];
     let refusal = Refusal::above(8 * MIB);
     let error = tracker.queue_entry(5, RECORD, &data, now).unwrap_err();
-    assert_eq!((error.status(), error.vlsn()), (status::E_NO_MEMORY, Some(5)));
+    assert_eq!((error.status(), error.vlsn()), (NXF_E_NO_MEMORY, Some(5)));
     assert_eq!((tracker.queued(), tracker.current_vlsn()), (0, 0));
     drop(refusal);
     tracker.queue_entry(5, RECORD, &data, now).unwrap();

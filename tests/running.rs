@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use common::{LogDir, NOT_REGULAR, RECORD};
 use noxu_feeder::acks::{Ack, Deadline, End, Polled, Waited};
-use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::Error;
 use noxu_feeder::log::{Log, LogSource, Lsn, Origin};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::sys::waker::Wakeups;
 use noxu_feeder::transport::{Closing, SocketChannel};
+use noxu_feeder::wire::frame::Frame;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -18,18 +18,9 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use crate::sys::signal_fd::SignalFd;
 use crate::transport::Closing;
+pub use queue::Ack;
 use queue::AckQueue;
 pub use watermark::Watermark;
-
-/// An ack, or several merged into one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct Ack {
-    /// The VLSN; of several, the highest.
-    pub vlsn: u64,
-    /// How many more it stands for.
-    pub merged: u64,
-}
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,8 +3,17 @@
 
 use std::collections::VecDeque;
 
-use super::Ack;
 use crate::memory;
+
+/// An ack, or several merged into one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Ack {
+    /// The VLSN; of several, the highest.
+    pub vlsn: u64,
+    /// How many more it stands for.
+    pub merged: u64,
+}
 
 /// See the module's comment.
 #[derive(Debug)]

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::log::block::{Block, BlockPool};
+    use crate::log::block::{Block, BlockPool, InBlock};
     use crate::log::source::SourceProgress;
     use crate::log::{Entry, Lsn};
 
@@ -77,7 +77,7 @@ mod tests {
     impl Source for Endless {
         fn next(&mut self, from_vlsn: u64, _: &Now) -> Result<Next<'_>> {
             let payload = &self.block.bytes()[..5000];
-            let (lsn, block) = (Lsn::new(0, 36), Some(&self.block));
+            let (lsn, block) = (Lsn::new(0, 36), Some(InBlock { block: &self.block, begin: 0 }));
             Ok(Next::Entry(Entry { vlsn: from_vlsn, lsn, entry_type: 13, payload, payload_crc: 0, block }))
         }
 

@@ -7,7 +7,6 @@
 //! little.
 
 pub mod fill;
-pub mod frame;
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -15,9 +14,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::Entry;
-use crate::log::block::Block;
+use crate::log::block::{Block, InBlock};
 use crate::memory::{self, NoMemory};
-use frame::frame_prefix;
+use crate::wire::frame::frame_prefix;
 
 /// One piece of a chunk's bytes.
 #[derive(Debug)]
@@ -123,9 +122,9 @@ impl Chunk {
             return Err(Error::no_memory(none, "a frame", Some(entry.lsn), Some(entry.vlsn)));
         }
         match shared {
-            Some(block) => {
+            Some(InBlock { block, begin }) => {
                 self.pack(&prefix, &[]);
-                self.share(entry.payload, block);
+                self.share(block, begin..begin + entry.payload.len());
             }
             None => self.pack(&prefix, entry.payload),
         }
@@ -143,15 +142,14 @@ impl Chunk {
         memory::reserve(&mut self.marks, 1)
     }
 
-    /// Refers to `payload`, which is part of `block`.
-    fn share(&mut self, payload: &[u8], block: &Arc<Block>) {
+    /// Refers to the payload that stands in this range of `block`.
+    fn share(&mut self, block: &Arc<Block>, range: Range<usize>) {
         if !matches!(self.pieces.get(self.last_block_from), Some(Piece::Shared(last, _)) if Arc::ptr_eq(last, block)) {
             self.settle();
             self.last_block_from = self.pieces.len();
         }
-        let begin = payload.as_ptr().addr() - block.bytes().as_ptr().addr();
-        self.pieces.push(Piece::Shared(Arc::clone(block), begin..begin + payload.len()));
-        self.last_block_bytes += payload.len();
+        self.last_block_bytes += range.len();
+        self.pieces.push(Piece::Shared(Arc::clone(block), range));
     }
 
     /// To be called after the last push. Lets go of the block referred to last, if the chunk uses too little of it.
@@ -236,13 +234,18 @@ impl Chunk {
 mod tests {
     use super::*;
     use crate::log::Lsn;
-    use frame::{FRAME_PREFIX_LEN, Frame};
+    use crate::wire::frame::{FRAME_PREFIX_LEN, Frame};
 
     const LIMITS: ChunkLimits = ChunkLimits { bytes: 1000, frames_max: 100, send_first: 0, share_from: 64 };
 
-    fn entry<'a>(vlsn: u64, payload: &'a [u8], block: Option<&'a Arc<Block>>) -> Entry<'a> {
+    fn entry(vlsn: u64, payload: &[u8]) -> Entry<'_> {
         let payload_crc = crc32fast::hash(payload);
-        Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload, payload_crc, block }
+        Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload, payload_crc, block: None }
+    }
+
+    fn entry_in(block: &Arc<Block>, vlsn: u64, range: Range<usize>) -> Entry<'_> {
+        let begin = range.start;
+        Entry { block: Some(InBlock { block, begin }), ..entry(vlsn, &block.bytes()[range]) }
     }
 
     fn bytes_from(chunk: &Chunk, from: u64) -> Vec<u8> {
@@ -273,10 +276,10 @@ mod tests {
     fn packed_and_shared_payloads_make_one_stream_from_any_byte_on() {
         let block = block_of(&[7; 300]);
         let mut chunk = Chunk::default();
-        chunk.push(&entry(5, b"small", None), &LIMITS).unwrap();
-        chunk.push(&entry(6, &block.bytes()[100..200], Some(&block)), &LIMITS).unwrap();
-        chunk.push(&entry(7, &block.bytes()[0..10], Some(&block)), &LIMITS).unwrap();
-        chunk.push(&entry(8, b"", None), &LIMITS).unwrap();
+        chunk.push(&entry(5, b"small"), &LIMITS).unwrap();
+        chunk.push(&entry_in(&block, 6, 100..200), &LIMITS).unwrap();
+        chunk.push(&entry_in(&block, 7, 0..10), &LIMITS).unwrap();
+        chunk.push(&entry(8, b""), &LIMITS).unwrap();
         let whole = bytes_from(&chunk, 0);
         assert_eq!(whole.len() as u64, chunk.len());
         let expected = [(5, b"small".to_vec()), (6, vec![7; 100]), (7, vec![7; 10]), (8, Vec::new())];
@@ -294,7 +297,7 @@ mod tests {
         let mut vlsn = 0;
         let mut push = |chunk: &mut Chunk, block: &Arc<Block>, len: usize| {
             vlsn += 1;
-            chunk.push(&entry(vlsn, &block.bytes()[100..100 + len], Some(block)), &LIMITS).unwrap();
+            chunk.push(&entry_in(block, vlsn, 100..100 + len), &LIMITS).unwrap();
         };
         push(&mut chunk, &first, 120);
         push(&mut chunk, &first, 129);
@@ -322,8 +325,8 @@ mod tests {
     #[test]
     fn a_frame_counts_as_sent_with_its_last_byte() {
         let mut chunk = Chunk::default();
-        chunk.push(&entry(5, b"ab", None), &LIMITS).unwrap();
-        chunk.push(&entry(6, b"", None), &LIMITS).unwrap();
+        chunk.push(&entry(5, b"ab"), &LIMITS).unwrap();
+        chunk.push(&entry(6, b""), &LIMITS).unwrap();
         assert_eq!(chunk.frames_until(0), (0, None));
         assert_eq!(chunk.frames_until(22), (0, None));
         assert_eq!(chunk.frames_until(23), (1, Some(5)));
@@ -335,7 +338,7 @@ mod tests {
     fn a_chunk_is_full_by_bytes_or_by_frames_and_can_be_used_again() {
         let mut chunk = Chunk::default();
         while !chunk.is_full(&LIMITS) {
-            chunk.push(&entry(1, b"", None), &LIMITS).unwrap();
+            chunk.push(&entry(1, b""), &LIMITS).unwrap();
         }
         assert_eq!(chunk.frames(), 1000usize.div_ceil(FRAME_PREFIX_LEN));
         chunk.clear(&LIMITS);
@@ -343,7 +346,7 @@ mod tests {
         assert_eq!((chunk.len(), chunk.last_vlsn()), (0, None));
         let few = ChunkLimits { frames_max: 3, ..LIMITS };
         while !chunk.is_full(&few) {
-            chunk.push(&entry(1, b"", None), &few).unwrap();
+            chunk.push(&entry(1, b""), &few).unwrap();
         }
         assert_eq!(chunk.frames(), 3);
     }
@@ -353,7 +356,7 @@ mod tests {
         let block = block_of(&[7; 300]);
         let mut chunk = Chunk::default();
         for vlsn in 1..=10 {
-            chunk.push(&entry(vlsn, &block.bytes()[0..100], Some(&block)), &LIMITS).unwrap();
+            chunk.push(&entry_in(&block, vlsn, 0..100), &LIMITS).unwrap();
         }
         let mut pieces = [IoSlice::new(&[]); 3];
         assert_eq!(chunk.gather(0, &mut pieces), 3);

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::nxf_error;
-use super::status::{nxf_drop_callback, nxf_status};
-use crate::error::{Error, Result, status};
+use super::status::{NXF_OK, nxf_drop_callback, nxf_status};
+use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
 use crate::sys::fork;
 use crate::sys::thread::{HoldOff, in_library, panic_text};
@@ -174,7 +174,7 @@ unsafe fn report(
         Err(error) => {
             let code = error.status();
             // A positive status is no error: there is nothing to describe.
-            if code < status::OK && !err.is_null() {
+            if code < NXF_OK && !err.is_null() {
                 // In a forked child, the lock that guards the name may be held for ever.
                 let replica_name = if error == Error::Forked { None } else { replica_name() };
                 // SAFETY: not NULL, and so valid for writing.
@@ -304,7 +304,7 @@ pub(crate) unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, l
     };
     room[..text.len()].copy_from_slice(text.as_bytes());
     room[text.len()] = 0;
-    Ok(status::OK)
+    Ok(NXF_OK)
 }
 
 /// Writes a struct to a place whose first member says how large the caller's version of the struct is. Writes no more

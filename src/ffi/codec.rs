@@ -4,8 +4,10 @@ use super::border::{buffer, bytes, guard, out};
 use super::error::nxf_error;
 use super::scanner::nxf_entry;
 use super::status::{NXF_OK, nxf_status};
-use crate::chunk::frame::{FRAME_HEADER_LEN, Frame, MESSAGE_PREFIX_LEN, ack_vlsn, frame_prefix};
 use crate::error::Error;
+use crate::wire::ack::ack_vlsn;
+use crate::wire::frame::{FRAME_HEADER_LEN, Frame, frame_prefix};
+use crate::wire::message::MESSAGE_PREFIX_LEN;
 
 /// Length in bytes of a frame without its payload.
 pub const NXF_FRAME_HEADER_LEN: usize = 17;

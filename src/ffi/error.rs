@@ -3,9 +3,9 @@
 use std::ffi::{CString, c_char};
 
 use super::border::give;
-use super::status::nxf_status;
+use super::status::{NXF_OK, nxf_status};
 use crate::diagnostics::Replica;
-use crate::error::{Error, status};
+use crate::error::Error;
 
 /// An error: what went wrong. The function that failed makes it, and nothing changes it afterwards, so any number of
 /// threads may read it. It belongs to the caller, until nxf_error_free(). The error that an end callback is given
@@ -38,7 +38,7 @@ impl nxf_error {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_status(err: *const nxf_error) -> nxf_status {
     // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.map_or(status::OK, |err| err.error.status())
+    unsafe { err.as_ref() }.map_or(NXF_OK, |err| err.error.status())
 }
 
 /// What happened, in words, with every fact that is known; one line, never NULL. Valid until the error is freed. ""

@@ -9,12 +9,13 @@ use super::channel::nxf_channel;
 use super::error::nxf_error;
 use super::options::nxf_options;
 use super::status::{
-    NXF_AGAIN, NXF_CLOSED, NXF_E_BUFFER_TOO_SMALL, NXF_OK, NXF_TIMEOUT, nxf_drop_callback, nxf_status,
+    NXF_AGAIN, NXF_CLOSED, NXF_E_BUFFER_TOO_SMALL, NXF_OK, NXF_TIMEOUT, described, nxf_drop_callback, nxf_status,
 };
 use crate::error::{Error, Result};
 use crate::sys::thread::Threads;
 use crate::transport::pump::Pump;
-use crate::transport::{Channel, Received, Transport, check_message_len};
+use crate::transport::{Channel, Received, Transport};
+use crate::wire::message::check_message_len;
 
 /// A transport of the host's own: whole messages, both ways. All functions get the context. send and receive are called
 /// on two threads of their own, whose stacks may grow to the option runner.stack_bytes. They are called at the same
@@ -72,7 +73,7 @@ impl Channel for HostChannel {
             NXF_OK => Ok(()),
             NXF_AGAIN | NXF_TIMEOUT => Err(Error::QueueFull { queued: 0, max: 0 }),
             NXF_CLOSED => Err(Error::ChannelClosed),
-            status => Err(Error::Callback { function: "send", status }),
+            status => Err(Error::Callback { function: "send", answer: described(status) }),
         }
     }
 
@@ -93,7 +94,7 @@ impl Channel for HostChannel {
             }
             NXF_AGAIN | NXF_TIMEOUT => Ok(Received::Again),
             NXF_CLOSED => Ok(Received::Closed),
-            status => Err(Error::Callback { function: "receive", status }),
+            status => Err(Error::Callback { function: "receive", answer: described(status) }),
         }
     }
 

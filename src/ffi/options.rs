@@ -13,7 +13,8 @@ use super::border::{
 use super::error::nxf_error;
 use super::status::{NXF_CLOSED, NXF_OK, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
-use crate::options::{Kind, Options, TABLE};
+use crate::options::Options;
+use crate::options::table::{Kind, TABLE};
 use crate::sys::thread::hold_off_cancelling;
 
 /// A set of options, as keys and values. A function that is given options copies them: you can change and free them at

@@ -8,7 +8,7 @@ use super::border::{Handle, free, give, guard, opaque, out, with, with_hold_off}
 use super::error::nxf_error;
 use super::log::{nxf_log, open};
 use super::options::nxf_options;
-use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
+use super::status::{NXF_AGAIN, NXF_E_FORKED, NXF_E_INVALID_ARGUMENT, NXF_E_WRONG_STATE, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
 use crate::log::{LogSource, Lsn, Next, Now, Source};
 use crate::sys::thread::HoldOff;
@@ -77,9 +77,9 @@ pub(crate) unsafe fn hand_over<T>(
     }
     match status {
         NXF_OK => result,
-        crate::error::status::E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
-        crate::error::status::E_FORKED => Err(Error::Forked),
-        crate::error::status::E_WRONG_STATE => Err(busy()),
+        NXF_E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
+        NXF_E_FORKED => Err(Error::Forked),
+        NXF_E_WRONG_STATE => Err(busy()),
         // No run ends with this status, so it tells the caller that the scanner is still the caller's.
         _ => Err(Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" }),
     }

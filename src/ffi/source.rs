@@ -6,7 +6,7 @@ use super::border::{Context, bytes, guard, null, out, sized};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::scanner::{nxf_entry, nxf_scanner};
-use super::status::{NXF_AGAIN, NXF_OK, nxf_drop_callback, nxf_status};
+use super::status::{NXF_AGAIN, NXF_OK, described, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
 use crate::log::supplied::{Supplied, SuppliedSource, Supply};
 use crate::sys::thread::hold_off_cancelling;
@@ -61,7 +61,7 @@ impl Supply for HostSource {
         match unsafe { next(self.context.pointer(), from_vlsn, &raw mut entry) } {
             NXF_OK => {}
             NXF_AGAIN => return Ok(None),
-            status => return Err(Error::Callback { function: "next", status }),
+            status => return Err(Error::Callback { function: "next", answer: described(status) }),
         }
         let entry = self.lent.insert(entry);
         // SAFETY: the header asks the host for a payload that stays valid until it is released.

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use crate::error::status;
+use crate::error::Error;
 
 /// The status that a function that can fail returns: NXF_OK; a positive status, if nothing is wrong but nothing came;
 /// or a negative one, an error. Numbers are only added, and never changed or used again.
@@ -78,22 +78,116 @@ pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 /// long as the library is loaded. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn nxf_status_name(status: nxf_status) -> *const c_char {
-    let known = status::ALL.iter().find(|(code, _)| *code == status);
-    known.map_or(c"NXF_UNKNOWN", |(_, name): &(i32, &CStr)| name).as_ptr()
+    known_name(status).unwrap_or(c"NXF_UNKNOWN").as_ptr()
+}
+
+/// The table of the names, from the constants.
+macro_rules! named {
+    ($($status:ident,)*) => {
+        &[$(($status, {
+            const NAME: &str = concat!(stringify!($status), "\0");
+            match CStr::from_bytes_with_nul(NAME.as_bytes()) {
+                Ok(name) => name,
+                Err(_) => panic!("a status name has no NUL inside"),
+            }
+        })),*]
+    };
+}
+
+const ALL: &[(nxf_status, &CStr)] = named![
+    NXF_OK,
+    NXF_AGAIN,
+    NXF_CLOSED,
+    NXF_TIMEOUT,
+    NXF_E_INVALID_ARGUMENT,
+    NXF_E_INVALID_OPTION,
+    NXF_E_WRONG_STATE,
+    NXF_E_INSIDE_CALLBACK,
+    NXF_E_BUFFER_TOO_SMALL,
+    NXF_E_PANIC,
+    NXF_E_FORKED,
+    NXF_E_OS,
+    NXF_E_CALLBACK,
+    NXF_E_NO_MEMORY,
+    NXF_E_LOG_IO,
+    NXF_E_LOG_FILE_HEADER,
+    NXF_E_LOG_DAMAGED,
+    NXF_E_LOG_GAP,
+    NXF_E_LOG_TRUNCATED,
+    NXF_E_LOG_FILE_GONE,
+    NXF_E_LOG_HISTORY_CHANGED,
+    NXF_E_ENTRY_TOO_LARGE,
+    NXF_E_LOG_AHEAD,
+    NXF_E_ACK_BEYOND_SENT,
+    NXF_E_PROTOCOL,
+    NXF_E_CONNECT,
+    NXF_E_WRITE_TIMEOUT,
+    NXF_E_CONNECTION,
+];
+
+fn known_name(status: nxf_status) -> Option<&'static CStr> {
+    ALL.iter().find(|(code, _)| *code == status).map(|(_, name)| *name)
+}
+
+/// What a function of the host's returned: the status by its name, or its number where it has none.
+pub(super) fn described(status: nxf_status) -> String {
+    known_name(status).map_or_else(|| format!("status {status}"), |name| name.to_string_lossy().into_owned())
+}
+
+impl Error {
+    /// The status that C gets.
+    pub fn status(&self) -> nxf_status {
+        match self {
+            Error::InvalidArgument { .. } => NXF_E_INVALID_ARGUMENT,
+            Error::InvalidOption { .. } => NXF_E_INVALID_OPTION,
+            Error::WrongState { .. } => NXF_E_WRONG_STATE,
+            Error::InsideCallback { .. } => NXF_E_INSIDE_CALLBACK,
+            Error::BufferTooSmall { .. } => NXF_E_BUFFER_TOO_SMALL,
+            Error::QueueFull { .. } => NXF_AGAIN,
+            Error::Panicked(_) => NXF_E_PANIC,
+            Error::Forked => NXF_E_FORKED,
+            Error::Os { .. } => NXF_E_OS,
+            Error::SourceOrder { .. } | Error::Callback { .. } => NXF_E_CALLBACK,
+            Error::NoMemory { .. } => NXF_E_NO_MEMORY,
+            Error::LogDirectory { .. } | Error::LogRead { .. } => NXF_E_LOG_IO,
+            Error::LogFileHeader { .. } | Error::LogNotRegular { .. } => NXF_E_LOG_FILE_HEADER,
+            Error::LogDamaged { .. } => NXF_E_LOG_DAMAGED,
+            Error::LogGap { .. } => NXF_E_LOG_GAP,
+            Error::LogTruncated { .. } | Error::LogRewritten { .. } => NXF_E_LOG_TRUNCATED,
+            Error::LogFileGone { .. } => NXF_E_LOG_FILE_GONE,
+            Error::HistoryChanged { .. } => NXF_E_LOG_HISTORY_CHANGED,
+            Error::EntryTooLarge { .. } => NXF_E_ENTRY_TOO_LARGE,
+            Error::AheadOfLog { .. } => NXF_E_LOG_AHEAD,
+            Error::AckBeyondSent { .. } => NXF_E_ACK_BEYOND_SENT,
+            Error::MessageTooLong { .. } | Error::Malformed { .. } => NXF_E_PROTOCOL,
+            Error::Connect { .. } | Error::NameNotFound { .. } => NXF_E_CONNECT,
+            Error::WriteTimeout { .. } => NXF_E_WRITE_TIMEOUT,
+            Error::Connection { .. } => NXF_E_CONNECTION,
+            Error::ChannelClosed => NXF_CLOSED,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The header's constants are literals, because cbindgen can evaluate nothing else.
     #[test]
-    fn the_constants_are_those_of_the_library() {
-        let in_header = include_str!("status.rs")
+    fn every_constant_is_in_the_table_and_has_its_own_number() {
+        let constants = include_str!("status.rs")
             .lines()
             .filter_map(|line| line.strip_prefix("pub const NXF_")?.split_once(": nxf_status = "))
             .map(|(name, code)| (code.trim_end_matches(';').parse::<i32>().unwrap(), format!("NXF_{name}")));
-        let in_library = status::ALL.iter().map(|(code, name)| (*code, name.to_str().unwrap().to_owned()));
-        assert_eq!(in_header.collect::<Vec<_>>(), in_library.collect::<Vec<_>>());
+        let in_table = ALL.iter().map(|(code, name)| (*code, name.to_str().unwrap().to_owned()));
+        assert_eq!(constants.collect::<Vec<_>>(), in_table.collect::<Vec<_>>());
+        let mut codes: Vec<nxf_status> = ALL.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_status_is_described_by_its_name_or_its_number() {
+        assert_eq!((described(NXF_E_OS), described(-99)), ("NXF_E_OS".to_owned(), "status -99".to_owned()));
     }
 }

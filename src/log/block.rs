@@ -50,6 +50,15 @@ impl Block {
     }
 }
 
+/// Where the bytes of an entry's payload stand, for who wants to keep them without copying.
+#[derive(Clone, Copy, Debug)]
+pub struct InBlock<'a> {
+    /// The block that they are part of.
+    pub block: &'a Arc<Block>,
+    /// Where they begin among the block's [`bytes`](Block::bytes).
+    pub begin: usize,
+}
+
 /// How many bytes of blocks a pool keeps for another use, but no fewer and no more than so many blocks. More can be in
 /// use; those are freed when they come back.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;

@@ -9,7 +9,7 @@
 
 use crc32fast::Hasher;
 
-use super::format::{ENTRY_HEADER_LEN_VLSN, FLAG_INVISIBLE};
+use super::format::layout::{ENTRY_HEADER_LEN_VLSN, FLAG_INVISIBLE};
 
 // What only x86 has an instruction for is left out elsewhere, but for the tests.
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::files::{Files, Listing};
-use super::format::Lsn;
+use crate::lsn::Lsn;
 
 /// See the module's comment. Any thread.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Known {
 mod tests {
     use super::*;
     use crate::log::files::Directory;
-    use crate::log::format::FileName;
+    use crate::lsn::FileName;
 
     fn write(dir: &std::path::Path, number: u32, len: usize) {
         std::fs::write(dir.join(FileName(number).to_string()), vec![0; len]).unwrap();

@@ -27,7 +27,7 @@ pub mod supplied;
 pub mod tail;
 pub mod window;
 
-pub use format::Lsn;
+pub use crate::lsn::Lsn;
 pub use now::Now;
 pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
 pub use shared::Log;

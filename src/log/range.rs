@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::budget::{Budget, Halt, Searched};
 use super::files::Files;
-use super::format::Lsn;
 use super::scanner::{Next, Scanner, ScannerOptions};
 use super::seek::Seek;
 use super::tail::WaitReason;
 use crate::error::Error;
+use crate::lsn::Lsn;
 
 /// How far below a VLSN near the log's end reading begins at first, in VLSNs: what is missing there may stand before it.
 const BELOW_END: u64 = 16 * 1024;

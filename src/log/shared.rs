@@ -11,12 +11,12 @@ use parking_lot::RwLock;
 use super::budget::Halt;
 use super::extent::Extent;
 use super::files::{Directory, Files, Notification};
-use super::format::Lsn;
 use super::range::Range;
 use super::scanner::{Scanner, ScannerOptions};
 use super::source::Origin;
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
+use crate::lsn::Lsn;
 use crate::sys::waker::Waker;
 use crate::sys::watch;
 

@@ -4,11 +4,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::Log;
-use super::format::Lsn;
 use super::now::Now;
 use super::scanner::{Next, Pause, Scanner, ScannerCounts};
 use super::tail::WaitReason;
 use crate::error::Result;
+use crate::lsn::Lsn;
 use crate::sys::waker::Waker;
 
 /// Yields entries in VLSN order. One thread at a time.

@@ -668,15 +668,16 @@ mod tests {
     use super::inbox::Refused;
     use super::*;
     use crate::acks::Deadline;
-    use crate::chunk::frame::Frame;
     use crate::failpoint::hooks;
-    use crate::log::format::{FileHeader, FileName, encode_entry};
+    use crate::log::format::{FileHeader, encode_entry};
     use crate::log::{Log, LogSource, Lsn, Source};
+    use crate::lsn::FileName;
     use crate::options::Options;
     use crate::stream::Stream;
     use crate::sys::poll::wait_for;
     use crate::sys::waker::Waker;
     use crate::transport::{Channel, SocketChannel};
+    use crate::wire::frame::Frame;
 
     /// So many steps, and the loop does not sleep: it never will.
     const STEPS_MAX: usize = 100;

@@ -5,7 +5,6 @@
 //! order of the chunks, that the replica's known VLSN never falls, and that no ack is believed for a frame that the
 //! replica cannot have.
 
-pub mod acks;
 pub mod outstanding;
 pub mod tracker;
 
@@ -15,7 +14,7 @@ use std::sync::Arc;
 
 use crate::chunk::{Chunk, ChunkLimits};
 use crate::error::{Error, Result};
-use acks::AckReader;
+use crate::wire::ack::AckReader;
 
 /// What an ack above the highest VLSN sent means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -156,7 +156,7 @@ mod tests {
     fn a_loop_hears_who_has_called_and_of_each_once() {
         let wakeups = Wakeups::new().unwrap();
         let [one, two, three] = [1, 2, 3].map(|token| introduced(&wakeups, token));
-        assert_eq!(taken(&wakeups), []);
+        assert_eq!(taken(&wakeups), [0_u64; 0]);
         two.wake();
         one.wake();
         two.wake();
@@ -191,7 +191,7 @@ mod tests {
         let waker = wakeups.waker();
         waker.wake();
         waker.wake();
-        assert_eq!(taken(&wakeups), []);
+        assert_eq!(taken(&wakeups), [0_u64; 0]);
         waker.introduce(5);
         assert!(!wakeups.bell.fall_asleep());
         assert_eq!(taken(&wakeups), [5]);
@@ -199,7 +199,7 @@ mod tests {
         waker.retire();
         waker.wake();
         assert!(wakeups.bell.fall_asleep());
-        assert_eq!(taken(&wakeups), []);
+        assert_eq!(taken(&wakeups), [0_u64; 0]);
     }
 
     /// The loop comes to know it between a caller's two steps.

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::pump::Pump;
-use super::{Channel, Received, Transport, check_message_len};
+use super::{Channel, Received, Transport};
 use crate::error::{Error, Result};
 use crate::memory::{self, NoMemory};
 use crate::sys::thread::Threads;
+use crate::wire::message::check_message_len;
 
 /// How a pair behaves.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,6 @@
 
 pub mod connect;
 pub mod local;
-pub mod message;
 pub mod pump;
 pub mod socket;
 
@@ -132,13 +131,4 @@ pub(crate) fn classify(error: std::io::Error) -> Transfer {
         BrokenPipe | ConnectionReset | ConnectionAborted | NotConnected => Transfer::Closed(Closing::Reset),
         _ => Transfer::Failed(Error::Connection { os: error.into() }),
     }
-}
-
-/// The longest message a channel sends or receives.
-pub(crate) fn check_message_len(len: usize) -> Result<u32> {
-    use crate::chunk::frame::MESSAGE_LEN_MAX;
-    u32::try_from(len)
-        .ok()
-        .filter(|_| len <= MESSAGE_LEN_MAX)
-        .ok_or(Error::MessageTooLong { len: len as u64, max: MESSAGE_LEN_MAX as u64 })
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Channel, Closing, Driven, Received, Transfer, Transport};
-use crate::chunk::frame::MESSAGE_PREFIX_LEN;
 use crate::error::{Error, Result};
 use crate::memory::{self, NoMemory};
 use crate::sync::thread::JoinHandle;
@@ -20,6 +19,7 @@ use crate::sync::{Condvar, Mutex};
 use crate::sys::poll::Interest;
 use crate::sys::signal_fd::SignalFd;
 use crate::sys::thread::{Threads, panic_text, spawn_quiet, while_inside};
+use crate::wire::message::{MESSAGE_PREFIX_LEN, check_message_len, message_len, message_prefix};
 
 /// How many bytes are taken at once for the sending thread; a single message may be larger.
 const OUTGOING_BYTES: usize = 256 * 1024;
@@ -91,7 +91,7 @@ impl State {
     /// A message that was received, as it would have come over a byte stream.
     fn take_in(&mut self, message: &[u8]) -> Result<(), NoMemory> {
         memory::reserve_queue(&mut self.incoming, MESSAGE_PREFIX_LEN + message.len())?;
-        self.incoming.extend((message.len() as u32).to_le_bytes());
+        self.incoming.extend(message_prefix(message.len()));
         self.incoming.extend(message);
         Ok(())
     }
@@ -174,7 +174,7 @@ fn receive_loop(shared: &Shared) {
             Ok(Received::Again) => {}
             Ok(Received::Closed) => return shared.end(Transfer::Closed(Closing::Finished)),
             Err(Error::BufferTooSmall { needed, .. }) if needed > buffer.len() => {
-                match super::check_message_len(needed).and_then(|_| memory::zeros(needed).map_err(no_memory)) {
+                match check_message_len(needed).and_then(|_| memory::zeros(needed).map_err(no_memory)) {
                     Ok(larger) => buffer = larger,
                     Err(error) => return shared.end(ending_of(&error)),
                 }
@@ -291,7 +291,7 @@ fn take_message(rest: &mut Rest<'_>, left: usize, into: &mut VecDeque<Vec<u8>>) 
     memory::reserve(&mut message, MESSAGE_PREFIX_LEN)?;
     rest.append(MESSAGE_PREFIX_LEN, &mut message);
     let Some(prefix) = message.first_chunk::<MESSAGE_PREFIX_LEN>() else { return Ok(None) };
-    let len = u32::from_le_bytes(*prefix) as usize;
+    let len = message_len(*prefix);
     if left - MESSAGE_PREFIX_LEN < len {
         return Ok(None);
     }
@@ -339,7 +339,7 @@ mod tests {
 
     /// As it stands in a stream: with its length.
     fn framed(message: &[u8]) -> Vec<u8> {
-        [&(message.len() as u32).to_le_bytes()[..], message].concat()
+        [&message_prefix(message.len())[..], message].concat()
     }
 
     fn received(channel: &LocalChannel) -> Vec<u8> {

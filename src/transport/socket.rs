@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::message::MessageBuffer;
-use super::{Channel, Closing, Received, Transfer, Transport, check_message_len, classify};
+use super::{Channel, Closing, Received, Transfer, Transport, classify};
 use crate::error::{Error, Result};
 use crate::sys::poll::{Interest, wait_for};
 use crate::sys::socket::{self, Answers};
 use crate::sys::thread::Threads;
+use crate::wire::message::{MessageBuffer, check_message_len, message_prefix};
 
 /// How a socket is used.
 #[derive(Clone, Copy, Debug)]
@@ -106,9 +106,9 @@ impl SocketChannel {
 
 impl Channel for SocketChannel {
     fn send(&self, message: &[u8]) -> Result<()> {
-        let len = check_message_len(message.len())?;
+        check_message_len(message.len())?;
         let _one_at_a_time = self.sending.lock();
-        self.send_all(&mut [IoSlice::new(&len.to_le_bytes()), IoSlice::new(message)])
+        self.send_all(&mut [IoSlice::new(&message_prefix(message.len())), IoSlice::new(message)])
     }
 
     fn receive(&self, into: &mut [u8], deadline: Option<Instant>) -> Result<Received> {

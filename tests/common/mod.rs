@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use noxu_feeder::error::Result;
 use noxu_feeder::log::files::{Directory, DirectoryStamp, FileIdentity, Files, LogFile};
-use noxu_feeder::log::format::{FLAG_INVISIBLE, FileHeader, FileName, encode_entry};
+use noxu_feeder::log::format::{FLAG_INVISIBLE, FileHeader, encode_entry};
 use noxu_feeder::log::{Lsn, Next, Pause, Scanner, ScannerOptions};
+use noxu_feeder::lsn::FileName;
 use noxu_feeder::options::Options;
 use tempfile::TempDir;
 

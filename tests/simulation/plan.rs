@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use noxu_feeder::log::ScannerOptions;
-use noxu_feeder::log::format::Lsn;
 use noxu_feeder::log::order::WindowLimits;
 use noxu_feeder::log::tail::TailOptions;
+use noxu_feeder::lsn::Lsn;
 
 use crate::disk::Stamps;
 use crate::rng::Rng;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use noxu_feeder::log::format::Lsn;
+use noxu_feeder::lsn::Lsn;
 
 use crate::disk::{Disk, Fault, Op, State};
 use crate::oracle::{self, Failure, Kind, Outcome, Question, Seen, Verdict};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use noxu_feeder::log::budget::Budget;
-use noxu_feeder::log::format::Lsn;
 use noxu_feeder::log::scanner::ScannerCounts;
 use noxu_feeder::log::seek::Seek;
 use noxu_feeder::log::tail::{Wait, WaitReason};
 use noxu_feeder::log::{Entry, Pause, Scanner, ScannerOptions};
+use noxu_feeder::lsn::Lsn;
 
 use crate::disk::{Disk, State};
 use crate::oracle::{self, Failure, Kind};

@@ -6,11 +6,11 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use noxu_feeder::Result;
-use noxu_feeder::chunk::frame::Frame;
 use noxu_feeder::error::Error;
 use noxu_feeder::sys::poll::Interest;
 use noxu_feeder::sys::thread::Threads;
 use noxu_feeder::transport::{Channel, Closing, Driven, Received, Transfer, Transport};
+use noxu_feeder::wire::frame::Frame;
 
 use crate::judge::Met;
 use crate::rng::Rng;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular, Notification};
-use crate::log::format::FileName;
+use crate::lsn::FileName;
 use crate::sys::directory::{HeldDirectory, Kind, Status};
 use crate::sys::thread::hold_off_cancelling;
 use crate::sys::watch::Watch;

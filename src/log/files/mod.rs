@@ -13,6 +13,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::error::NotRegular;
 pub use directory::Directory;
 pub use listing::Listing;
 
@@ -49,21 +50,6 @@ pub struct DirectoryStamp {
     pub modified_ns: i128,
     /// The same for anything about it.
     pub changed_ns: i128,
-}
-
-/// Why a file was not opened: a log file is a regular file, or a link to one. An [`io::Error`] carries it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("it is {what}, and no regular file")]
-pub struct NotRegular {
-    /// What it is instead.
-    pub what: &'static str,
-}
-
-impl NotRegular {
-    /// What `error` carries, if that is why a file was not opened.
-    pub fn of(error: &io::Error) -> Option<NotRegular> {
-        error.get_ref()?.downcast_ref().copied()
-    }
 }
 
 /// A directory of log files.

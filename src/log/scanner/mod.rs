@@ -19,7 +19,7 @@ use self::ahead::Ahead;
 use self::patience::Patience;
 use self::search::{Cause, Search};
 use self::sequence::Sequence;
-use super::block::Block;
+use super::block::InBlock;
 use super::budget::{Halt, Searched};
 use super::files::Files;
 use super::format::{EntryHeader, Lsn};
@@ -44,8 +44,8 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
     /// CRC-32 of the payload.
     pub payload_crc: u32,
-    /// The block that the payload is part of, for who wants to keep it without copying.
-    pub block: Option<&'a Arc<Block>>,
+    /// Where the payload stands, if it is in a block.
+    pub block: Option<InBlock<'a>>,
 }
 
 /// What a scanner answers.
@@ -116,15 +116,15 @@ struct Coming {
     vlsn: u64,
     lsn: Lsn,
     entry: Sighted,
-    block: InBlock,
+    block: Of,
 }
 
 /// Which block its payload is in.
-enum InBlock {
-    OfTail,
+enum Of {
+    Tail,
     /// The one that the tail's window had before.
     BeforeTails,
-    OfAgain,
+    Again,
 }
 
 /// What `find` came to.
@@ -253,17 +253,18 @@ impl Scanner {
                 debug_assert!(vlsn >= from_vlsn.max(1) && lsn < send_limit);
                 self.counts.returned += 1;
                 let block = match block {
-                    InBlock::OfTail => self.search.tail.block(),
-                    InBlock::BeforeTails => self.search.tail.block_before().expect("it was just there"),
-                    InBlock::OfAgain => self.again.block(),
+                    Of::Tail => self.search.tail.block(),
+                    Of::BeforeTails => self.search.tail.block_before().expect("it was just there"),
+                    Of::Again => self.again.block(),
                 };
+                let begin = entry.payload.start;
                 Ok(Next::Entry(Entry {
                     vlsn,
                     lsn,
                     entry_type: entry.header.entry_type,
                     payload: &block.bytes()[entry.payload],
                     payload_crc: entry.payload_crc,
-                    block: Some(block),
+                    block: Some(InBlock { block, begin }),
                 }))
             }
             Ok(Answer::Nothing(pause)) => {
@@ -418,7 +419,7 @@ impl Scanner {
         if let Some(order) = self.sequence.order_mut().filter(|order| order.next() == vlsn) {
             order.returned(held.digest);
             self.search.tail.note_next_was_found();
-            return Ok(Some(Coming { vlsn, lsn, entry, block: InBlock::OfTail }));
+            return Ok(Some(Coming { vlsn, lsn, entry, block: Of::Tail }));
         }
         self.place_out_of_order(vlsn, held, send_limit, now)?;
         Ok(None)
@@ -523,7 +524,7 @@ impl Scanner {
             order.returned(held.digest);
             let payload_crc = order::payload_crc(header.entry_type, held.digest);
             let is_tails = std::ptr::eq(block, self.search.tail.block());
-            let block = if is_tails { InBlock::OfTail } else { InBlock::BeforeTails };
+            let block = if is_tails { Of::Tail } else { Of::BeforeTails };
             return Ok(Some(Coming { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, block }));
         }
         let entry = match self.again.look(lsn, vlsn)? {
@@ -536,7 +537,7 @@ impl Scanner {
             return Ok(None);
         }
         order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
-        Ok(Some(Coming { vlsn, lsn, entry, block: InBlock::OfAgain }))
+        Ok(Some(Coming { vlsn, lsn, entry, block: Of::Again }))
     }
 
     /// What it means that the log has no more for now. `None`: reading goes on elsewhere.

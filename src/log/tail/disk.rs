@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::judge::{Name, Standing, judge_name};
-use super::place::Place;
 use crate::error::{Error, Result};
 use crate::log::files::{FileIdentity, Files, Listing, LogFile};
 use crate::log::format::{FILE_HEADER_LEN_V3, FileHeader, HeaderFault, ParsedFileHeader};
@@ -66,16 +65,22 @@ impl Disk {
         })
     }
 
-    /// What the file of `place` is to the log now; one system call where it has its name.
-    pub(super) fn standing(&mut self, place: &Place, now: Instant) -> Result<Standing> {
-        let name = self.name_of(place.number, place.identity)?;
+    /// What a file that was opened is to the log now; one system call where it has its name.
+    pub(super) fn standing(
+        &mut self,
+        number: u32,
+        identity: FileIdentity,
+        was_read: bool,
+        now: Instant,
+    ) -> Result<Standing> {
+        let name = self.name_of(number, identity)?;
         if name == Name::Free {
             // Which file is the highest now?
             self.listing.outdate();
             self.refresh(now)?;
         }
-        let is_highest = self.listing.newest().is_none_or(|newest| newest <= place.number);
-        Ok(judge_name(name, is_highest, place.was_read))
+        let is_highest = self.listing.newest().is_none_or(|newest| newest <= number);
+        Ok(judge_name(name, is_highest, was_read))
     }
 
     pub(super) fn is_newest(&self, number: u32) -> bool {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ask::{Ask, TailOptions};
 use super::disk::{Disk, open_error};
 use super::place::OpenFile;
-use super::{Ask, TailOptions};
 use crate::log::budget::{Halt, Searched};
 use crate::log::files::LogFile;
 use crate::log::format::Lsn;

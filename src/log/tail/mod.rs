@@ -10,6 +10,7 @@
 //! The order of VLSNs and what a missing one means is [`order`](super::order)'s concern. There is no I/O but through
 //! [`Files`], and no clock but the `now` of each call.
 
+mod ask;
 mod disk;
 mod hole;
 mod judge;
@@ -20,16 +21,16 @@ mod view;
 mod wait;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::block::Block;
 use super::budget::{Budget, Halt, Searched};
 use super::files::{Files, Listing, LogFile};
 use super::format::{HeaderFault, Lsn};
-use super::now::Now;
 use super::probe::Probe;
 use super::window::{Look, Sighted};
 use crate::error::{EntryFault, Error, Result};
+pub use ask::{Ask, TailOptions};
 use disk::{Disk, Opened, open_error};
 use hole::{HoleEnd, Proof};
 use judge::{Content, HeaderVerdict, NextEvidence, Onward, Sight, Standing, Verdict, judge, judge_header, judge_next};
@@ -56,30 +57,6 @@ pub enum Step {
     Found(Found),
     /// Nothing for now.
     Wait(Wait),
-}
-
-/// What the caller knows at the time of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// The time.
-    pub now: &'a Now,
-    /// The next VLSN to be returned to whoever reads the log, if that is known: what proves a hole harmless.
-    pub expected_vlsn: Option<u64>,
-    /// No entry at or behind this position is returned.
-    pub send_limit: Lsn,
-    /// Whether entries returned before will be wanted again: what was read last is then kept within reach.
-    pub recalls: bool,
-}
-
-/// How a tail reads.
-#[derive(Clone, Copy, Debug)]
-pub struct TailOptions {
-    /// How long everything must stand still before it is judged.
-    pub settle: Duration,
-    /// How many bytes are read at once.
-    pub read_bytes: usize,
-    /// How far behind a hole its proof is looked for, in bytes.
-    pub proof_bytes_max: u64,
 }
 
 /// What was read since reading began at a start, and what was not.
@@ -489,7 +466,7 @@ impl Tail {
     /// read instead: nothing is lost. An error if something was.
     fn is_part(&mut self, ask: &Ask<'_>) -> Result<bool> {
         let place = self.course.current().place;
-        match self.disk.standing(&place, ask.now.get())? {
+        match self.disk.standing(place.number, place.identity, place.was_read, ask.now.get())? {
             Standing::Part => Ok(true),
             Standing::Replaced => {
                 self.course.reading = Reading::Start(place.lsn());
@@ -690,6 +667,8 @@ fn vlsn_in(look: &Look) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::log::memory_disk::{MemoryDisk, Written};
 

@@ -1,11 +1,14 @@
-//! Every failure, once: with the facts that a person needs to act, and the status that C gets.
+//! Every failure, once, with the facts that a person needs to act.
+
+mod log;
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::log::files::NotRegular;
-use crate::log::format::{FileName, HeaderFault, Lsn};
+use crate::lsn::{FileName, Lsn};
 use crate::memory::NoMemory;
+
+pub use log::{EntryFault, HeaderFault, NotRegular};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,44 +31,6 @@ impl From<io::Error> for OsError {
     fn from(error: io::Error) -> OsError {
         OsError { errno: error.raw_os_error().unwrap_or(0), kind: error.kind() }
     }
-}
-
-/// Bytes in the log that should be an entry and are not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum EntryFault {
-    /// Zeros with more of the file behind them.
-    #[error("a hole (zeros where an entry should be)")]
-    Hole,
-    /// The entry runs past the end of its file.
-    #[error("a torn entry ({needed} bytes, of which the file has {present})")]
-    Torn {
-        /// Bytes that header and payload take, as far as known.
-        needed: u64,
-        /// Bytes from the entry's beginning to the file's end.
-        present: u64,
-    },
-    /// A length that no entry has.
-    #[error("an item size of {0}, above the largest there is")]
-    Oversize(u32),
-    /// The checksum fails.
-    #[error("an entry whose checksum fails (stored {stored:08x}, computed {computed:08x})")]
-    Checksum {
-        /// The checksum in the entry's header.
-        stored: u32,
-        /// The checksum of the bytes read.
-        computed: u32,
-    },
-    /// The entry does not follow the one before it.
-    #[error("an entry that names offset {found} as the one before it, which is at {expected}")]
-    BrokenChain {
-        /// Offset of the entry before.
-        expected: u32,
-        /// Offset that the entry names.
-        found: u32,
-    },
-    /// The file ends before an entry that the next file's header names.
-    #[error("the end of the file, before the entry at offset {0} that the next file names as its last")]
-    EndsEarly(u32),
 }
 
 /// Any error of this library.
@@ -227,12 +192,12 @@ pub enum Error {
         expected: u64,
     },
     /// A function of the host reported a failure.
-    #[error("the host's function `{function}` returned {}", status::describe(*status))]
+    #[error("the host's function `{function}` returned {answer}")]
     Callback {
         /// The function's name.
         function: &'static str,
-        /// What it returned.
-        status: i32,
+        /// The name of the status that it returned, or its number.
+        answer: String,
     },
     /// A log file that is still needed is gone, or another has its name.
     #[error("log file {} is gone or was replaced{}", FileName(*file), expecting(*expected_vlsn))]
@@ -337,88 +302,6 @@ fn concerning(vlsn: Option<u64>) -> String {
     vlsn.map(|vlsn| format!(" (VLSN {vlsn})")).unwrap_or_default()
 }
 
-/// Statuses as C sees them. Numbers are never reused or changed, only added.
-pub mod status {
-    /// A status by its name, or its number where it has none.
-    pub(super) fn describe(code: i32) -> String {
-        let known = ALL.iter().find(|(known, _)| *known == code);
-        known.map_or_else(|| format!("status {code}"), |(_, name)| name.to_string_lossy().into_owned())
-    }
-
-    /// Generates the constants and the table of their names from one list.
-    macro_rules! statuses {
-        ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-            $($(#[$doc])* pub const $name: i32 = $code;)*
-            /// Every status, with its name in C.
-            pub const ALL: &[(i32, &std::ffi::CStr)] = &[$(($code, {
-                const NAME: &str = concat!("NXF_", stringify!($name), "\0");
-                match std::ffi::CStr::from_bytes_with_nul(NAME.as_bytes()) {
-                    Ok(name) => name,
-                    Err(_) => panic!("a status name has no NUL inside"),
-                }
-            })),*];
-        };
-    }
-    statuses! {
-        /// Done.
-        OK = 0,
-        /// Nothing there yet.
-        AGAIN = 1,
-        /// Closed or ended.
-        CLOSED = 2,
-        /// The time given is over.
-        TIMEOUT = 3,
-        /// A parameter is wrong.
-        E_INVALID_ARGUMENT = -1,
-        /// An option is unknown or its value is not allowed.
-        E_INVALID_OPTION = -2,
-        /// The call does not fit the handle's state.
-        E_WRONG_STATE = -3,
-        /// Not allowed from inside a callback.
-        E_INSIDE_CALLBACK = -4,
-        /// The buffer is too small.
-        E_BUFFER_TOO_SMALL = -5,
-        /// A defect in this library; the handle is unusable.
-        E_PANIC = -6,
-        /// The handle belongs to the parent of this process.
-        E_FORKED = -7,
-        /// The operating system refused.
-        E_OS = -8,
-        /// A function of the host failed, or returned what cannot be.
-        E_CALLBACK = -9,
-        /// Memory that was needed cannot be had.
-        E_NO_MEMORY = -10,
-        /// The log directory or a file cannot be read.
-        E_LOG_IO = -20,
-        /// A log file's header cannot be used, or it is no regular file.
-        E_LOG_FILE_HEADER = -21,
-        /// Damage in the log.
-        E_LOG_DAMAGED = -22,
-        /// A VLSN is missing.
-        E_LOG_GAP = -23,
-        /// The log was cut below what was sent.
-        E_LOG_TRUNCATED = -24,
-        /// A needed log file is gone.
-        E_LOG_FILE_GONE = -25,
-        /// The log holds another entry at a VLSN already sent.
-        E_LOG_HISTORY_CHANGED = -26,
-        /// An entry that no frame can carry.
-        E_ENTRY_TOO_LARGE = -27,
-        /// The log ends below the VLSN asked for.
-        E_LOG_AHEAD = -28,
-        /// The replica acknowledged what was never sent.
-        E_ACK_BEYOND_SENT = -40,
-        /// The peer broke the protocol.
-        E_PROTOCOL = -41,
-        /// No connection could be made.
-        E_CONNECT = -42,
-        /// The replica took nothing for too long.
-        E_WRITE_TIMEOUT = -43,
-        /// The connection failed.
-        E_CONNECTION = -44,
-    }
-}
-
 impl Error {
     /// A parameter that cannot be what it is.
     pub fn invalid(parameter: &'static str, reason: impl Into<String>) -> Error {
@@ -446,38 +329,6 @@ impl Error {
     #[cold]
     pub fn no_memory(none: NoMemory, what: &'static str, at: Option<Lsn>, vlsn: Option<u64>) -> Error {
         Error::NoMemory { bytes: none.bytes, what, at, vlsn }
-    }
-
-    /// The status that C gets.
-    pub fn status(&self) -> i32 {
-        match self {
-            Error::InvalidArgument { .. } => status::E_INVALID_ARGUMENT,
-            Error::InvalidOption { .. } => status::E_INVALID_OPTION,
-            Error::WrongState { .. } => status::E_WRONG_STATE,
-            Error::InsideCallback { .. } => status::E_INSIDE_CALLBACK,
-            Error::BufferTooSmall { .. } => status::E_BUFFER_TOO_SMALL,
-            Error::QueueFull { .. } => status::AGAIN,
-            Error::Panicked(_) => status::E_PANIC,
-            Error::Forked => status::E_FORKED,
-            Error::Os { .. } => status::E_OS,
-            Error::SourceOrder { .. } | Error::Callback { .. } => status::E_CALLBACK,
-            Error::NoMemory { .. } => status::E_NO_MEMORY,
-            Error::LogDirectory { .. } | Error::LogRead { .. } => status::E_LOG_IO,
-            Error::LogFileHeader { .. } | Error::LogNotRegular { .. } => status::E_LOG_FILE_HEADER,
-            Error::LogDamaged { .. } => status::E_LOG_DAMAGED,
-            Error::LogGap { .. } => status::E_LOG_GAP,
-            Error::LogTruncated { .. } | Error::LogRewritten { .. } => status::E_LOG_TRUNCATED,
-            Error::LogFileGone { .. } => status::E_LOG_FILE_GONE,
-            Error::HistoryChanged { .. } => status::E_LOG_HISTORY_CHANGED,
-            Error::EntryTooLarge { .. } => status::E_ENTRY_TOO_LARGE,
-            Error::AheadOfLog { .. } => status::E_LOG_AHEAD,
-            Error::AckBeyondSent { .. } => status::E_ACK_BEYOND_SENT,
-            Error::MessageTooLong { .. } | Error::Malformed { .. } => status::E_PROTOCOL,
-            Error::Connect { .. } | Error::NameNotFound { .. } => status::E_CONNECT,
-            Error::WriteTimeout { .. } => status::E_WRITE_TIMEOUT,
-            Error::Connection { .. } => status::E_CONNECTION,
-            Error::ChannelClosed => status::CLOSED,
-        }
     }
 
     /// The operating system's error number, when it gave one.
@@ -570,15 +421,6 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_status_has_its_own_number_and_name() {
-        let mut codes: Vec<i32> = status::ALL.iter().map(|(code, _)| *code).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), status::ALL.len());
-        assert_eq!(status::ALL[0], (0, c"NXF_OK"));
-    }
 
     #[test]
     fn a_damaged_entry_is_described_with_every_fact() {

@@ -1,9 +1,25 @@
-//! Takes acks out of a byte stream, whatever the pieces in which the bytes arrive.
+//! Acks: what a replica has, on its way from the replica. An ack is one message of 8 bytes, the VLSN. Bytes behind these 8
+//! are ignored, and so is a shorter message.
 //!
+//! [`AckReader`] takes acks out of a byte stream, whatever the pieces in which the bytes arrive.
 //! It never allocates, whatever a peer sends: it keeps only the first eight bytes of a message.
 
-use crate::chunk::frame::{ACK_LEN, MESSAGE_LEN_MAX, MESSAGE_PREFIX_LEN, ack_vlsn};
-use crate::error::{Error, Result};
+use super::message::{MESSAGE_PREFIX_LEN, check_message_len, message_len, message_prefix};
+use crate::error::Result;
+
+/// Length of an ack.
+pub const ACK_LEN: usize = 8;
+
+/// The ack of a VLSN, as a message (without its length).
+pub fn ack(vlsn: u64) -> [u8; ACK_LEN] {
+    vlsn.to_le_bytes()
+}
+
+/// The VLSN of an ack message (without its length field). `None` if the message is too short to be an ack: ignore it.
+#[inline]
+pub fn ack_vlsn(message: &[u8]) -> Option<u64> {
+    message.first_chunk::<ACK_LEN>().map(|bytes| u64::from_le_bytes(*bytes))
+}
 
 /// The reader's state between two pieces.
 #[derive(Debug, Default)]
@@ -25,7 +41,7 @@ impl AckReader {
             while self.kept_len == 0
                 && self.skip == 0
                 && let Some((ack, rest)) = bytes.split_first_chunk::<{ MESSAGE_PREFIX_LEN + ACK_LEN }>()
-                && ack[..MESSAGE_PREFIX_LEN] == (ACK_LEN as u32).to_le_bytes()
+                && ack[..MESSAGE_PREFIX_LEN] == message_prefix(ACK_LEN)
             {
                 bytes = rest;
                 if let Some(vlsn) = ack_vlsn(&ack[MESSAGE_PREFIX_LEN..]) {
@@ -51,10 +67,8 @@ impl AckReader {
         let Some(prefix) = self.kept[..self.kept_len].first_chunk::<MESSAGE_PREFIX_LEN>() else {
             return Ok(bytes);
         };
-        let message_len = u32::from_le_bytes(*prefix) as usize;
-        if message_len > MESSAGE_LEN_MAX {
-            return Err(Error::MessageTooLong { len: message_len as u64, max: MESSAGE_LEN_MAX as u64 });
-        }
+        let message_len = message_len(*prefix);
+        check_message_len(message_len)?;
         let wanted = MESSAGE_PREFIX_LEN + message_len.min(ACK_LEN);
         let bytes = self.keep(bytes, wanted);
         if self.kept_len == wanted {
@@ -78,7 +92,9 @@ impl AckReader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::MESSAGE_LEN_MAX;
     use super::*;
+    use crate::error::Error;
     use proptest::prelude::*;
 
     fn message(bytes: &[u8]) -> Vec<u8> {
@@ -155,5 +171,14 @@ mod tests {
             Err(Error::ChannelClosed)
         });
         assert_eq!((result, seen), (Err(Error::ChannelClosed), 1));
+    }
+
+    #[test]
+    fn an_ack_is_its_first_eight_bytes() {
+        assert_eq!(ack(1), [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(ack_vlsn(&ack(1)), Some(1));
+        assert_eq!(ack_vlsn(&[2, 1, 0, 0, 0, 0, 0, 0, 99]), Some(258));
+        assert_eq!(ack_vlsn(&[1, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(ack_vlsn(&[]), None);
     }
 }

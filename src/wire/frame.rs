@@ -1,6 +1,4 @@
-//! The bytes of the replication protocol: frames to the replica, acks from it. All little-endian.
-//!
-//! Every message on a byte stream is `[length: u32][bytes]`. A frame is one message:
+//! Frames: a replicated entry, on its way to the replica. A frame is one message:
 //!
 //! | offset | size | field |
 //! | ---: | ---: | --- |
@@ -9,24 +7,16 @@
 //! | 9 | 4 | payload length |
 //! | 13 | 4 | CRC-32 of the payload alone |
 //! | 17 | n | payload, as on disk |
-//!
-//! An ack is one message of 8 bytes, the VLSN. Bytes behind these 8 are ignored, and so is a shorter message. These
-//! facts were checked against the public crate `noxu-rep`, 6.2.0 to 7.11.2.
 
+use super::message::{MESSAGE_LEN_MAX, MESSAGE_PREFIX_LEN, message_prefix};
 use crate::error::{Error, Result};
 
-/// Size of the length field before every message on a byte stream.
-pub const MESSAGE_PREFIX_LEN: usize = 4;
-/// The longest message that either side accepts.
-pub const MESSAGE_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Length of a frame without its payload.
 pub const FRAME_HEADER_LEN: usize = 17;
 /// Length of a frame without its payload, plus the message's length field.
 pub const FRAME_PREFIX_LEN: usize = MESSAGE_PREFIX_LEN + FRAME_HEADER_LEN;
 /// The largest payload that a frame can carry.
 pub const FRAME_PAYLOAD_MAX: usize = MESSAGE_LEN_MAX - FRAME_HEADER_LEN;
-/// Length of an ack.
-pub const ACK_LEN: usize = 8;
 
 const _: () = assert!(FRAME_PREFIX_LEN == 21);
 
@@ -39,7 +29,7 @@ pub fn frame_prefix(vlsn: u64, entry_type: u8, payload_len: usize, payload_crc: 
     }
     let len = payload_len as u32;
     let mut prefix = [0; FRAME_PREFIX_LEN];
-    prefix[0..4].copy_from_slice(&(len + FRAME_HEADER_LEN as u32).to_le_bytes());
+    prefix[0..4].copy_from_slice(&message_prefix(FRAME_HEADER_LEN + payload_len));
     prefix[4..12].copy_from_slice(&vlsn.to_le_bytes());
     prefix[12] = entry_type;
     prefix[13..17].copy_from_slice(&len.to_le_bytes());
@@ -81,12 +71,6 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The VLSN of an ack message (without its length field). `None` if the message is too short to be an ack: ignore it.
-#[inline]
-pub fn ack_vlsn(message: &[u8]) -> Option<u64> {
-    message.first_chunk::<ACK_LEN>().map(|bytes| u64::from_le_bytes(*bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,13 +100,5 @@ mod tests {
         assert!(frame_prefix(7, 13, FRAME_PAYLOAD_MAX, 0).is_ok());
         let error = frame_prefix(7, 13, FRAME_PAYLOAD_MAX + 1, 0).unwrap_err();
         assert_eq!(error, Error::EntryTooLarge { vlsn: 7, len: FRAME_PAYLOAD_MAX as u64 + 1 });
-    }
-
-    #[test]
-    fn an_ack_is_its_first_eight_bytes() {
-        assert_eq!(ack_vlsn(&[1, 0, 0, 0, 0, 0, 0, 0]), Some(1));
-        assert_eq!(ack_vlsn(&[2, 1, 0, 0, 0, 0, 0, 0, 99]), Some(258));
-        assert_eq!(ack_vlsn(&[1, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(ack_vlsn(&[]), None);
     }
 }

@@ -1,13 +1,37 @@
-//! Puts messages together out of a byte stream, whatever the pieces in which the bytes arrive.
+//! Messages: both directions of a byte stream carry them, as `[length: u32][bytes]`.
 //!
+//! [`MessageBuffer`] puts messages together, whatever the pieces in which the bytes arrive.
 //! A byte that arrived is never lost, whatever interrupts the receiving. Memory grows with the bytes that have come,
 //! never with a length that a peer only announces.
 
-use crate::chunk::frame::MESSAGE_PREFIX_LEN;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::{self, NoMemory};
 
-use super::check_message_len;
+/// Size of the length field before every message on a byte stream.
+pub const MESSAGE_PREFIX_LEN: usize = 4;
+/// The longest message that either side accepts.
+pub const MESSAGE_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// The length field of a message of `len` bytes, which is at most [`MESSAGE_LEN_MAX`].
+#[inline]
+pub const fn message_prefix(len: usize) -> [u8; MESSAGE_PREFIX_LEN] {
+    (len as u32).to_le_bytes()
+}
+
+/// The length that a length field announces. It may be above [`MESSAGE_LEN_MAX`].
+#[inline]
+pub const fn message_len(prefix: [u8; MESSAGE_PREFIX_LEN]) -> usize {
+    u32::from_le_bytes(prefix) as usize
+}
+
+/// An error if no message is this long.
+pub fn check_message_len(len: usize) -> Result<()> {
+    if len <= MESSAGE_LEN_MAX {
+        Ok(())
+    } else {
+        Err(Error::MessageTooLong { len: len as u64, max: MESSAGE_LEN_MAX as u64 })
+    }
+}
 
 /// Bytes that arrived and were not taken yet.
 #[derive(Debug, Default)]
@@ -42,7 +66,7 @@ impl MessageBuffer {
         let Some((prefix, rest)) = waiting.split_first_chunk::<MESSAGE_PREFIX_LEN>() else {
             return Ok(None);
         };
-        let len = u32::from_le_bytes(*prefix) as usize;
+        let len = message_len(*prefix);
         check_message_len(len)?;
         Ok(rest.get(..len))
     }
@@ -76,8 +100,6 @@ impl MessageBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::frame::MESSAGE_LEN_MAX;
-    use crate::error::Error;
     use proptest::prelude::*;
 
     proptest! {

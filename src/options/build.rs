@@ -1,0 +1,120 @@
+//! What each layer is made with, out of a set of options.
+
+use std::time::Duration;
+
+use super::Options;
+use super::table::Index;
+use crate::chunk::ChunkLimits;
+use crate::log::ScannerOptions;
+use crate::log::order::WindowLimits;
+use crate::log::tail::TailOptions;
+use crate::reactor::ReactorOptions;
+use crate::reactor::session::SessionOptions;
+use crate::stream::{BeyondSent, StreamOptions};
+use crate::sys::thread::Threads;
+use crate::transport::local::LocalOptions;
+use crate::transport::socket::SocketOptions;
+
+impl Options {
+    fn number(&self, at: Index) -> u64 {
+        self.values[at as usize]
+    }
+
+    fn size(&self, at: Index) -> usize {
+        usize::try_from(self.number(at)).unwrap_or(usize::MAX)
+    }
+
+    fn millis(&self, at: Index) -> Duration {
+        Duration::from_millis(self.number(at))
+    }
+
+    /// For reading a log.
+    pub fn scanner(&self) -> ScannerOptions {
+        ScannerOptions {
+            tail: TailOptions {
+                settle: self.millis(Index::log_settle_ms),
+                read_bytes: self.size(Index::log_read_bytes),
+                proof_bytes_max: self.number(Index::log_proof_bytes_max),
+            },
+            window: WindowLimits {
+                entries_max: self.size(Index::log_reorder_entries_max),
+                bytes_max: self.number(Index::log_reorder_bytes_max),
+            },
+            gap_patience: self.millis(Index::log_gap_patience_ms),
+            waits_when_ahead: self.number(Index::log_ahead) == 1,
+        }
+    }
+
+    /// For a socket.
+    pub fn socket(&self) -> SocketOptions {
+        SocketOptions {
+            write_timeout: self.millis(Index::channel_write_timeout_ms),
+            keepalive: Some(self.millis(Index::channel_keepalive_ms)).filter(|time| !time.is_zero()),
+            send_buffer_bytes: self.size(Index::channel_send_buffer_bytes),
+            quick_acks: self.number(Index::channel_quick_acks) == 0,
+        }
+    }
+
+    /// For an in-memory pair.
+    pub fn local(&self) -> LocalOptions {
+        LocalOptions {
+            queue_bytes_max: self.size(Index::channel_local_queue_bytes_max),
+            write_timeout: self.millis(Index::channel_write_timeout_ms),
+        }
+    }
+
+    /// Whether the VLSNs of a source of the host's own must be dense.
+    pub fn source_is_dense(&self) -> bool {
+        self.number(Index::source_order) == 0
+    }
+
+    /// How long a connection may take to be made.
+    pub fn connect_timeout(&self) -> Duration {
+        self.millis(Index::channel_connect_timeout_ms)
+    }
+
+    /// For a stream.
+    pub fn stream(&self) -> StreamOptions {
+        let accept = self.number(Index::ack_beyond_sent) == 1;
+        StreamOptions {
+            beyond_sent: if accept { BeyondSent::Accept } else { BeyondSent::Error },
+            chunk: ChunkLimits {
+                bytes: self.size(Index::runner_chunk_bytes),
+                share_from: self.size(Index::runner_share_from_bytes),
+                ..ChunkLimits::default()
+            },
+            queue_bytes_max: self.size(Index::runner_queue_bytes_max),
+        }
+    }
+
+    /// For a session.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions {
+            write_timeout: self.millis(Index::runner_write_timeout_ms),
+            linger: self.millis(Index::runner_linger_ms),
+        }
+    }
+
+    /// For a loop.
+    pub fn reactor(&self) -> ReactorOptions {
+        ReactorOptions {
+            safety_look: self.millis(Index::runner_safety_look_ms),
+            unnotified_look: self.millis(Index::runner_unnotified_look_ms),
+        }
+    }
+
+    /// For the threads of the run whose loop is `inside`.
+    pub fn threads(&self, inside: usize) -> Threads {
+        Threads { inside, stack_bytes: self.size(Index::runner_stack_bytes) }
+    }
+
+    /// How many acks wait to be polled.
+    pub fn ack_queue_max(&self) -> usize {
+        self.size(Index::ack_queue_max)
+    }
+
+    /// How many bytes a tracker's queue holds.
+    pub fn feeder_queue_bytes_max(&self) -> usize {
+        self.size(Index::feeder_queue_bytes_max)
+    }
+}
