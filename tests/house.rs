@@ -20,11 +20,8 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// What closes a circle today, and should not.
-const KNOWN: &[(&str, &str)] = &[
-    ("ffi::border", "ffi::error"),
-    ("reactor::driver", "reactor"),
-    ("reactor::driver", "reactor::driver::epoll"),
-];
+const KNOWN: &[(&str, &str)] =
+    &[("ffi::border", "ffi::error"), ("reactor::driver", "reactor"), ("reactor::driver", "reactor::driver::epoll")];
 
 /// The name of a module, like `log::format::layout`, and the text of its file.
 type Sources = BTreeMap<String, String>;
