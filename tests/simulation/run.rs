@@ -755,8 +755,7 @@ impl Run {
                 Some(link) => {
                     let mut idle = 0;
                     while idle < 8 && self.subject.wrong.is_none() && !link.is_closed {
-                        let has_moved = link.pump(&mut self.subject)? || self.subject.busy > 0;
-                        idle = if has_moved { 0 } else { idle + 1 };
+                        idle = if link.pump(&mut self.subject)? { 0 } else { idle + 1 };
                     }
                 }
                 None => {

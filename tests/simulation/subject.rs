@@ -27,7 +27,7 @@ pub(crate) struct Subject {
     /// What a turn may read.
     budget: u64,
     /// How many answers in a row were that it is busy.
-    pub(crate) busy: u64,
+    busy: u64,
     /// The VLSN asked for at first; 0 for the lowest.
     pub(crate) from: u64,
     /// The VLSN that has to come next, if that is known.
