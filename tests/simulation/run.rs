@@ -754,7 +754,7 @@ impl Run {
             match &mut self.link {
                 Some(link) => {
                     let mut idle = 0;
-                    while idle < 8 && self.subject.wrong.is_none() && !link.is_closed {
+                    while idle < 24 && self.subject.wrong.is_none() && !link.is_closed {
                         idle = if link.pump(&mut self.subject)? { 0 } else { idle + 1 };
                     }
                 }
