@@ -10,6 +10,8 @@ host=$(cd "$sources" && rustc -vV | sed -n 's/^host: //p')
 rm -rf "$scratch"
 mkdir -p "$scratch/home/.cargo"
 cp -R "$sources"/{Cargo.toml,Cargo.lock,CMakeLists.txt,build.rs,cmake,src,include,benches,interop} "$scratch/home/"
+mkdir "$scratch/home/tests"
+cp -R "$sources/tests/models" "$scratch/home/tests/"
 unset CARGO_BUILD_TARGET
 
 builds() { # SOURCES BUILD

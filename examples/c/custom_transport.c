@@ -22,7 +22,8 @@
 #define MSG_NOSIGNAL 0 /* where this is not known: setsockopt SO_NOSIGPIPE */
 #endif
 
-# define PREFIX_LEN 6 define ACK_MAX 1024 /* a replica's messages are short; a longer length is nonsense */
+#define PREFIX_LEN 6
+#define ACK_MAX 1024 /* a replica's messages are short; a longer length is nonsense */
 
 struct transport {
     int fd;
