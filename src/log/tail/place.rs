@@ -286,17 +286,16 @@ impl PassedPlaces {
         disk: &mut Disk,
     ) -> Searched<Option<(OpenFile, Option<u64>)>> {
         let interrupted = if all { self.interrupted.take() } else { None };
-        let goes_on = interrupted.and_then(|(lsn, _)| self.places.iter().position(|passed| passed.place.lsn() == lsn));
-        for at in goes_on.unwrap_or(0)..self.places.len() {
+        let at_place = |(lsn, next)| Some((self.places.iter().position(|passed| passed.place.lsn() == lsn)?, next));
+        let goes_on = interrupted.and_then(at_place);
+        let (resumed, resumed_at) = goes_on.unwrap_or((usize::MAX, 0));
+        for at in goes_on.map_or(0, |(at, _)| at)..self.places.len() {
             let passed = &mut self.places[at];
             if !passed.is_useful(next_vlsn) {
                 continue;
             }
             let (lsn, until) = (passed.place.lsn(), passed.until);
-            let mut found = passed.place.cursor;
-            if let Some((_, next)) = interrupted.filter(|&(place, _)| place == lsn) {
-                found = next;
-            }
+            let mut found = if at == resumed { resumed_at } else { passed.place.cursor };
             match passed.find(all, &mut found, current, disk) {
                 Err(Halt::Busy) => {
                     self.interrupted = Some((lsn, found));
