@@ -716,22 +716,34 @@ mod tests {
         assert_eq!(read(&mut scanner, 0, now).unwrap_err(), error);
     }
 
-    /// Reading begins with file 2, by its first VLSN. What is missing stands two files before, behind what is no entry.
+    /// Reading begins with file 2, by its first VLSN. What is missing stands two files before, behind what cannot be read.
     #[test]
     fn damage_that_hides_what_is_missing_is_named_also_in_a_file_before_the_one_reading_began_in() {
-        let mut damaged = Written::file(0).entries([1, 3]);
-        damaged.bytes[60] ^= 1;
-        let files =
-            [damaged, Written::file(1).entries([5]), Written::file(2).entries([2, 4]), Written::file(3).entries([6])];
-        let (mut scanner, mut now) = (scanner(&disk(files)), Instant::now());
-        let error = loop {
-            match read(&mut scanner, 3, now) {
-                Ok((vlsns, _)) => assert_eq!(vlsns, [0; 0]),
-                Err(error) => break error,
+        let error_with = |damaged_byte: usize| {
+            let mut damaged = Written::file(0).entries([1, 3]);
+            damaged.bytes[damaged_byte] ^= 1;
+            let sound = [(1, &[5][..]), (2, &[2, 4]), (3, &[6])];
+            let sound = sound.map(|(number, vlsns)| Written::file(number).entries(vlsns.iter().copied()));
+            let (mut scanner, mut now) = (scanner(&disk([damaged].into_iter().chain(sound))), Instant::now());
+            loop {
+                match read(&mut scanner, 3, now) {
+                    Ok((vlsns, _)) => assert_eq!(vlsns, [0; 0]),
+                    Err(error) => break error,
+                }
+                now += SETTLE / 4;
             }
-            now += SETTLE / 4;
         };
-        assert!(matches!(error, Error::LogDamaged { at, .. } if at == Lsn::new(0, 36)), "{error}");
+        let (entry, header) = (error_with(60), error_with(27));
+        assert!(matches!(entry, Error::LogDamaged { at, .. } if at == Lsn::new(0, 36)), "{entry}");
+        assert!(matches!(header, Error::LogFileHeader { file: 0, .. }), "{header}");
+    }
+
+    /// Reading begins with file 1, by its first VLSN. File 2 is being born.
+    #[test]
+    fn what_stands_before_the_start_is_found_also_while_a_file_is_being_born() {
+        let files = [Written::file(0).entries([3, 5, 2]), Written::file(1).entries([1, 4]), Written::file(2)];
+        let (vlsns, pause) = read(&mut scanner(&disk(files)), 1, Instant::now()).unwrap();
+        assert_eq!((vlsns, pause.wait.reason), (vec![1, 2, 3, 4, 5], WaitReason::NextFileEmpty));
     }
 
     #[test]

@@ -833,6 +833,35 @@ mod tests {
         assert_eq!(reader.tail.look_back(true, 2), Ok(false), "what was gone does not come back");
     }
 
+    /// The search for what proves the hole harmless takes many turns. What it is to find comes where it has been.
+    #[test]
+    fn a_long_search_is_done_once_more_before_a_hole_is_called_damage() {
+        let next = Written::file(1).entries(100..200);
+        let (first, proof) = (next.at[0], Written::file(1).entries([2]));
+        let disk = disk([Written::file(0).entries([1]).zeros(62), next]);
+        let mut reader = Reader::over(&disk);
+        reader.expected_vlsn = Some(2);
+        assert_eq!(reader.read().0, [1]);
+        let (mut turns, mut is_written) = (0, false);
+        let found = loop {
+            let now = reader.now.into();
+            let ask = Ask { now: &now, expected_vlsn: Some(2), send_limit: Lsn::NULL, recalls: false };
+            reader.tail.budget().renew(1);
+            match reader.tail.step(&ask) {
+                Err(Halt::Busy) => turns += 1,
+                Ok(Step::Wait(_)) => (turns, reader.now) = (0, reader.now + SETTLE / 4),
+                found => break found,
+            }
+            // By then everything has settled, and it has passed some of the next file.
+            if turns > 5 && reader.tail.stillness.settled_at().is_some_and(|at| reader.now >= at) && !is_written {
+                disk.write_at(1, first, &proof.bytes[first as usize..]);
+                is_written = true;
+            }
+        };
+        assert!(is_written, "the search takes no turns");
+        assert!(matches!(found, Ok(Step::Found(Found { entry, .. })) if entry.header.vlsn == Some(2)));
+    }
+
     #[test]
     fn an_overslept_look_begins_anew_what_has_not_settled() {
         let mut written = Written::file(0).entries([1]);
