@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::driver::Key;
 use super::link::{Callbacks, Link};
 use super::session::Session;
 use crate::acks::End;
+use crate::sync::Mutex;
 use crate::sys::waker::{Waker, Wakeups};
 
 /// What is handed over.

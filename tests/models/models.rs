@@ -7,6 +7,7 @@
 
 mod acks;
 mod bell;
+mod inbox;
 mod pump;
 mod runner;
 mod waker;

@@ -81,11 +81,17 @@ impl Channel for Connection {
 
 /// Sleeps on the bell. The answer that is there after a send is received in the next turn, so the connection is said to be
 /// ready once after each sleep was asked for.
-struct Sleeper {
+pub(super) struct Sleeper {
     now: Instant,
     bell: Option<RawFd>,
     session: Option<Key>,
     looked: bool,
+}
+
+impl Sleeper {
+    pub(super) fn new() -> Sleeper {
+        Sleeper { now: Instant::now(), bell: None, session: None, looked: false }
+    }
 }
 
 impl Driver for Sleeper {
@@ -158,8 +164,7 @@ impl Run {
         let (runner, appended) = (Arc::clone(&self.runner), Arc::clone(&self.appended));
         thread::spawn(move || {
             let source = Box::new(SuppliedSource::new(Shelf(appended), true));
-            let driver = Sleeper { now: Instant::now(), bell: None, session: None, looked: false };
-            runner.run_over(source, Box::new(driver)).ok()
+            runner.run_over(source, Box::new(Sleeper::new())).ok()
         })
     }
 }
