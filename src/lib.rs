@@ -9,8 +9,9 @@ pub mod log;
 pub mod lsn;
 pub mod memory;
 pub mod options;
-pub mod reactor;
 pub mod runner;
+pub mod runtime;
+pub mod session;
 pub mod states;
 pub mod stream;
 #[cfg_attr(loom, path = "../tests/models/sync.rs")]

@@ -11,11 +11,12 @@ use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
 use crate::log::{Origin, Source};
 use crate::options::Options;
-use crate::reactor::Reactor;
-use crate::reactor::driver::{self, Driver};
-use crate::reactor::inbox::Arrival;
-use crate::reactor::link::{Callbacks, Link, Snapshot};
-use crate::reactor::session::Session;
+use crate::runtime::driver::Driver;
+use crate::runtime::inbox::Arrival;
+use crate::runtime::reactor::Reactor;
+use crate::runtime::system;
+use crate::session::Session;
+use crate::session::link::{Callbacks, Link, Snapshot};
 use crate::states;
 use crate::stream::Stream;
 use crate::sync::Mutex;
@@ -146,7 +147,7 @@ impl Runner {
         };
         let setup = begin(&mut state, Some(thread));
         drop(state);
-        let prepared = self.prepare(setup, source, driver::for_few());
+        let prepared = self.prepare(setup, source, system::for_few());
         work.send(prepared).expect("the thread waits for its work");
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Runner {
     /// Feeds the replica from `source` on the caller's thread, until the run ends. On an error before it begins
     /// `source` comes back.
     pub fn run(&self, source: Box<dyn Source>) -> Result<End, (Box<dyn Source>, Error)> {
-        self.run_over(source, driver::for_few())
+        self.run_over(source, system::for_few())
     }
 
     /// The same, with a clock and a sleep of its own.

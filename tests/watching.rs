@@ -90,7 +90,7 @@ impl Run {
         self.wait_until(|now| now.pause.is_some() && now.sleeps >= before + sleeps);
     }
 
-    fn wait_until(&self, is_so: impl Fn(&noxu_feeder::reactor::link::Snapshot) -> bool) {
+    fn wait_until(&self, is_so: impl Fn(&noxu_feeder::session::link::Snapshot) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(&self.runner.snapshot()) {
             assert!(Instant::now() < deadline, "{:?}", self.runner.snapshot());

@@ -6,9 +6,9 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use noxu_feeder_models::acks::End;
-use noxu_feeder_models::reactor::inbox::{Arrival, Handle, Refused};
-use noxu_feeder_models::reactor::link::{Callbacks, Link};
-use noxu_feeder_models::reactor::{Reactor, ReactorOptions};
+use noxu_feeder_models::runtime::inbox::{Arrival, Handle, Refused};
+use noxu_feeder_models::runtime::reactor::{Reactor, ReactorOptions};
+use noxu_feeder_models::session::link::{Callbacks, Link};
 use noxu_feeder_models::sys::waker::Wakeups;
 
 use super::in_every_order;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use noxu_feeder::reactor::driver::{Driver, Key};
+use noxu_feeder::runtime::driver::{Driver, Key};
 use noxu_feeder::sys::poll::{Interest, wait_for};
 
 use crate::disk::WATCH_FD;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use noxu_feeder::acks::End;
 use noxu_feeder::log::{Log, LogSource, Lsn};
 use noxu_feeder::options::Options;
-use noxu_feeder::reactor::Reactor;
-use noxu_feeder::reactor::driver::Driver;
-use noxu_feeder::reactor::inbox::{Arrival, Handle, Refused};
-use noxu_feeder::reactor::link::{Callbacks, Link as HostLink};
-use noxu_feeder::reactor::session::Session;
+use noxu_feeder::runtime::driver::Driver;
+use noxu_feeder::runtime::inbox::{Arrival, Handle, Refused};
+use noxu_feeder::runtime::reactor::Reactor;
+use noxu_feeder::session::Session;
+use noxu_feeder::session::link::{Callbacks, Link as HostLink};
 use noxu_feeder::stream::Stream;
 use noxu_feeder::sys::waker::Wakeups;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
 use noxu_feeder::log::{Log, LogSource, Lsn};
 use noxu_feeder::options::Options;
-use noxu_feeder::reactor::link::Snapshot;
 use noxu_feeder::runner::Runner;
+use noxu_feeder::session::link::Snapshot;
 use noxu_feeder::transport::Closing;
 
 use crate::disk::{SimDisk, SimLog, WatchState, Writer};
@@ -110,7 +110,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) enum Control {
     Runner(Arc<Runner>),
-    Session(Arc<noxu_feeder::reactor::link::Link>),
+    Session(Arc<noxu_feeder::session::link::Link>),
 }
 
 impl Control {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::driver::Key;
-use super::link::{Callbacks, Link};
-use super::session::Session;
 use crate::acks::End;
+use crate::session::Session;
+use crate::session::link::{Callbacks, Link};
 use crate::sync::Mutex;
 use crate::sys::waker::{Waker, Wakeups};
 

@@ -1,13 +1,13 @@
 //! A session: one replica being fed. Source, stream and transport, driven in turns that never wait.
 
 mod hastening;
+pub mod link;
 mod peer;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::link::{Callbacks, Link, Snapshot};
 use crate::acks::End;
 use crate::chunk::fill::{Filled, fill};
 use crate::diagnostics::Level;
@@ -19,6 +19,7 @@ use crate::stream::{Stream, StreamCounts};
 use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
 use hastening::Hastening;
+use link::{Callbacks, Link, Snapshot};
 use peer::PeerCheck;
 
 /// How a session behaves.

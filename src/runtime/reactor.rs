@@ -6,34 +6,26 @@
 //!
 //! Before the loop sleeps on a log it arms the notification, and those who had nothing look once more, so that what was
 //! appended between the two looks is not slept through. While nothing happens it wakes only for a safety look every few
-//! seconds, which makes good a notification that got lost. Each log's state is its own: see [`watched`].
-
-pub mod driver;
-pub mod inbox;
-pub mod link;
-pub mod session;
-pub mod slots;
-pub mod timers;
-pub mod watched;
+//! seconds, which makes good a notification that got lost. Each log's state is its own: see [`watched`](super::watched).
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::driver::{Driver, Key};
+use super::inbox::{Arrival, Handle, Inbox};
+use super::slots::{SlotKey, Slots};
+use super::timers::Timers;
+use super::watched::Watched;
 use crate::acks::End;
 use crate::diagnostics::Level;
 use crate::error::Error;
 use crate::log::Origin;
+use crate::session::link::{Callbacks, Link, Snapshot};
+use crate::session::{Scratch, Session, Turn, Wants};
 use crate::sys::poll::Interest;
 use crate::sys::waker::Wakeups;
-use driver::{Driver, Key};
-use inbox::{Arrival, Handle, Inbox};
-use link::{Callbacks, Link, Snapshot};
-use session::{Scratch, Session, Turn, Wants};
-use slots::{SlotKey, Slots};
-use timers::Timers;
-use watched::Watched;
 
 /// How a loop sleeps.
 #[derive(Clone, Copy, Debug)]
@@ -665,7 +657,8 @@ mod tests {
     use std::rc::Rc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::inbox::Refused;
+    use super::super::inbox::Refused;
+    use super::super::system;
     use super::*;
     use crate::acks::Deadline;
     use crate::failpoint::hooks;
@@ -754,7 +747,7 @@ mod tests {
         fn over_source(source: Box<dyn Source>, safety_look: Duration) -> Stepped {
             let wakeups = Wakeups::new().unwrap();
             let options = ReactorOptions { safety_look, ..Options::default().reactor() };
-            let mut reactor = Reactor::new(driver::for_few(), wakeups, options);
+            let mut reactor = Reactor::new(system::for_few(), wakeups, options);
             let (session, link, replica) = session(reactor.wakeups.waker(), source);
             reactor.begin(session, Vec::new());
             Stepped { reactor, link, replica }
@@ -1003,7 +996,7 @@ mod tests {
 
     #[test]
     fn sessions_are_handed_over_to_a_loop_that_runs_and_it_stays_until_it_is_told() {
-        for driver in [driver::for_few(), driver::for_many().unwrap()] {
+        for driver in [system::for_few(), system::for_many().unwrap()] {
             let mut logs = [LogDir::with(3), LogDir::with(3)];
             let opened = [logs[0].open(), logs[1].open()];
             let mut reactor = a_loop(driver);
@@ -1050,7 +1043,7 @@ mod tests {
     fn what_is_handed_over_has_a_bound_and_is_not_lost_with_the_loop() {
         let directory = LogDir::with(1);
         let log = directory.open();
-        let mut reactor = a_loop(driver::for_few());
+        let mut reactor = a_loop(system::for_few());
         let handle = reactor.open(2);
         let links: Vec<_> = (0..3)
             .map(|at| {
@@ -1090,7 +1083,7 @@ mod tests {
     fn a_function_of_the_host_hands_over_to_the_loop_that_calls_it() {
         let directory = LogDir::with(2);
         let log = directory.open();
-        let mut reactor = a_loop(driver::for_few());
+        let mut reactor = a_loop(system::for_few());
         let handle = reactor.open(1);
         let source = || Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
         let (next, link, mut replica) = session(handle.waker(), source());

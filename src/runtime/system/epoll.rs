@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use super::{Driver, Key};
+use crate::runtime::driver::{Driver, Key};
 use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Interest;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
-use super::{Driver, Key};
+use crate::runtime::driver::{Driver, Key};
 use crate::sys::poll::{Interest, PollSet};
 
 /// See the module's comment.
