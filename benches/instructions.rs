@@ -15,8 +15,9 @@ use std::sync::Arc;
 use common::log_of;
 use noxu_feeder::acks::Acks;
 use noxu_feeder::chunk::fill::{Filled, fill};
-use noxu_feeder::log::{Log, LogSource, Lsn, Next, Now, Source};
+use noxu_feeder::log::{Log, Lsn, Next, Now};
 use noxu_feeder::options::Options;
+use noxu_feeder::source::{LogSource, Source};
 use noxu_feeder::stream::Stream;
 
 const PAYLOAD_LEN: usize = 100;

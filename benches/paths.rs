@@ -20,8 +20,9 @@ use noxu_feeder::chunk::{Chunk, ChunkLimits};
 use noxu_feeder::log::checksum::Checksummer;
 use noxu_feeder::log::format::{ENTRY_HEADER_LEN_VLSN, encode_entry};
 use noxu_feeder::log::order::{Order, WindowLimits};
-use noxu_feeder::log::{Entry, Log, LogSource, Lsn, Next, Now, Source};
+use noxu_feeder::log::{Entry, Log, Lsn, Next, Now};
 use noxu_feeder::options::Options;
+use noxu_feeder::source::{LogSource, Source};
 use noxu_feeder::stream::Stream;
 
 const SIZES: [usize; 4] = [100, 256, 1024, 16 * 1024];

@@ -91,7 +91,7 @@ miri() {
 }
 
 # Modules whose tests call the system for what Miri does not have (poll, inotify, name look-up) are not among these.
-miri_modules='chunk:: error:: ffi:: log:: options:: stream:: transport::message::'
+miri_modules='chunk:: error:: ffi:: log:: options:: source:: stream:: transport::message::'
 miri_modules_that_wait='transport::local:: acks::'
 
 # --- what runs ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ pub mod options;
 pub mod runner;
 pub mod runtime;
 pub mod session;
+pub mod source;
 pub mod states;
 pub mod stream;
 #[cfg_attr(loom, path = "../tests/models/sync.rs")]

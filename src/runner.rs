@@ -9,7 +9,6 @@ use crate::acks::{Acks, Deadline, End, Waited};
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
-use crate::log::{Origin, Source};
 use crate::options::Options;
 use crate::runtime::driver::Driver;
 use crate::runtime::inbox::Arrival;
@@ -17,6 +16,7 @@ use crate::runtime::reactor::Reactor;
 use crate::runtime::system;
 use crate::session::Session;
 use crate::session::link::{Callbacks, Link, Snapshot};
+use crate::source::{Origin, Source};
 use crate::states;
 use crate::stream::Stream;
 use crate::sync::Mutex;
@@ -422,7 +422,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
-    use crate::log::supplied::{Supplied, SuppliedSource, Supply};
+    use crate::source::host::{Supplied, SuppliedSource, Supply};
     use crate::transport::Received;
     use crate::transport::local::{LocalChannel, LocalOptions, local_pair};
 

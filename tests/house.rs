@@ -10,6 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["diagnostics", "failpoint", "lsn", "memory", "options::table", "sync"],
     &["error", "sys"],
     &["log", "wire"],
+    &["source"],
     &["chunk"],
     &["stream", "transport"],
     &["acks"],

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use common::LogDir;
 use noxu_feeder::acks::{Deadline, End, Waited};
 use noxu_feeder::error::Error;
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
+use noxu_feeder::source::LogSource;
 use noxu_feeder::transport::SocketChannel;
 
 /// Far less than the time after which the system gives a connection up by itself.

@@ -15,9 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{LogDir, RECORD};
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
+use noxu_feeder::source::LogSource;
 use noxu_feeder::transport::SocketChannel;
 use noxu_feeder::wire::frame::Frame;
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use common::feeder::Feeder;
 use common::{Running, Scratch};
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
+use noxu_feeder::source::LogSource;
 
 /// The replica has all of the log, and nothing else.
 fn assert_equal(scratch: &Scratch, replica: Running, entries: u64) {
@@ -166,7 +167,8 @@ fn a_writer_killed_a_hundred_times_is_followed_without_a_loss() {
 /// Every start in a log out of order gives every VLSN from there on, in order.
 #[test]
 fn a_log_out_of_order_can_be_read_from_any_vlsn() {
-    use noxu_feeder::log::{Next, Source};
+    use noxu_feeder::log::Next;
+    use noxu_feeder::source::Source;
     const COMMITS: u64 = 20_000;
     let scratch = Scratch::new();
     let line = format!("commit --dir @log --threads 8 --commits {COMMITS} --file-max 256K");

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{Chunk, ChunkLimits};
 use crate::error::Error;
-use crate::log::{Next, Now, Pause, Source};
+use crate::log::{Next, Now, Pause};
+use crate::source::Source;
 
 /// Why the filling of a chunk ended.
 #[derive(Debug)]
@@ -66,8 +67,8 @@ mod tests {
     use super::*;
     use crate::error::Result;
     use crate::log::block::{Block, BlockPool, InBlock};
-    use crate::log::source::SourceProgress;
     use crate::log::{Entry, Lsn};
+    use crate::source::SourceProgress;
 
     /// Always has one more entry of 5000 bytes. All entries are in the same block, and each has to be read first.
     struct Endless {

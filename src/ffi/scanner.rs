@@ -10,7 +10,8 @@ use super::log::{nxf_log, open};
 use super::options::nxf_options;
 use super::status::{NXF_AGAIN, NXF_E_FORKED, NXF_E_INVALID_ARGUMENT, NXF_E_WRONG_STATE, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
-use crate::log::{LogSource, Lsn, Next, Now, Source};
+use crate::log::{Lsn, Next, Now};
+use crate::source::{LogSource, Source};
 use crate::sys::thread::HoldOff;
 
 /// The LSN to start at for "the first entry that the log has". 0 means the same.

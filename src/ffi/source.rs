@@ -8,7 +8,7 @@ use super::options::{copied, nxf_options};
 use super::scanner::{nxf_entry, nxf_scanner};
 use super::status::{NXF_AGAIN, NXF_OK, described, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
-use crate::log::supplied::{Supplied, SuppliedSource, Supply};
+use crate::source::host::{Supplied, SuppliedSource, Supply};
 use crate::sys::thread::hold_off_cancelling;
 
 /// A source of the host's own, which returns entries. All functions get the context, and are called one at a time, on

@@ -83,7 +83,7 @@ impl LastVlsn {
 mod tests {
     use super::*;
     use crate::log::budget::Halt;
-    use crate::log::memory_disk::{MemoryDisk, Written};
+    use crate::log::test_disk::{MemoryDisk, Written};
 
     /// The highest VLSN, however little is read in one go.
     fn last_of(files: Vec<Written>, bytes_max: u64, enough: u64) -> Option<u64> {

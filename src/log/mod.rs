@@ -13,8 +13,6 @@ pub mod extent;
 pub mod files;
 pub mod format;
 pub mod last;
-#[cfg(test)]
-mod memory_disk;
 pub mod now;
 pub mod order;
 pub mod probe;
@@ -22,8 +20,6 @@ pub mod range;
 pub mod scanner;
 pub mod seek;
 pub mod shared;
-pub mod source;
-pub mod supplied;
 pub mod tail;
 pub mod window;
 
@@ -31,4 +27,6 @@ pub use crate::lsn::Lsn;
 pub use now::Now;
 pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
 pub use shared::Log;
-pub use source::{LogSource, Origin, Source, SourceProgress};
+
+#[cfg(test)]
+mod test_disk;

@@ -162,7 +162,7 @@ fn first_non_zero(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::memory_disk::{MemoryFile, Written};
+    use crate::log::test_disk::{MemoryFile, Written};
 
     fn probe() -> Probe {
         Probe::new(Budget::default())

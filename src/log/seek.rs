@@ -317,7 +317,7 @@ fn read_error(file: u32, error: io::Error) -> Error {
 mod tests {
     use super::*;
     use crate::log::budget::Halt;
-    use crate::log::memory_disk::{MemoryDisk, Written};
+    use crate::log::test_disk::{MemoryDisk, Written};
 
     fn disk(files: impl IntoIterator<Item = (u32, Written)>) -> Arc<MemoryDisk> {
         let disk = MemoryDisk::default();

@@ -13,7 +13,6 @@ use super::extent::Extent;
 use super::files::{Directory, Files, Notification};
 use super::range::Range;
 use super::scanner::{Scanner, ScannerOptions};
-use super::source::Origin;
 use crate::diagnostics::{Level, Logger, say};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -165,20 +164,16 @@ impl Log {
             }
         }
     }
-}
 
-impl Origin for Log {
-    fn register(&self, waker: &Arc<Waker>) {
+    /// Has `waker` used when there may be more, for as long as somebody keeps it.
+    pub fn register(&self, waker: &Arc<Waker>) {
         let mut wakers = self.wakers.write();
         wakers.retain(|waker| waker.strong_count() > 0);
         wakers.push(Arc::downgrade(waker));
     }
 
-    fn notify(&self) {
-        Log::notify(self);
-    }
-
-    fn arm(&self) -> bool {
+    /// Prepares for a sleep: the next change makes [`watch_fd`](Self::watch_fd) readable. False: changes cannot be noticed.
+    pub fn arm(&self) -> bool {
         let armed = match self.watch.get() {
             Some(watch) => watch.arm(),
             None => self.begin_to_watch(),
@@ -186,18 +181,20 @@ impl Origin for Log {
         armed.inspect_err(|refused| self.note_unwatched(refused)).is_ok()
     }
 
-    fn watch_fd(&self) -> Option<RawFd> {
+    /// The descriptor of the notification, once that was armed.
+    pub fn watch_fd(&self) -> Option<RawFd> {
         self.watch.get().map(|watch| watch.fd())
     }
 
-    fn take_events(&self, own: &Waker) {
+    /// Takes the notification's events, and wakes all but `own`, for whom there may be nothing left to see.
+    pub fn take_events(&self, own: &Waker) {
         if self.watch.get().is_some_and(|watch| watch.take()) {
             self.wake_all_but(Some(own));
         }
     }
 
     /// Tells people, once, when the directory's path has come to lead elsewhere: they may take that for the log.
-    fn check(&self) {
+    pub fn check(&self) {
         let is_lost = self.files.has_lost_its_path();
         if self.has_lost_its_path.swap(is_lost, Ordering::Relaxed) != is_lost && is_lost {
             self.warn(format_args!(
@@ -205,14 +202,6 @@ impl Origin for Log {
                 self.path().display()
             ));
         }
-    }
-
-    fn last_vlsn(&self) -> u64 {
-        Log::last_vlsn(self)
-    }
-
-    fn bytes_from(&self, position: Lsn) -> u64 {
-        Log::bytes_from(self, position)
     }
 }
 

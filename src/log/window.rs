@@ -273,7 +273,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::log::format::{FLAG_INVISIBLE, MAX_ITEM_SIZE};
-    use crate::log::memory_disk::{MemoryFile, Written};
+    use crate::log::test_disk::{MemoryFile, Written};
 
     const FIRST: u64 = 36;
 

@@ -21,9 +21,9 @@ use super::watched::Watched;
 use crate::acks::End;
 use crate::diagnostics::Level;
 use crate::error::Error;
-use crate::log::Origin;
 use crate::session::link::{Callbacks, Link, Snapshot};
 use crate::session::{Scratch, Session, Turn, Wants};
+use crate::source::Origin;
 use crate::sys::poll::Interest;
 use crate::sys::waker::Wakeups;
 
@@ -663,9 +663,10 @@ mod tests {
     use crate::acks::Deadline;
     use crate::failpoint::hooks;
     use crate::log::format::{FileHeader, encode_entry};
-    use crate::log::{Log, LogSource, Lsn, Source};
+    use crate::log::{Log, Lsn};
     use crate::lsn::FileName;
     use crate::options::Options;
+    use crate::source::{LogSource, Source};
     use crate::stream::Stream;
     use crate::sys::poll::wait_for;
     use crate::sys::waker::Waker;
@@ -837,7 +838,7 @@ mod tests {
             self.log.origin()
         }
 
-        fn progress(&self) -> crate::log::SourceProgress {
+        fn progress(&self) -> crate::source::SourceProgress {
             self.log.progress()
         }
     }
@@ -940,8 +941,8 @@ mod tests {
             Some(Arc::clone(&self.log) as Arc<dyn Origin>)
         }
 
-        fn progress(&self) -> crate::log::SourceProgress {
-            crate::log::SourceProgress::default()
+        fn progress(&self) -> crate::source::SourceProgress {
+            crate::source::SourceProgress::default()
         }
     }
 

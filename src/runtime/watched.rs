@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::slots::SlotKey;
-use crate::log::Origin;
+use crate::source::Origin;
 use crate::sys::waker::Waker;
 
 /// Whether those who have read all there was need to ask again.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::acks::{Acks, End};
 use crate::diagnostics::{Level, Logger, Replica, say};
-use crate::log::{Pause, SourceProgress};
+use crate::log::Pause;
+use crate::source::SourceProgress;
 use crate::stream::StreamCounts;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};

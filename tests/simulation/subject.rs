@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use noxu_feeder::error::{EntryFault, Error, Result};
-use noxu_feeder::log::{Next, Now, Pause, Scanner, ScannerOptions, Source, SourceProgress};
+use noxu_feeder::log::{Next, Now, Pause, Scanner, ScannerOptions};
 use noxu_feeder::lsn::Lsn;
+use noxu_feeder::source::{Source, SourceProgress};
 
 use crate::disk::{Disk, State};
 use crate::oracle::{self, Failure, Met, Question};

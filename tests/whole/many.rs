@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use noxu_feeder::acks::End;
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runtime::driver::Driver;
 use noxu_feeder::runtime::inbox::{Arrival, Handle, Refused};
 use noxu_feeder::runtime::reactor::Reactor;
 use noxu_feeder::session::Session;
 use noxu_feeder::session::link::{Callbacks, Link as HostLink};
+use noxu_feeder::source::LogSource;
 use noxu_feeder::stream::Stream;
 use noxu_feeder::sys::waker::Wakeups;
 

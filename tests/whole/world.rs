@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::session::link::Snapshot;
+use noxu_feeder::source::LogSource;
 use noxu_feeder::transport::Closing;
 
 use crate::disk::{SimDisk, SimLog, WatchState, Writer};

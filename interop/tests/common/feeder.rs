@@ -4,9 +4,10 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use noxu_feeder::acks::{Deadline, Waited};
-use noxu_feeder::log::{Log, LogSource, Lsn};
+use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
+use noxu_feeder::source::LogSource;
 use noxu_feeder::transport::SocketChannel;
 
 /// Long enough for a busy machine; no test passes because of it.

@@ -646,7 +646,7 @@ fn held(lsn: Lsn, entry: &Sighted) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::memory_disk::{MemoryDisk, Written};
+    use crate::log::test_disk::{MemoryDisk, Written};
 
     pub(super) const SETTLE: Duration = Duration::from_secs(3);
     pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -670,7 +670,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::log::memory_disk::{MemoryDisk, Written};
+    use crate::log::test_disk::{MemoryDisk, Written};
 
     const SETTLE: Duration = Duration::from_secs(3);
 

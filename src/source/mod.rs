@@ -1,15 +1,17 @@
 //! Where entries come from: a log directory, or whatever else can play one.
 
+pub mod host;
+mod log;
+
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use super::Log;
-use super::now::Now;
-use super::scanner::{Next, Pause, Scanner, ScannerCounts};
-use super::tail::WaitReason;
 use crate::error::Result;
+use crate::log::scanner::ScannerCounts;
+use crate::log::{Next, Now, Pause};
 use crate::lsn::Lsn;
 use crate::sys::waker::Waker;
+pub use log::LogSource;
 
 /// Yields entries in VLSN order. One thread at a time.
 pub trait Source: Send {
@@ -100,76 +102,4 @@ pub struct SourceProgress {
     pub position: Option<Lsn>,
     /// How many bytes before that are held back for a late VLSN.
     pub held_bytes: u64,
-}
-
-/// A scanner over a shared log.
-pub struct LogSource {
-    log: Arc<Log>,
-    scanner: Scanner,
-    /// The highest VLSN that was known to be in the log when it was allowed to read last.
-    known_before: u64,
-}
-
-impl LogSource {
-    /// A source of all entries of `log` from `start` on.
-    pub fn new(log: Arc<Log>, start: Lsn) -> LogSource {
-        let scanner = log.scanner(start);
-        LogSource { log, scanner, known_before: 0 }
-    }
-}
-
-impl Source for LogSource {
-    #[inline]
-    fn next(&mut self, from_vlsn: u64, now: &Now) -> Result<Next<'_>> {
-        self.scanner.next(from_vlsn, self.log.send_limit(), now)
-    }
-
-    fn allow(&mut self, bytes: u64) {
-        self.known_before = self.log.last_vlsn();
-        self.scanner.allow(bytes);
-    }
-
-    /// Tells all who read this log how far it goes, as far as that is known now.
-    fn note_turn(&mut self, pause: Option<&Pause>) {
-        let last = self.scanner.last_vlsn();
-        self.log.note_vlsn(last);
-        let is_at_end = pause.is_some_and(|pause| pause.wait.reason == WaitReason::End);
-        // Who has read nothing has come to the end all the same, and does not know what is before it.
-        if is_at_end && last > 0 {
-            self.log.note_end(last, self.known_before);
-        }
-    }
-
-    #[inline]
-    fn has_more_at_hand(&self) -> bool {
-        self.scanner.has_more_at_hand()
-    }
-
-    fn feeds(&mut self, replica_name: &str) {
-        self.scanner.set_replica_name(replica_name);
-    }
-
-    fn distrust(&mut self) {
-        self.scanner.distrust();
-    }
-
-    fn is_notified(&self) -> bool {
-        !self.scanner.tail().is_behind_a_link()
-    }
-
-    fn origin(&self) -> Option<Arc<dyn Origin>> {
-        Some(Arc::clone(&self.log) as Arc<dyn Origin>)
-    }
-
-    fn progress(&self) -> SourceProgress {
-        SourceProgress {
-            counts: self.scanner.counts(),
-            held: self.scanner.held() as u64,
-            holes_crossed: self.scanner.tail().holes_crossed(),
-            listings: self.scanner.tail().listings(),
-            last_vlsn: self.scanner.last_vlsn(),
-            position: self.scanner.tail().front(),
-            held_bytes: self.scanner.held_bytes(),
-        }
-    }
 }

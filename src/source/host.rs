@@ -1,9 +1,10 @@
 //! A source of the host's own: entries that it supplies, held to the same rules as those of a log.
 
-use super::scanner::{Entry, Next, Pause, ScannerCounts};
-use super::tail::{Wait, WaitReason};
-use super::{Lsn, Now, Source, SourceProgress};
+use super::{Source, SourceProgress};
 use crate::error::{Error, Result};
+use crate::log::scanner::ScannerCounts;
+use crate::log::tail::{Wait, WaitReason};
+use crate::log::{Entry, Lsn, Next, Now, Pause};
 
 /// What a host implements.
 pub trait Supply: Send {
