@@ -5,3 +5,4 @@
 pub mod ack;
 pub mod frame;
 pub mod message;
+pub mod service;
