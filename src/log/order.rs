@@ -75,6 +75,8 @@ pub struct Order {
     held: VecDeque<Held>,
     held_count: usize,
     held_bytes: u64,
+    /// Of what was seen when the first was chosen, what is too far ahead for `held` yet; the lowest VLSN last.
+    far: Vec<(u64, Held)>,
     /// Digests of the entries returned last, by VLSN modulo [`RECENT`].
     recent: Box<[u32]>,
     /// The lowest VLSN in `recent`.
@@ -96,6 +98,7 @@ impl Order {
             held: VecDeque::new(),
             held_count: 0,
             held_bytes: 0,
+            far: Vec::new(),
             recent: vec![0; RECENT].into_boxed_slice(),
             recent_from: first,
             below: 0,
@@ -121,7 +124,7 @@ impl Order {
 
     /// Whether all that is known of the log ends more than one below the VLSN to begin with.
     pub fn begins_above_the_log(&self) -> bool {
-        !self.has_returned() && self.held_count == 0 && self.below + 1 < self.next
+        !self.has_returned() && self.held() == 0 && self.below + 1 < self.next
     }
 
     /// Notes that `vlsn` is in the log.
@@ -134,7 +137,7 @@ impl Order {
 
     /// How many entries are held back.
     pub fn held(&self) -> usize {
-        self.held_count
+        self.held_count + self.far.len()
     }
 
     /// How many bytes of the log the entries held back take.
@@ -144,8 +147,8 @@ impl Order {
 
     /// The highest VLSN returned or held back; 0 for none.
     pub fn last(&self) -> u64 {
-        match self.held.iter().rposition(Held::is_found) {
-            Some(ahead) => self.next + ahead as u64,
+        match self.highest_held() {
+            Some((highest, _)) => highest,
             None if self.has_returned() => self.next - 1,
             None => 0,
         }
@@ -153,7 +156,18 @@ impl Order {
 
     /// The lowest VLSN held back, and where it stands.
     pub fn lowest_held(&self) -> Option<(u64, Lsn)> {
-        let ahead = self.held.iter().position(Held::is_found)?;
+        match self.held.iter().position(Held::is_found) {
+            Some(ahead) => Some((self.next + ahead as u64, self.held[ahead].lsn)),
+            None => self.far.last().map(|&(vlsn, held)| (vlsn, held.lsn)),
+        }
+    }
+
+    /// The highest VLSN held back, and where it stands.
+    pub fn highest_held(&self) -> Option<(u64, Lsn)> {
+        if let Some(&(vlsn, held)) = self.far.first() {
+            return Some((vlsn, held.lsn));
+        }
+        let ahead = self.held.iter().rposition(Held::is_found)?;
         Some((self.next + ahead as u64, self.held[ahead].lsn))
     }
 
@@ -205,7 +219,12 @@ impl Order {
 
     fn hold(&mut self, vlsn: u64, found: Held) -> Result<Placement, NoMemory> {
         let ahead = vlsn - self.next;
-        if ahead >= self.limits.entries_max as u64 || self.held_bytes + u64::from(found.len) > self.limits.bytes_max {
+        if ahead >= self.limits.entries_max as u64 {
+            return Ok(Placement::Full);
+        }
+        // One that a rollback took back, and that this one replaces, makes room for it.
+        let replaced = self.held.get(ahead as usize).map_or(0, |held| u64::from(held.len));
+        if self.held_bytes - replaced + u64::from(found.len) > self.limits.bytes_max {
             return Ok(Placement::Full);
         }
         self.hold_at(ahead as usize, found)?;
@@ -234,8 +253,9 @@ impl Order {
         if self.next - self.recent_from > RECENT as u64 {
             self.recent_from = self.next - RECENT as u64;
         }
-        if !self.held.is_empty() {
+        if !self.held.is_empty() || !self.far.is_empty() {
             self.drop_front();
+            self.admit_far();
         }
     }
 
@@ -246,21 +266,54 @@ impl Order {
         };
         self.held_count -= usize::from(front.is_found());
         self.held_bytes -= u64::from(front.len);
-        if self.held_count == 0 && self.held.capacity() > PLACES_KEPT {
+        if self.held_count == 0 && self.far.is_empty() && self.held.capacity() > PLACES_KEPT {
             // What much disorder needed is given back with it.
             self.held = VecDeque::new();
+        }
+    }
+
+    /// Holds what has come near enough for it.
+    fn admit_far(&mut self) {
+        while let Some(&(vlsn, found)) = self.far.last()
+            && vlsn - self.next < self.limits.entries_max as u64
+        {
+            self.far.pop();
+            self.hold_at((vlsn - self.next) as usize, found).expect("there was room for all when the first was chosen");
         }
     }
 
     /// Forgets where `vlsn` stands, which is not returned yet: what was there does not count any more.
     pub fn forget(&mut self, vlsn: u64) {
         debug_assert!(vlsn >= self.next);
+        self.far.retain(|&(far, _)| far != vlsn);
         let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
         if let Some(place) = self.held.get_mut(at) {
             let forgotten = std::mem::replace(place, NOT_FOUND);
             self.held_count -= usize::from(forgotten.is_found());
             self.held_bytes -= u64::from(forgotten.len);
         }
+    }
+
+    /// Holds these back, which are near enough.
+    fn hold_all(&mut self, found: impl Iterator<Item = (u64, Held)>) -> Result<(), NoMemory> {
+        for (vlsn, found) in found {
+            self.hold_at((vlsn - self.next) as usize, found)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps these, which are too far ahead to be held back, until they are not; the highest VLSN comes first. That they
+    /// come early shows that others are missing.
+    fn keep_far(&mut self, found: impl Iterator<Item = (u64, Held)> + Clone) -> Result<(), NoMemory> {
+        let count = found.clone().count();
+        if count > 0 {
+            memory::reserve(&mut self.far, count)?;
+            memory::reserve_queue(&mut self.held, self.limits.entries_max)?;
+            // Of two with one VLSN the one that stands later counts, and comes first.
+            self.far.extend(found);
+            self.far.dedup_by_key(|&mut (vlsn, _)| vlsn);
+        }
+        Ok(())
     }
 
     /// Goes on at `vlsn`, if that is above the next; what is below counts as not asked for.
@@ -278,10 +331,14 @@ impl Order {
             self.drop_front();
             self.next += 1;
         }
+        while let Some((below, _)) = self.far.pop_if(|&mut (far, _)| far < vlsn) {
+            self.below = below;
+        }
         self.next = vlsn;
         self.first = vlsn;
         self.recent_from = vlsn;
         self.is_chosen = false;
+        self.admit_far();
     }
 
     /// Where the first was chosen, and then was taken back before it was returned: the choice is to be made anew, among what
@@ -291,8 +348,9 @@ impl Order {
             return Ok(None);
         }
         let mut beginning = Beginning::new(self.limits);
-        for (vlsn, found) in (self.next..).zip(&self.held).filter(|(_, held)| held.is_found()) {
-            beginning.note(vlsn, *found)?;
+        let held = (self.next..).zip(self.held.iter().copied()).filter(|(_, held)| held.is_found());
+        for (vlsn, found) in held.chain(self.far.iter().rev().copied()) {
+            beginning.note(vlsn, found)?;
         }
         Ok(Some(beginning))
     }
@@ -368,10 +426,11 @@ impl Beginning {
         let mut order = Order { is_chosen: true, ..Order::new(first, self.limits) };
         // It was found, whatever a rollback makes of it: this beginning is not above the log.
         order.note(first - 1);
-        // What is too far ahead would not have been held either; that it comes early shows that others are missing.
-        let is_near = |vlsn: u64| vlsn >= first && vlsn - first < self.limits.entries_max as u64;
-        let held = self.seen.iter().filter(|&&(vlsn, _)| is_near(vlsn));
-        let result = held.into_iter().try_for_each(|&(vlsn, found)| order.hold_at((vlsn - first) as usize, found));
+        let is_near = |vlsn: u64| vlsn - first < self.limits.entries_max as u64;
+        let from_first = self.seen.iter().copied().filter(|&(vlsn, _)| vlsn >= first);
+        let result = order.hold_all(from_first.clone().filter(|&(vlsn, _)| is_near(vlsn)));
+        let far = from_first.rev().filter(|&(vlsn, _)| !is_near(vlsn));
+        let result = result.and_then(|()| order.keep_far(far));
         if let Err(none) = result {
             // As it was seen: in the order of the disk.
             self.seen.sort_unstable_by_key(|&(_, found)| found.lsn);
@@ -491,6 +550,53 @@ mod tests {
         order.forget(4);
         assert_eq!((ready(&order), order.held(), order.held_bytes()), (None, 0, 0));
         assert_eq!(order.place(4, lsn(50), 10, 0), Ok(Placement::Next));
+    }
+
+    #[test]
+    fn one_that_replaces_another_needs_only_the_room_for_what_it_has_more() {
+        let mut order = Order::new(1, WindowLimits { entries_max: 5, bytes_max: 25 });
+        assert_eq!(order.place(5, lsn(5), 10, 0), Ok(Placement::Held));
+        assert_eq!(order.place(4, lsn(4), 10, 0), Ok(Placement::Held));
+        assert_eq!(order.place(4, lsn(40), 16, 0), Ok(Placement::Full));
+        assert_eq!(order.place(4, lsn(40), 15, 0), Ok(Placement::Held));
+        assert_eq!((order.lowest_held(), order.held_bytes()), (Some((4, lsn(40))), 25));
+    }
+
+    #[test]
+    fn what_was_seen_too_far_ahead_of_the_first_shows_that_others_are_missing_and_comes_in_its_turn() {
+        let limits = WindowLimits { entries_max: 8, bytes_max: 1000 };
+        let begun = || {
+            let mut beginning = Beginning::new(limits);
+            for (at, vlsn) in [(1, 49), (2, 50), (3, 51), (4, 57), (5, 60), (6, 60)] {
+                beginning.note(vlsn, Held { lsn: lsn(at), len: 10, digest: 0 }).unwrap();
+            }
+            beginning.choose(false).unwrap()
+        };
+        let mut order = begun();
+        assert_eq!((order.next(), order.last(), order.held()), (49, 60, 5));
+        for _ in 49..=51 {
+            assert!(order.ready().is_some());
+            order.returned(0);
+        }
+        assert_eq!((ready(&order), order.lowest_held(), order.held()), (None, Some((57, lsn(4))), 2));
+        for vlsn in 52..=56 {
+            assert_eq!(order.place(vlsn, lsn(vlsn), 10, 0), Ok(Placement::Next));
+            order.returned(0);
+        }
+        assert_eq!(ready(&order), Some(lsn(4)));
+        order.returned(0);
+        assert_eq!(order.lowest_held(), Some((60, lsn(6))), "of two the later one counts");
+        order.forget(60);
+        assert_eq!((order.lowest_held(), order.held(), order.last()), (None, 0, 57));
+
+        let mut order = begun();
+        order.skip_to(58);
+        assert_eq!((order.below(), order.lowest_held(), order.held()), (57, Some((60, lsn(6))), 1));
+        let mut order = begun();
+        order.forget(60);
+        order.forget(49);
+        let anew = order.chosen_anew().unwrap().expect("it was chosen").choose(true).unwrap();
+        assert_eq!((anew.next(), anew.held()), (57, 1), "behind the last hole");
     }
 
     fn begin(on_disk: &[u64], complete: bool) -> u64 {

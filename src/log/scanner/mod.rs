@@ -462,6 +462,14 @@ impl Scanner {
         if self.search.go_on_from_full(vlsn, found.lsn, &mut self.sequence, send_limit)? {
             return Ok(());
         }
+        // A rollback may have made room: what it took back is held until somebody looks. It takes the highest back first.
+        for which in [Order::highest_held, Order::lowest_held] {
+            if let Some((held, at)) = self.sequence.order().and_then(which)
+                && !self.is_still_held(held, at)?
+            {
+                return Ok(());
+            }
+        }
         Err(self.gap(vlsn, found.lsn).into())
     }
 
@@ -597,7 +605,13 @@ impl Scanner {
     fn pause_with_nothing_held(&mut self, idle: Pause, is_at_end: bool, now: &Now) -> Searched<Option<Pause>> {
         let order = self.sequence.order_mut().expect("only called with an order");
         if is_at_end && order.begins_above_the_log() {
-            self.ahead.look(order, &self.files, &self.options, self.search.tail.budget())?;
+            let budget = self.search.tail.budget();
+            let in_doubt = self.ahead.look(order, &self.files, &self.options, budget, now.get())?;
+            if in_doubt.is_some() {
+                self.patience.forget();
+                let look_again = idle.look_again.into_iter().chain(in_doubt).min();
+                return Ok(Some(Pause { look_again, ..idle }));
+            }
         }
         if !order.begins_above_the_log() {
             self.patience.forget();
@@ -646,6 +660,7 @@ fn held(lsn: Lsn, entry: &Sighted) -> Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::format::FLAG_INVISIBLE;
     use crate::log::test_disk::{MemoryDisk, Written};
 
     pub(super) const SETTLE: Duration = Duration::from_secs(3);
@@ -752,5 +767,64 @@ mod tests {
         assert!(!scanner.begin_with_what_is_there().unwrap(), "nothing was read yet");
         assert_eq!(read(&mut scanner, 0, Instant::now()).unwrap().0, [50, 51, 52]);
         assert!(!scanner.begin_with_what_is_there().unwrap(), "it has begun");
+    }
+
+    /// Reads from VLSN `from` on until the time has come at which it would look again no more, or an error.
+    fn read_patiently(scanner: &mut Scanner, from: u64, now: &mut Instant) -> Result<(Vec<u64>, Pause)> {
+        let mut vlsns = Vec::new();
+        loop {
+            let (more, pause) = read(scanner, from, *now)?;
+            vlsns.extend(more);
+            let Some(look_again) = pause.look_again else { return Ok((vlsns, pause)) };
+            *now = look_again;
+        }
+    }
+
+    /// The first is chosen when half a window was seen, and what was seen last is further ahead of it than a window.
+    #[test]
+    fn what_was_seen_far_ahead_of_the_first_is_not_forgotten() {
+        let window = WindowLimits { entries_max: 8, bytes_max: 100_000 };
+        let disk = disk([Written::file(0).entries([1449, 1450, 1451, 1457])]);
+        let mut scanner = Scanner::new(disk, Lsn::NULL, ScannerOptions { window, ..options() });
+        let mut now = Instant::now();
+        assert_eq!(read(&mut scanner, 0, now).unwrap().0, [1449, 1450, 1451]);
+        let error = read_patiently(&mut scanner, 1452, &mut now).unwrap_err();
+        assert!(matches!(error, Error::LogGap { expected: 1452, found: 1457, .. }), "{error}");
+    }
+
+    /// As a rollback does it: the entries' invisible bits are set, and their VLSNs are written once more.
+    #[test]
+    fn what_a_rollback_took_back_takes_no_room_from_what_comes_after_it() {
+        let window = WindowLimits { entries_max: 100, bytes_max: 500 };
+        let before = Written::file(0).entries(2..=9);
+        let taken_back = before.at[3..].iter().map(|&at| (at + 5, before.bytes[at as usize + 5] | FLAG_INVISIBLE));
+        let (len, taken_back) = (before.bytes.len(), taken_back.collect::<Vec<_>>());
+        let disk = disk([before]);
+        let options = ScannerOptions { window, ..options() };
+        let mut scanner = Scanner::new(Arc::clone(&disk) as Arc<dyn Files>, Lsn::NULL, options);
+        let now = Instant::now();
+        assert_eq!(read(&mut scanner, 1, now).unwrap().1.missing_vlsn, Some(1));
+        assert_eq!((scanner.held(), scanner.held_bytes()), (8, 496));
+        for (at, flags) in taken_back {
+            disk.write_at(0, at, &[flags]);
+        }
+        let after = Written::file(0).entries(2..=9).entry(Some(5), &[5; 150]).entries([6, 1]);
+        disk.write_at(0, len as u64, &after.bytes[len..]);
+        assert_eq!(read(&mut scanner, 1, now).unwrap().0, (1..=6).collect::<Vec<_>>());
+    }
+
+    /// Whether the log reaches up to the start cannot be told at first: an entry is half written.
+    #[test]
+    fn a_start_above_the_log_is_seen_also_if_that_could_not_be_told_at_first() {
+        let mut torn = Written::file(0).entries([1, 2, 3]);
+        let end = torn.bytes.split_off(torn.bytes.len() - 2);
+        let torn_at = torn.bytes.len() as u64;
+        let disk = disk([torn, Written::file(1).entries([4, 5])]);
+        let (mut scanner, mut now) = (scanner(&disk), Instant::now());
+        let pause = read(&mut scanner, 9, now).unwrap().1;
+        assert_eq!((pause.wait.reason, pause.look_again), (WaitReason::End, Some(now + SETTLE)));
+        disk.write_at(0, torn_at, &end);
+        let error = read_patiently(&mut scanner, 9, &mut now).unwrap_err();
+        assert_eq!(error, Error::AheadOfLog { start: 9, last: 5 });
     }
 }

@@ -504,9 +504,10 @@ impl Tail {
             settling = self.see(at, len, digest, ask);
         }
         match sight {
-            Sight::Hole => zeros = self.stillness.see_zeros(at, now),
-            Sight::End => self.stillness.filled(),
-            _ => {}
+            Sight::Hole => zeros = self.stillness.see_zeros(at, self.view.header_digest(place.cursor), now),
+            // Also where there are as many zeros again at the next look.
+            Sight::End | Sight::Torn | Sight::NoEntry => self.stillness.filled(),
+            Sight::Grown | Sight::Truncated => {}
         }
         let (reason, fault) = describe(look, sight, present, &place.last);
         let wait = Wait { reason, at, stalled: false, look_again: settling.look_again };
@@ -760,6 +761,23 @@ mod tests {
         assert_eq!(recalled(&reader, at[1]), None, "not shown yet");
         reader.read();
         assert_eq!(recalled(&reader, at[0]), None, "it may have been rewritten");
+    }
+
+    #[test]
+    fn zeros_in_which_an_entry_is_begun_have_not_stood_still() {
+        let disk = disk([Written::file(0).entries([1]).zeros(62)]);
+        let hole = Written::file(0).entries([1]).bytes.len() as u64;
+        let mut reader = Reader::over(&disk);
+        let stalled = [0, 1, 2, 3, 4, 5, 6].map(|quarters| {
+            if quarters == 2 {
+                disk.write_at(0, hole, &in_hole(2)[..3]);
+            }
+            let wait = reader.read().1;
+            assert_eq!(wait.reason, WaitReason::Hole);
+            reader.now += SETTLE / 4;
+            wait.stalled
+        });
+        assert_eq!(stalled, [false, false, false, false, false, false, true]);
     }
 
     /// File 0 with a hole that was crossed, in which VLSN 2 fits, and that was left. Where the hole is.

@@ -43,8 +43,8 @@ pub(super) struct Stillness {
     settle: Duration,
     attention: Attention,
     scene: Option<Since<Scene>>,
-    /// Where there are zeros.
-    zeros: Option<Since<Lsn>>,
+    /// Where there are zeros, and what there is of the header of the entry that will stand there.
+    zeros: Option<Since<(Lsn, u32)>>,
 }
 
 impl Stillness {
@@ -59,9 +59,10 @@ impl Stillness {
         self.settling(since, now)
     }
 
-    /// There are zeros at `at`, whatever else there is.
-    pub(super) fn see_zeros(&mut self, at: Lsn, now: Instant) -> Settling {
-        let since = see(&mut self.zeros, at, now, self.settle);
+    /// There are zeros at `at`, whatever else there is. `header`: a digest of what would be an entry's header there; not all
+    /// of it need be zero.
+    pub(super) fn see_zeros(&mut self, at: Lsn, header: u32, now: Instant) -> Settling {
+        let since = see(&mut self.zeros, (at, header), now, self.settle);
         self.settling(since, now)
     }
 

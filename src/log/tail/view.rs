@@ -122,6 +122,12 @@ impl View {
         Ok(look)
     }
 
+    /// Tells two looks apart at what would be an entry's header at `offset`.
+    pub(super) fn header_digest(&self, offset: u64) -> u32 {
+        let header = self.window.from(offset);
+        crc32fast::hash(&header[..header.len().min(ENTRY_HEADER_LEN)])
+    }
+
     /// Tells two looks at what is no entry apart, where `present` bytes are.
     pub(super) fn digest(&mut self, current: &OpenFile, present: u64, look: &Look) -> Result<u32> {
         // A read may bring more than it has to, or not: what is compared from look to look is always as much.
