@@ -88,6 +88,11 @@ impl Stretch {
     pub fn position(&self) -> u64 {
         self.next
     }
+
+    /// From now on it goes up to `until`.
+    pub fn extend_to(&mut self, until: u64) {
+        self.until = until;
+    }
 }
 
 impl Seek {
@@ -255,6 +260,14 @@ impl Seek {
     /// The entries of file `number` that begin below `until`; `None` if it cannot be told where they begin.
     pub fn stretch(&self, number: u32, until: u64) -> Result<Option<Stretch>> {
         Ok(self.open(number)?.map(|(file, next)| Stretch { number, file, next, until }))
+    }
+
+    /// What stands from `at` on, where an entry begins, or which is a file's beginning: nothing of it so far, see
+    /// [`Stretch::extend_to`]. `None` if it cannot be told where the entries of that file begin.
+    pub fn stretch_from(&self, at: Lsn) -> Result<Option<Stretch>> {
+        let Some(stretch) = self.stretch(at.file(), 0)? else { return Ok(None) };
+        let next = stretch.next.max(u64::from(at.offset()));
+        Ok(Some(Stretch { next, until: next, ..stretch }))
     }
 
     /// Whether file `number` is longer than any header: it can have entries.

@@ -83,6 +83,16 @@ impl Log {
         }
     }
 
+    /// Its files.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// How its scanners read it.
+    pub fn scanner_options(&self) -> &ScannerOptions {
+        &self.scanner_options
+    }
+
     /// Says that the log has more. Never blocks.
     pub fn notify(&self) {
         self.wake_all_but(None);

@@ -53,6 +53,11 @@ impl MemoryDisk {
         self.files.lock().unwrap()[&number].write_at(offset, written);
     }
 
+    /// Cuts file `number` off behind `len` bytes.
+    pub(crate) fn cut(&self, number: u32, len: usize) {
+        self.files.lock().unwrap()[&number].bytes.lock().unwrap().truncate(len);
+    }
+
     /// Takes the name of file `number` away.
     pub(crate) fn remove(&self, number: u32) {
         self.files.lock().unwrap().remove(&number);
