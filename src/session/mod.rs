@@ -3,6 +3,7 @@
 mod hastening;
 pub mod link;
 mod peer;
+pub mod service;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
