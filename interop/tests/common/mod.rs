@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub(crate) mod feeder;
+pub(crate) mod server;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
