@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use super::border::give;
+use super::border::{Out, give, given, take};
 use super::status::{NXF_OK, nxf_status};
 use crate::diagnostics::Replica;
 use crate::error::Error;
@@ -37,69 +37,69 @@ impl nxf_error {
 /// The status that the function returned: negative. NXF_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_status(err: *const nxf_error) -> nxf_status {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.map_or(NXF_OK, |err| err.error.status())
+    given!(err: optional);
+    err.map_or(NXF_OK, |err| err.error.status())
 }
 
 /// What happened, in words, with every fact that is known; one line, never NULL. Valid until the error is freed. ""
 /// for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_char {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.message.as_ptr())
+    given!(err: optional);
+    err.map_or(c"".as_ptr(), |err| err.message.as_ptr())
 }
 
 /// The name of the replica concerned: that of the runner or tracker that the failed function was called with, or was to
 /// make. Valid until the error is freed. "" if the error concerns no replica, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_replica(err: *const nxf_error) -> *const c_char {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.map_or(c"".as_ptr(), |err| err.replica.as_ptr())
+    given!(err: optional);
+    err.map_or(c"".as_ptr(), |err| err.replica.as_ptr())
 }
 
 /// The operating system's error number (an errno). 0 if there is no such number, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_errno(err: *const nxf_error) -> i32 {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.and_then(|err| err.error.errno()).unwrap_or(0)
+    given!(err: optional);
+    err.and_then(|err| err.error.errno()).unwrap_or(0)
 }
 
 /// Writes the number of the log file concerned to *file. False, and nothing written, if the error concerns no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_file(err: *const nxf_error, file: *mut u32) -> bool {
-    // SAFETY: NULL, or an error object of this library; `file` is NULL or valid for writing.
-    unsafe { write_fact(err.as_ref().and_then(|err| err.error.file()), file) }
+    given!(err: optional, file: optional_out);
+    write_fact(err.and_then(|err| err.error.file()), file)
 }
 
 /// Writes the offset in that file, in bytes, to *offset. False, and nothing written, if the error concerns no place in
 /// a file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_offset(err: *const nxf_error, offset: *mut u64) -> bool {
-    // SAFETY: NULL, or an error object of this library; `offset` is NULL or valid for writing.
-    unsafe { write_fact(err.as_ref().and_then(|err| err.error.offset()), offset) }
+    given!(err: optional, offset: optional_out);
+    write_fact(err.and_then(|err| err.error.offset()), offset)
 }
 
 /// Writes the VLSN that is missing, damaged, too large or acknowledged to *vlsn. False, and nothing written, if the
 /// error concerns no VLSN.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_vlsn(err: *const nxf_error, vlsn: *mut u64) -> bool {
-    // SAFETY: NULL, or an error object of this library; `vlsn` is NULL or valid for writing.
-    unsafe { write_fact(err.as_ref().and_then(|err| err.error.vlsn()), vlsn) }
+    given!(err: optional, vlsn: optional_out);
+    write_fact(err.and_then(|err| err.error.vlsn()), vlsn)
 }
 
 /// Whether another attempt may succeed although nothing is repaired, as after a network failure. False for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_is_retriable(err: *const nxf_error) -> bool {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.is_some_and(|err| err.error.is_retriable())
+    given!(err: optional);
+    err.is_some_and(|err| err.error.is_retriable())
 }
 
 /// Whether only a network restore can help the replica, because the log does not have what it needs next. False for
 /// NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_needs_restore(err: *const nxf_error) -> bool {
-    // SAFETY: NULL, or an error object of this library.
-    unsafe { err.as_ref() }.is_some_and(|err| err.error.needs_restore())
+    given!(err: optional);
+    err.is_some_and(|err| err.error.needs_restore())
 }
 
 /// Releases an error, and its message with it. NULL is fine.
@@ -107,19 +107,15 @@ pub unsafe extern "C" fn nxf_error_needs_restore(err: *const nxf_error) -> bool 
 pub unsafe extern "C" fn nxf_error_free(err: *mut nxf_error) {
     if !err.is_null() {
         // SAFETY: an error object of this library, which belongs to the caller.
-        drop(unsafe { super::border::take(err) });
+        drop(unsafe { take(err) });
     }
 }
 
-/// # Safety
-/// `place` is NULL or valid for writing.
-unsafe fn write_fact<T>(fact: Option<T>, place: *mut T) -> bool {
+/// Writes a fact that is known to its place, if there is one. Returns whether it is known.
+fn write_fact<T>(fact: Option<T>, place: Option<Out<'_, T>>) -> bool {
     let is_known = fact.is_some();
-    if let Some(fact) = fact
-        && !place.is_null()
-    {
-        // SAFETY: not NULL, and so valid for writing.
-        unsafe { place.write(fact) };
+    if let (Some(fact), Some(place)) = (fact, place) {
+        place.write(fact);
     }
     is_known
 }

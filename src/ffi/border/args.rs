@@ -5,6 +5,36 @@ use std::ffi::{CStr, CString, c_char};
 use crate::error::{Error, Result};
 use crate::ffi::status::{NXF_OK, nxf_status};
 
+/// Turns pointers that the caller of an export gave into what they stand for, each by a function of this file:
+/// `given!(err: optional, file: optional_out)`. The variables keep their names. It is no unsafe block, and so compiles
+/// only in an unsafe function: the caller of that function has promised that its pointers are what the header says.
+macro_rules! given {
+    ($($name:ident: $helper:ident),+) => {
+        $(
+            #[allow(unsafe_op_in_unsafe_fn, reason = "what the header asks of the caller is what the helper asks")]
+            let $name = $crate::ffi::border::$helper($name);
+        )+
+    };
+}
+pub(crate) use given;
+
+/// An object of the library's that need not be there.
+///
+/// # Safety
+/// `pointer` is NULL or valid for reading during `'a`.
+pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
+    // SAFETY: promised by the caller.
+    unsafe { pointer.as_ref() }
+}
+
+/// The place for a result that the caller need not want.
+///
+/// # Safety
+/// `pointer` is NULL or valid for writing during `'a`.
+pub(crate) unsafe fn optional_out<'a, T>(pointer: *mut T) -> Option<Out<'a, T>> {
+    (!pointer.is_null()).then_some(Out { pointer, lifetime: std::marker::PhantomData })
+}
+
 /// The error for a NULL where a pointer is needed.
 pub(crate) fn null(parameter: &'static str) -> Error {
     Error::invalid(parameter, "is NULL")
@@ -29,7 +59,7 @@ pub(crate) struct Out<'a, T> {
 
 impl<T> Out<'_, T> {
     pub(crate) fn write(self, value: T) {
-        // SAFETY: `out` checked that it is not NULL, and its caller promised that it is valid.
+        // SAFETY: whoever made this checked that it is not NULL, and was promised that it is valid.
         unsafe { self.pointer.write(value) };
     }
 }
