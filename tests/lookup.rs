@@ -77,7 +77,7 @@ fn a_question_to_a_log_of_a_thousand_files_reads_what_is_around_it_and_no_more()
     let (listings, opens, reads, bytes) = counts.take();
     assert_eq!(range, Some((1, 200_000)));
     // The end is 16 384 VLSNs, in 82 files.
-    assert!(turns <= 2 && listings <= 2, "{turns} turns, {listings} listings");
+    assert!(turns <= 2 && listings <= 3, "{turns} turns, {listings} listings");
     assert!(opens < 110 && reads < 500 && bytes < 5 << 20, "{opens} opens, {reads} reads, {bytes} bytes");
 
     for vlsn in [100_000, 60_000, 140_000] {

@@ -234,10 +234,12 @@ impl Copy {
                 let Some(begun) = walk else {
                     return self.begin_anew(number).map(|()| None).map_err(Into::into);
                 };
+                if incomplete.is_some() && !begun.has_its_name(&self.log, number)? {
+                    return self.begin_anew(number).map(|()| None).map_err(Into::into);
+                }
                 begun.go_on(number, &mut self.probe, u64::MAX)?;
                 let len = begun.file.len().map_err(|error| Error::log_read(number, 0, error))?;
                 let (at, header) = (begun.at, begun.header);
-                *walk = None;
                 let is_whole = at == len && (at > *named || !is_next);
                 let seen = Incomplete { number, at, len, since: now };
                 let before = incomplete.filter(|before| (before.number, before.at, before.len) == (number, at, len));
@@ -247,7 +249,7 @@ impl Copy {
                     return Ok(Some((since + self.settle).min(now + LOOK_AGAIN)));
                 }
                 *named = u64::from(header.last_entry_in_previous);
-                *incomplete = None;
+                (*walk, *incomplete) = (None, None);
                 self.files.push(CopiedFile { number, len });
             }
             Plan::Known => {}
@@ -308,6 +310,13 @@ impl Walk {
             ParsedFileHeader::Short => Ok(None),
             ParsedFileHeader::Fault(fault) => Err(Error::LogFileHeader { file: number, fault }),
         }
+    }
+
+    /// Whether its name still stands for this file: a recovery may have deleted it, and made another.
+    fn has_its_name(&self, log: &Log, number: u32) -> Result<bool> {
+        let named = log.files().identity(number).and_then(|named| Ok((named, self.file.identity()?)));
+        let (named, own) = named.map_err(|error| Error::log_read(number, 0, error))?;
+        Ok(named == Some(own))
     }
 
     /// Goes on to what is no entry, or begins at `end` or behind it.

@@ -82,7 +82,7 @@ impl From<&ScannerOptions> for LookupOptions {
 }
 
 /// How much is looked at, and kept.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// A log with no more bytes is read as a whole.
     small_bytes: u64,
@@ -99,6 +99,25 @@ struct Bounds {
     beginning: usize,
     /// How far below the end the last sync point is looked for, in VLSNs.
     sync_search: u64,
+    /// The end has about so many bytes: of large entries it is fewer VLSNs, and so are stretches.
+    end_bytes: u64,
+    /// But not fewer than so many.
+    least: u64,
+}
+
+impl Bounds {
+    /// For larger entries; `None` if it is the least already.
+    fn shrunk(self) -> Option<Bounds> {
+        let Bounds { disorder, stretch, sync_search, least, .. } = self;
+        let smaller = |vlsns: u64| (vlsns / 4).max(least);
+        let shrunk = Bounds {
+            disorder: smaller(disorder),
+            stretch: smaller(stretch),
+            sync_search: smaller(sync_search),
+            ..self
+        };
+        (shrunk.disorder < disorder).then_some(shrunk)
+    }
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -109,6 +128,8 @@ const BOUNDS: Bounds = Bounds {
     records_max: 64 * 1024,
     beginning: 16 * 1024,
     sync_search: 1024 * 1024,
+    end_bytes: 64 * 1024 * 1024,
+    least: 64,
 };
 
 /// A log with more files is not read as a whole.
@@ -117,6 +138,12 @@ const SMALL_FILES: usize = 64;
 /// How much of a file is read before it is asked whether that is enough.
 const PIECE: u64 = 1024 * 1024;
 
+/// How much is read, before and behind the place of a VLSN, until it counts as missing. A reader holds back as much.
+const FAR_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// How much of the beginning is read at most, once it has shown a VLSN.
+const BEGINNING_PIECES: u32 = 16;
+
 /// How many missing VLSNs are waited for at once.
 const GAPS_MAX: usize = 1024;
 
@@ -124,8 +151,8 @@ const GAPS_MAX: usize = 1024;
 /// longer that is.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What a look costs besides its bytes.
-const LOOK_COSTS: u64 = 4 * 1024;
+/// To list a file takes as long as to read so many bytes.
+const LISTING_COSTS: u64 = 1024;
 
 /// Looks into one log. One thread at a time; each connection that asks has its own, of some 5 MiB at most.
 pub struct Lookup {
@@ -157,6 +184,8 @@ struct End {
     records: Table,
     /// From this VLSN on, the records are all that there are.
     complete_from: u64,
+    /// As they suit the size of the entries.
+    bounds: Bounds,
     /// The range; nothing, and `first` above `last`, in a log without a VLSN.
     first: u64,
     last: u64,
@@ -166,6 +195,10 @@ struct End {
     missing_files: Vec<(u32, u32)>,
     /// How far down from the uppermost of these VLSNs have been found.
     found_down_to: Option<u64>,
+    /// VLSNs that were not seen at the log's beginning, though lower ones were.
+    suspects: Vec<u64>,
+    /// Whether `first` is held, and not only the one above a VLSN that is missing.
+    is_first_held: bool,
     last_sync: LastSync,
 }
 
@@ -205,8 +238,9 @@ struct Reading {
     seek: Seek,
     numbers: Vec<u32>,
     is_small: bool,
-    /// How far below the VLSN near the end the end begins.
-    far: u64,
+    /// Whether the end begins as far before as a VLSN that is missing in it may stand.
+    is_far: bool,
+    bounds: Bounds,
     end: Option<Walk>,
     is_end_read: bool,
     records: Table,
@@ -215,18 +249,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn read(&mut self, bounds: &Bounds, budget: &Budget, known: Option<&End>) -> Searched<()> {
+    fn read(&mut self, log: &Log, budget: &Budget, known: Option<&End>) -> Searched<()> {
         let limit = self.mark.limit;
         if self.end.is_none() {
-            let near_end = if self.is_small { None } else { self.seek.vlsn_near_end(limit)? };
-            let lowest = Lsn::new(self.numbers.first().copied().unwrap_or(0), 0);
-            let mut from = lowest;
-            if let Some(vlsn) = near_end.map(|vlsn| vlsn.saturating_sub(self.far)).filter(|&vlsn| vlsn > 1) {
-                from = self.seek.place_for(vlsn)?.map_or(lowest, |start| start.at);
-                self.complete_from = if from == lowest { 1 } else { vlsn };
-            }
+            let from = self.begin_end(log)?;
             self.end = Some(Walk::new(&self.numbers, from, limit));
         }
+        let bounds = self.bounds;
         if let Some(end) = &mut self.end
             && !self.is_end_read
         {
@@ -244,11 +273,38 @@ impl Reading {
             let beginning = self.beginning.get_or_insert_with(|| Beginning {
                 walk: Walk::new(&self.numbers, Lsn::new(0, 0), limit),
                 records: Table::default(),
-                settled: 0,
+                pieces: 0,
             });
             beginning.read(&mut self.seek, bounds.beginning, budget)?;
         }
         Ok(())
+    }
+
+    /// Where the end begins.
+    fn begin_end(&mut self, log: &Log) -> Searched<Lsn> {
+        let lowest = Lsn::new(self.numbers.first().copied().unwrap_or(0), 0);
+        let near_end = if self.is_small { None } else { self.seek.vlsn_near_end(self.mark.limit)? };
+        let Some(near_end) = near_end else { return Ok(lowest) };
+        loop {
+            let far = if self.is_far { self.bounds.disorder_max } else { self.bounds.disorder };
+            let vlsn = near_end.saturating_sub(far).max(1);
+            let place = if vlsn == 1 { None } else { self.seek.place_for(vlsn)? };
+            let from = place.map_or(lowest, |start| start.at);
+            let most = if self.is_far { FAR_BYTES } else { self.bounds.end_bytes };
+            if log.bytes_from(from) > most {
+                let shrunk = self.bounds.shrunk();
+                if let (true, far @ 1..) = (self.is_far, self.bounds.disorder_max / 4) {
+                    self.bounds.disorder_max = far;
+                    continue;
+                }
+                if let (false, Some(shrunk)) = (self.is_far, shrunk) {
+                    self.bounds = shrunk;
+                    continue;
+                }
+            }
+            self.complete_from = if from == lowest { 1 } else { vlsn };
+            return Ok(from);
+        }
     }
 }
 
@@ -256,39 +312,35 @@ impl Reading {
 struct Beginning {
     walk: Walk,
     records: Table,
-    /// The highest VLSN of the first half: what is missing below it does not come any more.
-    settled: u64,
+    pieces: u32,
 }
 
 impl Beginning {
     fn read(&mut self, seek: &mut Seek, most: usize, budget: &Budget) -> Searched<()> {
-        let Beginning { walk, records, settled } = self;
-        let mut is_enough = records.len() >= most;
-        while !is_enough {
-            let more = walk.step(seek, |record| {
-                if records.len() < most / 2 {
-                    *settled = record.vlsn.max(*settled);
-                }
-                if records.len() < most { records.push(record) } else { Ok(()) }
-            })?;
-            // All of it is the first half, if there is no second.
-            is_enough = !more || records.len() >= most || records.has(1);
-            if !more {
-                *settled = u64::MAX;
+        let Beginning { walk, records, pieces } = self;
+        while !records.is_settled || records.len() == 0 {
+            let push = |record| if records.len() < most { records.push(record) } else { Ok(()) };
+            let more = walk.step(seek, push)?;
+            *pieces += 1;
+            let is_enough = records.len() >= most || records.has(1) || *pieces >= BEGINNING_PIECES && records.len() > 0;
+            if !more || is_enough {
+                records.settle();
+                break;
             }
-            if !is_enough {
-                budget.check()?;
-            }
+            budget.check()?;
         }
-        records.settle();
         Ok(())
     }
 
-    /// The lowest VLSN of those behind which none is missing. Below 1 there is none that could be.
-    fn first(&self) -> u64 {
-        let lowest = self.records.first().map_or(1, |record| record.vlsn);
-        let gaps = self.records.gaps().filter(|(below, _)| lowest > 1 && below.vlsn < self.settled);
-        gaps.last().map_or(lowest, |(_, above)| above.vlsn)
+    /// The lowest VLSN.
+    fn first(&self) -> Option<u64> {
+        self.records.first().map(|record| record.vlsn)
+    }
+
+    /// The VLSNs that are missing after others, the highest last: they may stand further on, or be lost.
+    fn suspects(&self) -> Vec<u64> {
+        let missing: Vec<u64> = self.records.gaps().map(|(below, _)| below.vlsn + 1).collect();
+        missing[missing.len().saturating_sub(GAPS_MAX)..].to_vec()
     }
 }
 
@@ -297,11 +349,13 @@ struct Going {
     asked: u64,
     low: u64,
     high: u64,
-    /// By how much below and above it is read.
-    far: u64,
+    /// Whether it is read as far below and above as a VLSN that is missing in it may stand.
+    is_far: bool,
     walk: Option<Walk>,
     records: Table,
     highest: u64,
+    /// How much was read since the stretch was passed.
+    passed: u64,
 }
 
 impl Going {
@@ -311,10 +365,11 @@ impl Going {
             asked: vlsn,
             low: vlsn.saturating_sub(bounds.stretch - above).max(1),
             high: vlsn.saturating_add(above),
-            far: bounds.disorder,
+            is_far: false,
             walk: None,
             records: Table::default(),
             highest: 0,
+            passed: 0,
         }
     }
 
@@ -323,21 +378,19 @@ impl Going {
         self.records.highest_missing(self.low.max(end.first), self.high.min(end.complete_from - 1))
     }
 
-    fn read(&mut self, end: &mut End, bounds: &Bounds, budget: &Budget) -> Searched<()> {
+    fn read(&mut self, end: &mut End, log: &Log, budget: &Budget) -> Searched<()> {
         loop {
-            let walk = match &mut self.walk {
-                Some(walk) => walk,
-                None => {
-                    // The place is well below the VLSN as it is; it is to be further below after a search in vain.
-                    let below = if self.far > bounds.disorder { self.far } else { 0 };
-                    let from =
-                        end.seek.place_for(self.low.saturating_sub(below))?.map_or(Lsn::new(0, 0), |start| start.at);
-                    self.walk.insert(Walk::new(&end.numbers, from, end.mark.limit))
-                }
-            };
-            let (low, high, enough) = (self.low, self.high, self.high.saturating_add(self.far));
+            if self.walk.is_none() {
+                let from = self.begin(end, log)?;
+                self.walk = Some(Walk::new(&end.numbers, from, end.mark.limit));
+            }
+            let (low, high) = (self.low, self.high);
+            let far = if self.is_far { end.bounds.disorder_max } else { end.bounds.disorder };
             let (records, highest) = (&mut self.records, &mut self.highest);
-            while *highest < enough {
+            while let Some(walk) = &mut self.walk
+                && *highest < high.saturating_add(far)
+                && self.passed < FAR_BYTES
+            {
                 let more = walk.step(&mut end.seek, |record| {
                     *highest = record.vlsn.max(*highest);
                     if (low..=high).contains(&record.vlsn) { records.push(record) } else { Ok(()) }
@@ -345,17 +398,34 @@ impl Going {
                 if !more {
                     break;
                 }
+                if *highest > high {
+                    self.passed += PIECE;
+                }
                 if records.len() > 2 * (high - low + 1) as usize {
                     records.settle();
                 }
                 budget.check()?;
             }
             records.settle();
-            if self.far >= bounds.disorder_max || self.missing(end).is_none() {
+            if self.is_far || self.missing(end).is_none() {
                 return Ok(());
             }
-            *self = Going { far: bounds.disorder_max, walk: None, records: Table::default(), highest: 0, ..*self };
+            *self = Going { is_far: true, walk: None, records: Table::default(), highest: 0, passed: 0, ..*self };
         }
+    }
+
+    /// Where reading begins: the place is well below the VLSN as it is, and further below after a search in vain.
+    fn begin(&self, end: &mut End, log: &Log) -> Searched<Lsn> {
+        let place = end.place_for(self.low)?;
+        let mut far = if self.is_far { end.bounds.disorder_max } else { 0 };
+        while far > 0 {
+            let further = end.place_for(self.low.saturating_sub(far))?;
+            if log.bytes_from(further).saturating_sub(log.bytes_from(place)) <= FAR_BYTES {
+                return Ok(further);
+            }
+            far /= 4;
+        }
+        Ok(place)
     }
 }
 
@@ -576,7 +646,7 @@ impl Lookup {
                 LastSync::Below(vlsn) => vlsn,
             };
             let (is_in_end, is_far) =
-                (vlsn > end.complete_from, end.last.saturating_sub(vlsn) > self.bounds.sync_search);
+                (vlsn > end.complete_from, end.last.saturating_sub(vlsn) > end.bounds.sync_search);
             let (found, below) = if is_in_end {
                 (end.records.sync_point_below(vlsn), Some(end.complete_from))
             } else if vlsn > 1 && !is_far {
@@ -611,8 +681,8 @@ impl Lookup {
     fn go_to(&mut self, vlsn: u64) -> Searched<()> {
         let Some(end) = self.end.as_mut().filter(|_| !self.stretch.has(vlsn)) else { return Ok(()) };
         let going = self.going.take().filter(|going| going.asked == vlsn);
-        let mut going = going.unwrap_or_else(|| Box::new(Going::around(vlsn, &self.bounds)));
-        if let Err(halt) = going.read(end, &self.bounds, &self.budget) {
+        let mut going = going.unwrap_or_else(|| Box::new(Going::around(vlsn, &end.bounds)));
+        if let Err(halt) = going.read(end, &self.log, &self.budget) {
             self.going = Some(going).filter(|_| halt == Halt::Busy);
             return Err(halt);
         }
@@ -629,11 +699,15 @@ impl Lookup {
         while let Some(end) = &mut self.end
             && let Some(&(below, above)) = end.missing_files.last()
         {
-            let found = match end.found_down_to {
-                Some(found) => found,
-                None => first_from(&mut end.seek, &end.numbers, above)?.unwrap_or(end.complete_from),
+            let Some(found) = end.found_down_to else {
+                let first = first_from(&mut end.seek, &end.numbers, above)?.unwrap_or(end.complete_from);
+                // What is missing next to it shows at once, also where the file begins with what stands twice.
+                self.find(first)?;
+                if let Some(end) = self.end.as_mut().filter(|end| !end.missing_files.is_empty()) {
+                    end.found_down_to = Some(first);
+                }
+                continue;
             };
-            end.found_down_to = Some(found);
             let wanted = found.saturating_sub(1);
             let is_below_all = wanted < end.first;
             let record = if is_below_all { None } else { self.find(wanted)? };
@@ -645,6 +719,41 @@ impl Lookup {
                     end.missing_files.pop();
                     end.found_down_to = None;
                 }
+            }
+        }
+        self.look_at_suspects()?;
+        self.go_up_to_first()
+    }
+
+    /// Looks at whether the VLSNs that were not seen at the beginning stand further on.
+    fn look_at_suspects(&mut self) -> Searched<()> {
+        while let Some(end) = &mut self.end
+            && let Some(&suspect) = end.suspects.last()
+        {
+            let matters = suspect >= end.first && suspect < end.complete_from;
+            let is_missing = matters && self.find(suspect)?.is_none();
+            let Some(end) = &mut self.end else { break };
+            if is_missing {
+                end.begin_above(suspect);
+            } else {
+                end.suspects.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Above a VLSN that is missing others may be missing, too.
+    fn go_up_to_first(&mut self) -> Searched<()> {
+        while let Some(end) = &mut self.end
+            && !end.is_first_held
+        {
+            let first = end.first;
+            let is_held = first >= end.complete_from || self.find(first)?.is_some();
+            let Some(end) = &mut self.end else { break };
+            if is_held {
+                end.is_first_held = end.first == first;
+            } else if end.first == first {
+                end.begin_above(first);
             }
         }
         Ok(())
@@ -660,31 +769,29 @@ impl Lookup {
             },
         };
         loop {
-            if let Err(halt) = reading.read(&self.bounds, &self.budget, self.end.as_ref()) {
+            if let Err(halt) = reading.read(&self.log, &self.budget, self.end.as_ref()) {
                 self.reading = Some(reading).filter(|_| halt == Halt::Busy);
                 return Err(halt);
             }
             // What is missing may stand before the place where the end was begun.
-            if reading.complete_from <= 1
-                || reading.far >= self.bounds.disorder_max
-                || self.missing_in(&reading, now).0.is_none()
-            {
+            if reading.complete_from <= 1 || reading.is_far || self.missing_in(&reading, now).0.is_none() {
                 return Ok(self.judge(*reading, now));
             }
             self.looks_far = true;
-            let (far, records) = (self.bounds.disorder_max, Table::default());
-            *reading = Reading { far, end: None, is_end_read: false, records, complete_from: 1, ..*reading };
+            let records = Table::default();
+            *reading = Reading { is_far: true, end: None, is_end_read: false, records, complete_from: 1, ..*reading };
         }
     }
 
     /// `None`: the end is still what it was.
-    fn begin_to_read(&self) -> Result<Option<Reading>> {
+    fn begin_to_read(&self) -> Searched<Option<Reading>> {
         let (files, limit) = (self.log.files(), self.log.send_limit());
-        self.budget.spend(LOOK_COSTS);
+        self.budget.check()?;
         let numbers = files.list().map_err(|error| Error::LogDirectory {
             path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
             os: error.into(),
         })?;
+        self.budget.spend(LISTING_COSTS * (numbers.len() as u64 + 1));
         let len_of = |number| files.len_of(number).map_err(|error| Error::log_read(number, 0, error));
         let newest = numbers.last().map(|&number| len_of(number).map(|len| (number, len.unwrap_or(0)))).transpose()?;
         let mark = Mark { limit, files: numbers.len(), newest };
@@ -704,7 +811,8 @@ impl Lookup {
             mark,
             numbers,
             is_small,
-            far: if self.looks_far { self.bounds.disorder_max } else { self.bounds.disorder },
+            is_far: self.looks_far,
+            bounds: self.bounds,
             end: None,
             is_end_read: false,
             records: Table::default(),
@@ -734,7 +842,7 @@ impl Lookup {
     /// What was read is the end; or a VLSN is missing, and is waited for.
     fn judge(&mut self, reading: Reading, now: Instant) -> Known<()> {
         let (above_hole, gaps) = self.missing_in(&reading, now);
-        let Reading { mark, seek, numbers, records, complete_from, beginning, end, .. } = reading;
+        let Reading { mark, seek, numbers, records, complete_from, bounds, beginning, end, .. } = reading;
         let come = self.gaps.iter().filter_map(|&(missing, _)| records.get(missing));
         self.is_live |= come.into_iter().any(|record| record.lsn >= self.missed_from);
         self.gaps = gaps;
@@ -748,13 +856,15 @@ impl Lookup {
             last = missing - 1;
         }
         let known = self.end.take().filter(|end| end.is_continued_by(&numbers));
-        let (first, missing_files) = match (above_hole, known, beginning) {
-            (Some(first), ..) => (first, Vec::new()),
-            (None, ..) if complete_from <= 1 => (records.first().map_or(1, |record| record.vlsn), Vec::new()),
-            (None, Some(end), _) => (end.first, end.missing_files),
-            (None, None, beginning) => {
-                (beginning.map_or(complete_from, |beginning| beginning.first()), missing_between(&numbers))
+        let lowest = records.first().map_or(1, |record| record.vlsn);
+        let (first, missing_files, suspects) = match (above_hole, known, beginning) {
+            (Some(first), ..) => (first, Vec::new(), Vec::new()),
+            (None, ..) if complete_from <= 1 => (lowest, Vec::new(), Vec::new()),
+            (None, Some(end), _) => (end.first, end.missing_files, end.suspects),
+            (None, None, Some(beginning)) => {
+                (beginning.first().unwrap_or(lowest), missing_between(&numbers), beginning.suspects())
             }
+            (None, None, None) => (complete_from, missing_between(&numbers), Vec::new()),
         };
         self.stretch = Around::default();
         self.going = None;
@@ -765,11 +875,14 @@ impl Lookup {
             numbers,
             records,
             complete_from,
+            bounds: Bounds { disorder_max: self.bounds.disorder_max, ..bounds },
             first,
             last,
             is_open: !self.gaps.is_empty(),
             missing_files,
             found_down_to: None,
+            suspects,
+            is_first_held: true,
             last_sync: LastSync::Below(last + 1),
         });
         Known::Yes(())
@@ -782,11 +895,18 @@ impl End {
         self.first <= self.last && numbers.starts_with(&self.numbers)
     }
 
+    /// Where to begin to read for `vlsn`.
+    fn place_for(&mut self, vlsn: u64) -> Searched<Lsn> {
+        Ok(self.seek.place_for(vlsn)?.map_or(Lsn::new(0, 0), |start| start.at))
+    }
+
     /// The log holds nothing behind which `missing` would not be missing.
     fn begin_above(&mut self, missing: u64) {
         self.first = self.first.max(missing + 1);
         self.missing_files.clear();
         self.found_down_to = None;
+        self.suspects.clear();
+        self.is_first_held = false;
     }
 }
 

@@ -128,6 +128,19 @@ fn a_lower_file_that_is_not_whole_is_waited_for_and_copied_as_it_is_when_it_stan
     assert!(matches!(look(&mut copy, now), Ok(Known::Yes(files)) if files.len() == 2), "it is whole now");
 }
 
+/// A recovery has cut the log while the copy waited.
+#[test]
+fn a_file_that_is_born_again_while_it_is_waited_for_is_looked_at_anew() {
+    let disk = disk([(0, Written::file(0).entries(1..=3).zeros(62).bytes), (1, file(1, 6..=9))]);
+    let mut copy = Copy::new(log(&disk));
+    let now = Instant::now();
+    assert!(matches!(look(&mut copy, now), Ok(Known::NotYet { .. })));
+    disk.put(0, 99, file(0, 1..=3));
+    disk.remove(1);
+    let len = file(0, 1..=3).len() as u64;
+    assert_eq!(look(&mut copy, now), Ok(Known::Yes(vec![(0, len)])));
+}
+
 #[test]
 fn a_lower_file_is_not_whole_without_the_entry_that_the_next_one_names() {
     let below = Written::file(0).entries(1..=3);

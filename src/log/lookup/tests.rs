@@ -185,7 +185,12 @@ const TINY: Bounds = Bounds {
     records_max: 48,
     beginning: 40,
     sync_search: 1024 * 1024,
+    end_bytes: u64::MAX,
+    least: 8,
 };
+
+/// The same, with entries so large that less is looked at.
+const LARGE_ENTRIES: Bounds = Bounds { end_bytes: 2000, sync_search: 1 << 40, ..TINY };
 
 proptest! {
     #[test]
@@ -214,9 +219,10 @@ proptest! {
         parts in prop::collection::vec(part(false), 100..800),
         questions in prop::collection::vec(0u64..900, 1..20),
         range_first in any::<bool>(),
+        are_large in any::<bool>(),
     ) {
         let generated = Generated::of(&parts, true);
-        let mut asked = Asked::new(generated.log(), TINY);
+        let mut asked = Asked::new(generated.log(), if are_large { LARGE_ENTRIES } else { TINY });
         if range_first {
             prop_assert_eq!(asked.range(), generated.range());
         }
@@ -302,7 +308,7 @@ fn nothing_at_or_behind_the_send_limit_is_held() {
     let mut generated = Generated { disk: Arc::default(), held: BTreeMap::new() };
     whole(&mut generated, 1..=10, 0);
     whole(&mut generated, 11..=20, 1);
-    for bounds in [BOUNDS, TINY] {
+    for bounds in [BOUNDS, TINY, LARGE_ENTRIES] {
         let log = generated.log();
         let mut asked = Asked::new(Arc::clone(&log), bounds);
         for (limit, last) in [(generated.held[&15].lsn, 14), (generated.held[&11].lsn, 10), (Lsn::new(1, 0), 10)] {
