@@ -7,7 +7,6 @@
 //! The windows of one reader share its budget, and charge it for each read. A turn may overdraw it by its last read, or
 //! by the few that a search needs to get on at all: so every turn gets on.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,42 +40,26 @@ impl Budget {
     }
 
     /// Busy, when nothing is left. To be asked where the search has noted how far it got.
-    pub fn check<E>(&self) -> Searched<(), E> {
+    pub fn check(&self) -> Searched<()> {
         if self.is_spent() { Err(Halt::Busy) } else { Ok(()) }
     }
 }
 
 /// Why a search stopped before it came to its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Halt<E = Error> {
+pub enum Halt {
     /// The budget is spent. The search goes on where it was when it is asked again.
     Busy,
     /// It failed.
-    Failed(E),
+    Failed(Error),
 }
 
 /// What a search found, or why it stopped.
-pub type Searched<T, E = Error> = Result<T, Halt<E>>;
+pub type Searched<T> = Result<T, Halt>;
 
-impl From<Error> for Halt<Error> {
-    fn from(error: Error) -> Halt<Error> {
+impl From<Error> for Halt {
+    fn from(error: Error) -> Halt {
         Halt::Failed(error)
-    }
-}
-
-impl From<io::Error> for Halt<io::Error> {
-    fn from(error: io::Error) -> Halt<io::Error> {
-        Halt::Failed(error)
-    }
-}
-
-impl Halt<io::Error> {
-    /// With the failure as `error` puts it.
-    pub fn or_error(self, error: impl FnOnce(io::Error) -> Error) -> Halt<Error> {
-        match self {
-            Halt::Busy => Halt::Busy,
-            Halt::Failed(os) => Halt::Failed(error(os)),
-        }
     }
 }
 
@@ -92,10 +75,10 @@ mod tests {
         assert!(!budget.is_spent());
         budget.renew(100);
         other.spend(99);
-        assert_eq!(budget.check::<Error>(), Ok(()));
+        assert_eq!(budget.check(), Ok(()));
         other.spend(70);
         assert!(budget.is_spent());
-        assert_eq!(other.check::<Error>(), Err(Halt::Busy));
+        assert_eq!(other.check(), Err(Halt::Busy));
         budget.renew(1);
         assert!(!other.is_spent());
     }

@@ -12,14 +12,13 @@
 //! comes. Everything is read in pieces, within a [budget](super::budget).
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Log;
 use super::budget::{Budget, Searched};
-use super::files::LogFile;
-use super::format::{FILE_HEADER_LEN_V3, FileHeader, ParsedFileHeader};
+use super::files::{NumberedFile, list_error};
+use super::format::{FileHeader, HeaderFault};
 use super::lookup::Known;
 use super::probe::Probe;
 use crate::error::{Error, Result};
@@ -71,7 +70,7 @@ pub struct Copy {
     attempts: u32,
     files: Vec<CopiedFile>,
     /// The files that come next, open; the first is the one being read.
-    open: VecDeque<Arc<dyn LogFile>>,
+    open: VecDeque<NumberedFile>,
     /// Which of `files` is being read, and how far.
     at: usize,
     read: u64,
@@ -99,7 +98,7 @@ enum Plan {
 
 /// A file that is read from its beginning to what is no entry.
 struct Walk {
-    file: Arc<dyn LogFile>,
+    file: NumberedFile,
     header: FileHeader,
     at: u64,
 }
@@ -170,7 +169,7 @@ impl Copy {
         into.resize(begin + wanted, 0);
         let read = file.read_at(&mut into[begin..], self.read);
         into.truncate(begin + *read.as_ref().unwrap_or(&0));
-        let read = read.map_err(|error| Error::log_read(number, self.read, error))?;
+        let read = read?;
         self.budget.spend(read as u64);
         if read < wanted {
             return Err(Error::LogTruncated { file: number, len: self.read + read as u64, read: len });
@@ -186,10 +185,7 @@ impl Copy {
             Plan::NotBegun => {
                 let files = self.log.files();
                 self.budget.spend(LOOK_COSTS);
-                let mut numbers = files.list().map_err(|error| Error::LogDirectory {
-                    path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
-                    os: error.into(),
-                })?;
+                let mut numbers = files.list().map_err(|error| list_error(&**files, error))?;
                 let limit = self.log.send_limit();
                 numbers.retain(|&number| Lsn::new(number, 0) < limit);
                 self.files.clear();
@@ -210,10 +206,10 @@ impl Copy {
                 };
                 let limit = self.log.send_limit();
                 let end = if number == limit.file() { u64::from(limit.offset()) } else { u64::MAX };
-                begun.go_on(number, &mut self.probe, end)?;
+                begun.go_on(&mut self.probe, end)?;
                 let (at, header) = (begun.at, begun.header);
                 numbers.pop();
-                if at == u64::from(header.first_entry()) {
+                if at == header.first_entry() {
                     *walk = None;
                     return Ok(None);
                 }
@@ -234,11 +230,11 @@ impl Copy {
                 let Some(begun) = walk else {
                     return self.begin_anew(number).map(|()| None).map_err(Into::into);
                 };
-                if incomplete.is_some() && !begun.has_its_name(&self.log, number)? {
+                if incomplete.is_some() && !begun.has_its_name(&self.log)? {
                     return self.begin_anew(number).map(|()| None).map_err(Into::into);
                 }
-                begun.go_on(number, &mut self.probe, u64::MAX)?;
-                let len = begun.file.len().map_err(|error| Error::log_read(number, 0, error))?;
+                begun.go_on(&mut self.probe, u64::MAX)?;
+                let len = begun.file.len()?;
                 let (at, header) = (begun.at, begun.header);
                 let is_whole = at == len && (at > *named || !is_next);
                 let seen = Incomplete { number, at, len, since: now };
@@ -273,7 +269,7 @@ impl Copy {
         self.files.reverse();
         while self.open.len() < FILES_OPEN_MAX.min(self.files.len()) {
             let number = self.files[self.open.len()].number;
-            match open(&self.log, number)? {
+            match NumberedFile::open(&**self.log.files(), number)? {
                 Some(file) => self.open.push_back(file),
                 None => return self.begin_anew(number),
             }
@@ -293,7 +289,7 @@ impl Copy {
     /// One file more may be held open.
     fn hold_next(&mut self) -> Result<()> {
         let Some(next) = self.files.get(self.at + self.open.len()) else { return Ok(()) };
-        let file = open(&self.log, next.number)?.ok_or_else(|| gone(next.number))?;
+        let file = NumberedFile::open(&**self.log.files(), next.number)?.ok_or_else(|| gone(next.number))?;
         self.open.push_back(file);
         Ok(())
     }
@@ -302,41 +298,30 @@ impl Copy {
 impl Walk {
     /// `None`: the file is shorter than its header, or not there.
     fn begin(log: &Log, number: u32) -> Result<Option<Walk>> {
-        let Some(file) = open(log, number)? else { return Ok(None) };
-        let mut bytes = [0; FILE_HEADER_LEN_V3];
-        let len = file.read_at(&mut bytes, 0).map_err(|error| Error::log_read(number, 0, error))?;
-        match FileHeader::parse(&bytes[..len], number) {
-            ParsedFileHeader::Header(header) => Ok(Some(Walk { file, header, at: u64::from(header.first_entry()) })),
-            ParsedFileHeader::Short => Ok(None),
-            ParsedFileHeader::Fault(fault) => Err(Error::LogFileHeader { file: number, fault }),
+        let Some(file) = NumberedFile::open(&**log.files(), number)? else { return Ok(None) };
+        match file.header()? {
+            Ok(header) => Ok(Some(Walk { file, header, at: header.first_entry() })),
+            Err(HeaderFault::Short(_)) => Ok(None),
+            Err(fault) => Err(Error::LogFileHeader { file: number, fault }),
         }
     }
 
     /// Whether its name still stands for this file: a recovery may have deleted it, and made another.
-    fn has_its_name(&self, log: &Log, number: u32) -> Result<bool> {
-        let named = log.files().identity(number).and_then(|named| Ok((named, self.file.identity()?)));
-        let (named, own) = named.map_err(|error| Error::log_read(number, 0, error))?;
-        Ok(named == Some(own))
+    fn has_its_name(&self, log: &Log) -> Result<bool> {
+        let number = self.file.number;
+        let named = log.files().identity(number).map_err(|error| Error::log_read(number, 0, error))?;
+        Ok(named == Some(self.file.identity()?))
     }
 
     /// Goes on to what is no entry, or begins at `end` or behind it.
-    fn go_on(&mut self, number: u32, probe: &mut Probe, end: u64) -> Searched<()> {
+    fn go_on(&mut self, probe: &mut Probe, end: u64) -> Searched<()> {
         let (began, budget) = (self.at, probe.budget().clone());
         let mut is_busy = false;
-        let walked = probe.walk(&*self.file, began, |at, _| {
+        self.at = probe.walk(&self.file, began, |at, _| {
             is_busy = at > began && at < end && budget.is_spent();
             is_busy || at >= end
-        });
-        self.at = walked.map_err(|error| Error::log_read(number, began, error))?;
+        })?;
         if is_busy { budget.check() } else { Ok(()) }
-    }
-}
-
-fn open(log: &Log, number: u32) -> Result<Option<Arc<dyn LogFile>>> {
-    match log.files().open(number) {
-        Ok(file) => Ok(Some(file)),
-        Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::log_read(number, 0, error)),
     }
 }
 

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 
 use super::Log;
 use super::budget::{Budget, Halt, Searched};
+use super::files::list_error;
+use super::probe::{self, Stop};
 use super::scanner::ScannerOptions;
-use super::seek::{Seek, Stretch, Walked};
+use super::seek::Seek;
 use super::window::Sighted;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -521,8 +523,8 @@ impl Table {
 struct Walk {
     numbers: Vec<u32>,
     from: Lsn,
-    stretch: Option<Stretch>,
-    until: u64,
+    /// In the last of these files, up to where a piece ends.
+    walk: Option<probe::Walk>,
     limit: Lsn,
 }
 
@@ -531,7 +533,7 @@ impl Walk {
     fn new(numbers: &[u32], from: Lsn, limit: Lsn) -> Walk {
         let mut numbers: Vec<u32> = numbers.iter().copied().filter(|&number| number >= from.file()).collect();
         numbers.reverse();
-        Walk { numbers, from, stretch: None, until: 0, limit }
+        Walk { numbers, from, walk: None, limit }
     }
 
     /// Reads a piece. False: there is none.
@@ -541,22 +543,20 @@ impl Walk {
             self.numbers.clear();
             return Ok(false);
         }
-        let Some(stretch) = &mut self.stretch else {
+        let Some(walk) = &mut self.walk else {
             let offset = if number == self.from.file() { self.from.offset() } else { 0 };
-            self.stretch = seek.stretch_from(Lsn::new(number, offset))?;
-            match &self.stretch {
-                Some(stretch) => self.until = stretch.position(),
-                None => _ = self.numbers.pop(),
+            self.walk = seek.entries_from(Lsn::new(number, offset))?;
+            if self.walk.is_none() {
+                self.numbers.pop();
             }
             return Ok(true);
         };
         let end = if number == self.limit.file() { u64::from(self.limit.offset()) } else { u64::MAX };
-        if stretch.position() >= self.until {
-            self.until = (stretch.position() + PIECE).min(end);
-            stretch.extend_to(self.until);
+        if walk.next >= walk.until {
+            walk.until = (walk.next + PIECE).min(end);
         }
         let mut failed = None;
-        let walked = seek.each_entry(stretch, |lsn, entry| {
+        let walked = seek.each_entry(walk, |lsn, entry| {
             if let Some(record) = Record::of(lsn, entry)
                 && failed.is_none()
             {
@@ -567,11 +567,11 @@ impl Walk {
             return Err(Error::no_memory(none, "what stands where in the log", None, None).into());
         }
         let is_over = match walked? {
-            Walked::Whole => self.until == end,
-            Walked::FileEnds | Walked::NoEntry => true,
+            Stop::Entry => walk.until == end,
+            Stop::End | Stop::NoEntry => true,
         };
         if is_over {
-            self.stretch = None;
+            self.walk = None;
             self.numbers.pop();
         }
         Ok(true)
@@ -787,10 +787,7 @@ impl Lookup {
     fn begin_to_read(&self) -> Searched<Option<Reading>> {
         let (files, limit) = (self.log.files(), self.log.send_limit());
         self.budget.check()?;
-        let numbers = files.list().map_err(|error| Error::LogDirectory {
-            path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
-            os: error.into(),
-        })?;
+        let numbers = files.list().map_err(|error| list_error(&**files, error))?;
         self.budget.spend(LISTING_COSTS * (numbers.len() as u64 + 1));
         let len_of = |number| files.len_of(number).map_err(|error| Error::log_read(number, 0, error));
         let newest = numbers.last().map(|&number| len_of(number).map(|len| (number, len.unwrap_or(0)))).transpose()?;

@@ -13,7 +13,6 @@ pub mod copy;
 pub mod extent;
 pub mod files;
 pub mod format;
-pub mod last;
 pub mod lookup;
 pub mod now;
 pub mod order;

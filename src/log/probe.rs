@@ -3,12 +3,11 @@
 //! A probe keeps no opinion between two looks: each begins with bytes read just then. What can take long says how far it
 //! has got when the [budget](super::budget) is spent, and goes on from there.
 
-use std::io;
-
 use super::budget::{Budget, Searched};
-use super::files::LogFile;
-use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
+use super::files::NumberedFile;
+use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, Lsn, ParsedEntryHeader};
 use super::window::{Look, Sighted, Window};
+use crate::error::Result;
 
 /// Size of its window: what is looked for stands mostly near.
 const PROBE_BYTES: usize = 64 * 1024;
@@ -20,11 +19,11 @@ pub struct Probe {
     budget: Budget,
 }
 
-/// What stands behind zeros.
+/// What a look behind zeros found, or what ended a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Behind {
-    /// A whole entry, at this offset.
-    Entry(u64),
+pub enum Stop {
+    /// A whole entry; of a walk also where it was to end.
+    Entry,
     /// Something that is no entry.
     NoEntry,
     /// The end of the file.
@@ -46,13 +45,13 @@ impl Probe {
     }
 
     /// What stands at `offset` now.
-    pub fn look(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Look> {
+    pub fn look(&mut self, file: &NumberedFile, offset: u64) -> Result<Look> {
         self.window.forget();
         self.look_on(file, offset)
     }
 
     /// So many bytes at `offset`, or as many as the file has: those of the last look, if it has read as many.
-    pub fn bytes(&mut self, file: &dyn LogFile, offset: u64, len: usize) -> io::Result<&[u8]> {
+    pub fn bytes(&mut self, file: &NumberedFile, offset: u64, len: usize) -> Result<&[u8]> {
         if self.window.from(offset).len() < len {
             self.window.read(file, offset, len)?;
         }
@@ -61,7 +60,7 @@ impl Probe {
     }
 
     /// The whole entry that stands at `offset` now, if there is one.
-    pub fn entry(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Option<Sighted>> {
+    pub fn entry(&mut self, file: &NumberedFile, offset: u64) -> Result<Option<Sighted>> {
         Ok(match self.look(file, offset)? {
             Look::Entry(entry) => Some(entry),
             _ => None,
@@ -69,7 +68,7 @@ impl Probe {
     }
 
     /// What stands at `offset`, from bytes of the same search if they reach.
-    fn look_on(&mut self, file: &dyn LogFile, offset: u64) -> io::Result<Look> {
+    fn look_on(&mut self, file: &NumberedFile, offset: u64) -> Result<Look> {
         self.window.look_reading(file, offset, 0)
     }
 
@@ -77,10 +76,10 @@ impl Probe {
     /// entry; returns where it stopped.
     pub fn walk(
         &mut self,
-        file: &dyn LogFile,
+        file: &NumberedFile,
         offset: u64,
         mut each: impl FnMut(u64, &Sighted) -> bool,
-    ) -> io::Result<u64> {
+    ) -> Result<u64> {
         self.window.forget();
         let mut offset = offset;
         while let Look::Entry(entry) = self.look_on(file, offset)? {
@@ -94,7 +93,7 @@ impl Probe {
 
     /// Looks for the beginning of an entry with a VLSN to send, from `from` on in `len` bytes read there: its offset, and
     /// the VLSN. Believed is what is followed by an entry that names it by its offset, both with a checksum that holds.
-    pub fn sample(&mut self, file: &dyn LogFile, from: u64, len: usize) -> io::Result<Option<(u64, u64)>> {
+    pub fn sample(&mut self, file: &NumberedFile, from: u64, len: usize) -> Result<Option<(u64, u64)>> {
         self.window.read(file, from, ENTRY_HEADER_LEN)?;
         let bytes = self.window.from(from);
         let bytes = &bytes[..bytes.len().min(len)];
@@ -120,7 +119,7 @@ impl Probe {
 
     /// What stands at `from` behind zeros, or behind none. `from` goes on to where an entry can begin at the earliest, also
     /// when the budget is spent.
-    pub fn behind_zeros(&mut self, file: &dyn LogFile, from: &mut u64) -> Searched<Behind, io::Error> {
+    pub fn behind_zeros(&mut self, file: &NumberedFile, from: &mut u64) -> Searched<Stop> {
         let began = *from;
         loop {
             self.window.read(file, *from, ENTRY_HEADER_LEN_VLSN)?;
@@ -128,7 +127,7 @@ impl Probe {
             let Some(zeros) = first_non_zero(bytes) else {
                 // An entry begins with its checksum, any byte of which may be zero; its type, behind it, is not.
                 if bytes.len() <= CHECKSUM_LEN {
-                    return Ok(Behind::End);
+                    return Ok(Stop::End);
                 }
                 *from += (bytes.len() - CHECKSUM_LEN) as u64;
                 if *from - began >= ZEROS_AT_LEAST {
@@ -140,11 +139,51 @@ impl Probe {
             for candidate in (*from + zeros.saturating_sub(CHECKSUM_LEN) as u64)..=last {
                 if matches!(self.look_on(file, candidate)?, Look::Entry(_)) {
                     *from = candidate;
-                    return Ok(Behind::Entry(candidate));
+                    return Ok(Stop::Entry);
                 }
             }
-            return Ok(Behind::NoEntry);
+            return Ok(Stop::NoEntry);
         }
+    }
+}
+
+/// The entries of a file up to an offset, over zeros, and how far they have been looked at.
+pub struct Walk {
+    /// Of which file.
+    pub file: NumberedFile,
+    /// Where it goes on.
+    pub next: u64,
+    /// Entries that begin here or further on are not looked at.
+    pub until: u64,
+}
+
+impl Walk {
+    /// Calls `is_enough` with each whole entry, up to what is no entry, or until it says so: then the walk ends at that
+    /// entry, as it does where it was to end.
+    pub fn each_entry(
+        &mut self,
+        probe: &mut Probe,
+        mut is_enough: impl FnMut(Lsn, &Sighted) -> bool,
+    ) -> Searched<Stop> {
+        let Walk { file, next, until } = self;
+        let budget = probe.budget().clone();
+        while *next < *until {
+            let behind = probe.behind_zeros(file, next)?;
+            if behind != Stop::Entry {
+                return Ok(behind);
+            }
+            let (began, mut was_enough) = (*next, *next >= *until);
+            *next = probe.walk(file, began, |offset, entry| {
+                let is_interrupted = offset >= *until || offset > began && budget.is_spent();
+                was_enough |= !is_interrupted && is_enough(Lsn::new(file.number, offset as u32), entry);
+                is_interrupted || was_enough
+            })?;
+            if was_enough {
+                break;
+            }
+            budget.check()?;
+        }
+        Ok(Stop::Entry)
     }
 }
 
@@ -162,7 +201,7 @@ fn first_non_zero(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::test_disk::{MemoryFile, Written};
+    use crate::log::test_disk::{MemoryDisk, MemoryFile, Written};
 
     fn probe() -> Probe {
         Probe::new(Budget::default())
@@ -170,11 +209,12 @@ mod tests {
 
     #[test]
     fn each_look_sees_what_stands_there_now() {
-        let written = Written::file(0).entries([1]);
-        let file = MemoryFile::of(written.bytes);
+        let disk = MemoryDisk::default();
+        disk.put(0, 1, Written::file(0).entries([1]).bytes);
+        let file = NumberedFile::open(&disk, 0).unwrap().unwrap();
         let mut probe = probe();
         assert!(probe.entry(&file, 36).unwrap().is_some());
-        file.write_at(60, b"!");
+        disk.write_at(0, 60, b"!");
         assert!(matches!(probe.look(&file, 36).unwrap(), Look::Checksum { .. }));
         assert_eq!(probe.bytes(&file, 60, 1).unwrap(), b"!");
     }
@@ -204,7 +244,7 @@ mod tests {
             let hole = Written::file(0).zeros(70_000).bytes;
             let (at, mut from) = (hole.len() as u64, 36);
             let file = MemoryFile::of([hole, entry(n)].concat());
-            assert_eq!(probe().behind_zeros(&file, &mut from).unwrap(), Behind::Entry(at), "{zeros} zeros");
+            assert_eq!(probe().behind_zeros(&file, &mut from).unwrap(), Stop::Entry, "{zeros} zeros");
             assert_eq!(from, at);
         }
     }
@@ -213,13 +253,13 @@ mod tests {
     fn behind_zeros_can_be_the_end_or_what_is_no_entry() {
         let mut from = 36;
         let zeros = MemoryFile::of(Written::file(0).zeros(200_000).bytes);
-        assert_eq!(probe().behind_zeros(&zeros, &mut from).unwrap(), Behind::End);
+        assert_eq!(probe().behind_zeros(&zeros, &mut from).unwrap(), Stop::End);
         let (mut from, mut bytes) = (36, Written::file(0).zeros(200).bytes);
         bytes.extend(b"no entry, but long enough for one");
-        assert_eq!(probe().behind_zeros(&MemoryFile::of(bytes), &mut from).unwrap(), Behind::NoEntry);
+        assert_eq!(probe().behind_zeros(&MemoryFile::of(bytes), &mut from).unwrap(), Stop::NoEntry);
         let mut from = 36;
         let entry = MemoryFile::of(Written::file(0).entries([1]).bytes);
-        assert_eq!(probe().behind_zeros(&entry, &mut from).unwrap(), Behind::Entry(36), "behind none");
+        assert_eq!(probe().behind_zeros(&entry, &mut from).unwrap(), Stop::Entry, "behind none");
     }
 
     #[test]
@@ -238,7 +278,7 @@ mod tests {
             }
             turns += 1;
         };
-        assert_eq!((found.unwrap(), turns), (Behind::Entry(at), 2));
+        assert_eq!((found.unwrap(), from, turns), (Stop::Entry, at, 2));
     }
 
     /// An entry inside an entry's payload, as whole as any, is no beginning: no entry behind names it by its place.

@@ -9,13 +9,12 @@
 //! have to be a copy of a log inside an entry, at the very offset that it was copied from.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use super::budget::{Budget, Searched};
-use super::files::{Files, LogFile, NotRegular};
-use super::format::{FILE_HEADER_LEN_V3, FileHeader, Lsn, ParsedFileHeader};
-use super::probe::{Behind, Probe};
+use super::files::{Files, NumberedFile, list_error};
+use super::format::{FILE_HEADER_LEN_V3, Lsn};
+use super::probe::{Probe, Stop, Walk};
 use super::window::Sighted;
 use crate::error::{Error, Result};
 
@@ -64,44 +63,10 @@ pub struct Seek {
     sample_bytes: usize,
 }
 
-/// The entries of a file up to an offset, and how far they have been looked at.
-pub struct Stretch {
-    number: u32,
-    file: Arc<dyn LogFile>,
-    next: u64,
-    until: u64,
-}
-
-/// How far a stretch could be walked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Walked {
-    /// Up to its end.
-    Whole,
-    /// The file ends before it, perhaps with zeros.
-    FileEnds,
-    /// Up to something that is no entry.
-    NoEntry,
-}
-
-impl Stretch {
-    /// How far it was looked at.
-    pub fn position(&self) -> u64 {
-        self.next
-    }
-
-    /// From now on it goes up to `until`.
-    pub fn extend_to(&mut self, until: u64) {
-        self.until = until;
-    }
-}
-
 impl Seek {
     /// A search in the files that are there now, for a reader that reads `read_bytes` at once out of `budget`.
     pub fn new(files: Arc<dyn Files>, read_bytes: usize, budget: Budget) -> Result<Seek> {
-        let numbers = files.list().map_err(|error| Error::LogDirectory {
-            path: files.path().map(std::path::Path::to_path_buf).unwrap_or_default(),
-            os: error.into(),
-        })?;
+        let numbers = files.list().map_err(|error| list_error(&*files, error))?;
         let sample_bytes = read_bytes.min(SAMPLE_BYTES_MAX);
         Ok(Seek { files, numbers, first_vlsns: BTreeMap::new(), probe: Probe::new(budget), sample_bytes })
     }
@@ -154,12 +119,10 @@ impl Seek {
     fn place_in(&mut self, number: u32, vlsn: u64) -> Searched<Start> {
         let mut best = self.beginning_of(number)?;
         let (Some(first), Some((file, begin))) = (best.first_vlsn, self.open(number)?) else { return Ok(best) };
-        let failed = |error| read_error(number, error);
-        let (mut low, mut high) = (begin, file.len().map_err(failed)?);
+        let (mut low, mut high) = (begin, file.len()?);
         while high.saturating_sub(low) > SAMPLES_LEFT * self.sample_bytes as u64 {
             let middle = low + (high - low) / 2;
-            let sampled = self.probe.sample(&*file, middle, self.sample_bytes).map_err(failed)?;
-            match sampled {
+            match self.probe.sample(&file, middle, self.sample_bytes)? {
                 Some((offset, found)) if found >= first && is_well_below(first, found, vlsn) => {
                     best = Start { at: Lsn::new(number, offset as u32), first_vlsn: Some(found) };
                     low = offset;
@@ -197,14 +160,12 @@ impl Seek {
         let Some((at, first)) = self.first_vlsn_at_or_below(last, 0)? else { return Ok(None) };
         let number = self.numbers[at];
         let Some((file, begin)) = self.open(number)? else { return Ok(Some(first)) };
-        let failed = |error| read_error(number, error);
-        let len = file.len().map_err(failed)?;
+        let len = file.len()?;
         let end = if number == limit.file() { len.min(u64::from(limit.offset())) } else { len };
         let sample = self.sample_bytes as u64;
         let mut back = sample;
         while back < end.saturating_sub(begin) {
-            let sampled = self.probe.sample(&*file, end - back, self.sample_bytes).map_err(failed)?;
-            if let Some((_, vlsn)) = sampled {
+            if let Some((_, vlsn)) = self.probe.sample(&file, end - back, self.sample_bytes)? {
                 return Ok(Some(vlsn));
             }
             back *= 2;
@@ -224,19 +185,14 @@ impl Seek {
 
     /// Opens file `number` and finds where its first entry begins; `None` if that cannot be told. What is wrong with a
     /// file is for the one to say who reads it.
-    fn open(&self, number: u32) -> Result<Option<(Arc<dyn LogFile>, u64)>> {
+    fn open(&self, number: u32) -> Result<Option<(NumberedFile, u64)>> {
         self.probe.budget().spend(OPENING_COSTS);
-        let file = match self.files.open(number) {
-            Ok(file) => file,
-            Err(none) if none.kind() == io::ErrorKind::NotFound || NotRegular::of(&none).is_some() => return Ok(None),
-            Err(error) => return Err(read_error(number, error)),
+        let file = match NumberedFile::open(&*self.files, number) {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(Error::LogNotRegular { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
-        let mut bytes = [0; FILE_HEADER_LEN_V3];
-        let len = file.read_at(&mut bytes, 0).map_err(|error| read_error(number, error))?;
-        Ok(match FileHeader::parse(&bytes[..len], number) {
-            ParsedFileHeader::Header(header) => Some((file, u64::from(header.first_entry()))),
-            _ => None,
-        })
+        Ok(file.header()?.ok().map(|header| (file, header.first_entry())))
     }
 
     /// The first VLSN in file `number`; `None` if it has none near its beginning, or cannot be told.
@@ -246,11 +202,10 @@ impl Seek {
         }
         let mut first = None;
         if let Some((file, begin)) = self.open(number)? {
-            let walk = self.probe.walk(&*file, begin, |offset, entry| {
+            self.probe.walk(&file, begin, |offset, entry| {
                 first = entry.vlsn_to_send();
                 first.is_some() || offset - begin >= FIRST_VLSN_BYTES_MAX
-            });
-            walk.map_err(|error| read_error(number, error))?;
+            })?;
         }
         self.first_vlsns.insert(number, first);
         self.probe.budget().check()?;
@@ -258,61 +213,30 @@ impl Seek {
     }
 
     /// The entries of file `number` that begin below `until`; `None` if it cannot be told where they begin.
-    pub fn stretch(&self, number: u32, until: u64) -> Result<Option<Stretch>> {
-        Ok(self.open(number)?.map(|(file, next)| Stretch { number, file, next, until }))
+    pub fn entries(&self, number: u32, until: u64) -> Result<Option<Walk>> {
+        Ok(self.open(number)?.map(|(file, next)| Walk { file, next, until }))
     }
 
     /// What stands from `at` on, where an entry begins, or which is a file's beginning: nothing of it so far, see
-    /// [`Stretch::extend_to`]. `None` if it cannot be told where the entries of that file begin.
-    pub fn stretch_from(&self, at: Lsn) -> Result<Option<Stretch>> {
-        let Some(stretch) = self.stretch(at.file(), 0)? else { return Ok(None) };
-        let next = stretch.next.max(u64::from(at.offset()));
-        Ok(Some(Stretch { next, until: next, ..stretch }))
+    /// [`Walk::until`]. `None` if it cannot be told where the entries of that file begin.
+    pub fn entries_from(&self, at: Lsn) -> Result<Option<Walk>> {
+        let Some((file, first)) = self.open(at.file())? else { return Ok(None) };
+        let next = first.max(u64::from(at.offset()));
+        Ok(Some(Walk { file, next, until: next }))
     }
 
     /// Whether file `number` is longer than any header: it can have entries.
     pub fn can_have_entries(&self, number: u32) -> Result<bool> {
-        match self.files.open(number).and_then(|file| file.len()) {
-            Ok(len) => Ok(len > FILE_HEADER_LEN_V3 as u64),
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(read_error(number, error)),
-        }
+        let len = NumberedFile::open(&*self.files, number)?.map(|file| file.len()).transpose()?;
+        Ok(len.is_some_and(|len| len > FILE_HEADER_LEN_V3 as u64))
     }
 
-    /// All entries that file `number` has now; `None` if it cannot be told where they begin.
-    pub fn whole(&self, number: u32) -> Result<Option<Stretch>> {
-        let Some(stretch) = self.stretch(number, 0)? else { return Ok(None) };
-        let until = stretch.file.len().map_err(|error| read_error(number, error))?;
-        Ok(Some(Stretch { until, ..stretch }))
-    }
-
-    /// Calls `each` with every whole entry of `stretch`, over holes, up to what is no entry; says what ended it.
-    pub fn each_entry(&mut self, stretch: &mut Stretch, mut each: impl FnMut(Lsn, &Sighted)) -> Searched<Walked> {
-        let Stretch { number, file, next, until } = stretch;
-        let failed = |error| read_error(*number, error);
-        let probe = &mut self.probe;
-        let budget = probe.budget().clone();
-        while *next < *until {
-            let behind = probe.behind_zeros(&**file, next).map_err(|halt| halt.or_error(failed))?;
-            match behind {
-                Behind::Entry(at) if at < *until => {}
-                Behind::Entry(_) => break,
-                Behind::End => return Ok(Walked::FileEnds),
-                Behind::NoEntry => return Ok(Walked::NoEntry),
-            }
-            let began = *next;
-            *next = probe
-                .walk(&**file, began, |offset, entry| {
-                    let goes_on = offset < *until && !(offset > began && budget.is_spent());
-                    if goes_on {
-                        each(Lsn::new(*number, offset as u32), entry);
-                    }
-                    !goes_on
-                })
-                .map_err(failed)?;
-            budget.check()?;
-        }
-        Ok(Walked::Whole)
+    /// Goes on with `walk`, and calls `each` with every whole entry; says what ended it.
+    pub fn each_entry(&mut self, walk: &mut Walk, mut each: impl FnMut(Lsn, &Sighted)) -> Searched<Stop> {
+        walk.each_entry(&mut self.probe, |lsn, entry| {
+            each(lsn, entry);
+            false
+        })
     }
 }
 
@@ -320,10 +244,6 @@ impl Seek {
 fn is_well_below(first: u64, found: u64, vlsn: u64) -> bool {
     let disorder = (found.saturating_sub(first) / DISORDER_OF_FILE).clamp(1, DISORDER_USUAL);
     found.saturating_add(disorder) <= vlsn
-}
-
-fn read_error(file: u32, error: io::Error) -> Error {
-    Error::log_read(file, 0, error)
 }
 
 #[cfg(test)]
@@ -406,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_is_walked_over_holes_up_to_its_end_or_to_what_is_no_entry() {
+    fn entries_are_walked_over_holes_up_to_its_end_or_to_what_is_no_entry() {
         let mut written = Written::file(0).entries([1, 2]).zeros(1000).entries([3, 4, 5]);
         let until = written.at[4];
         written.bytes.extend(b"no entry");
@@ -414,16 +334,15 @@ mod tests {
         let walk = |until: u64| {
             let mut vlsns = Vec::new();
             let mut seek = seek(&disk, Budget::default());
-            let mut stretch = seek.stretch(0, until).unwrap().unwrap();
-            let (walked, _) = in_turns(&mut seek, |seek| {
-                seek.each_entry(&mut stretch, |_, entry| vlsns.extend(entry.vlsn_to_send()))
-            });
+            let mut walk = seek.entries(0, until).unwrap().unwrap();
+            let (walked, _) =
+                in_turns(&mut seek, |seek| seek.each_entry(&mut walk, |_, entry| vlsns.extend(entry.vlsn_to_send())));
             (vlsns, walked)
         };
-        assert_eq!(walk(until), (vec![1, 2, 3, 4], Walked::Whole));
-        assert_eq!(walk(u64::MAX), (vec![1, 2, 3, 4, 5], Walked::NoEntry));
+        assert_eq!(walk(until), (vec![1, 2, 3, 4], Stop::Entry));
+        assert_eq!(walk(u64::MAX), (vec![1, 2, 3, 4, 5], Stop::NoEntry));
         disk.put(0, 1, Written::file(0).entries([1, 2]).zeros(9).bytes);
-        assert_eq!(walk(u64::MAX), (vec![1, 2], Walked::FileEnds));
+        assert_eq!(walk(u64::MAX), (vec![1, 2], Stop::End));
     }
 
     #[test]
@@ -434,6 +353,6 @@ mod tests {
         disk.put(6, 7, b"no header, but longer than one would be, so it is damaged".to_vec());
         assert_eq!((seek.first_vlsn(4), seek.first_vlsn(6), seek.first_vlsn(7)), (Ok(None), Ok(None), Ok(Some(701))));
         assert_eq!((seek.can_have_entries(4), seek.can_have_entries(6)), (Ok(false), Ok(true)));
-        assert!(seek.whole(6).unwrap().is_none());
+        assert!(seek.entries(6, u64::MAX).unwrap().is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::files::{DirectoryStamp, FileIdentity, Files, LogFile};
+use super::files::{DirectoryStamp, FileIdentity, Files, LogFile, NumberedFile};
 use super::format::{FILE_HEADER_LEN_V3, FileHeader, encode_entry};
 
 /// The type of the entries.
@@ -25,8 +25,8 @@ pub(crate) struct MemoryFile {
 
 impl MemoryFile {
     /// A file that holds these bytes.
-    pub(crate) fn of(bytes: Vec<u8>) -> MemoryFile {
-        MemoryFile { inode: 1, bytes: Mutex::new(bytes) }
+    pub(crate) fn of(bytes: Vec<u8>) -> NumberedFile {
+        NumberedFile::of(Arc::new(MemoryFile { inode: 1, bytes: Mutex::new(bytes) }))
     }
 
     /// Writes there, and zeros before that where the file is shorter.

@@ -3,15 +3,15 @@
 //! The window verifies what a single entry can tell of itself: length, type, checksum. Whether it is the right
 //! entry at the right place, and what it means that there is none, is left to the caller.
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{self, Block, BlockPool};
 use super::budget::Budget;
 use super::checksum::Checksummer;
-use super::files::LogFile;
+use super::files::NumberedFile;
 use super::format::{ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, EntryHeader, ParsedEntryHeader};
+use crate::error::Result;
 
 /// What stands at an offset.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,7 +194,7 @@ impl Window {
     }
 
     /// What stands at `offset`, with as much of it read as it takes to tell; `read` bytes were read there at least.
-    pub fn look_reading(&mut self, file: &dyn LogFile, offset: u64, read: usize) -> io::Result<Look> {
+    pub fn look_reading(&mut self, file: &NumberedFile, offset: u64, read: usize) -> Result<Look> {
         let mut read = read;
         loop {
             match self.look(offset) {
@@ -208,14 +208,13 @@ impl Window {
     }
 
     /// Reads anew from `offset` on, as much as the window holds and at least `needed` bytes if the file has them.
-    /// One read call, except where the file is longer than one entry of it fits into an ordinary window. Where no memory
-    /// can be had the error carries a [`NoMemory`](crate::memory::NoMemory).
-    pub fn read(&mut self, file: &dyn LogFile, offset: u64, needed: usize) -> io::Result<()> {
+    /// One read call, except where the file is longer than one entry of it fits into an ordinary window.
+    pub fn read(&mut self, file: &NumberedFile, offset: u64, needed: usize) -> Result<()> {
         self.read_at_most(file, offset, needed, usize::MAX)
     }
 
     /// The same, but no more than `most` bytes where they are enough.
-    pub fn read_at_most(&mut self, file: &dyn LogFile, offset: u64, needed: usize, most: usize) -> io::Result<()> {
+    pub fn read_at_most(&mut self, file: &NumberedFile, offset: u64, needed: usize, most: usize) -> Result<()> {
         self.read_into_block(file, offset, self.pool.capacity(), needed, most.max(needed))?;
         if needed > self.filled && self.filled == self.block.capacity() {
             // Trust a length that is read from a file only as far as the file itself is long.
@@ -229,15 +228,15 @@ impl Window {
 
     fn read_into_block(
         &mut self,
-        file: &dyn LogFile,
+        file: &NumberedFile,
         offset: u64,
         capacity: usize,
         least: usize,
         most: usize,
-    ) -> io::Result<()> {
+    ) -> Result<()> {
         self.filled = 0;
         self.base = offset;
-        self.pool.renew(&mut self.block, capacity)?;
+        self.pool.renew(&mut self.block, capacity).map_err(|none| file.failed_at(offset, none))?;
         let bytes = block::writable(&mut self.block, offset).expect("a renewed block has one owner");
         let most = most.min(bytes.len());
         self.filled = file.read_some_at(&mut bytes[..most], offset, least)?;
@@ -277,7 +276,7 @@ mod tests {
 
     const FIRST: u64 = 36;
 
-    fn read(bytes: &[u8], capacity: usize) -> (MemoryFile, Window) {
+    fn read(bytes: &[u8], capacity: usize) -> (NumberedFile, Window) {
         let file = MemoryFile::of(bytes.to_vec());
         let mut window = Window::new(capacity, Budget::default());
         window.read(&file, FIRST, ENTRY_HEADER_LEN).unwrap();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular, Notification};
+use super::{DirectoryStamp, FileIdentity, Files, LogFile, NotRegular, Notification, if_there};
 use crate::lsn::FileName;
 use crate::sys::directory::{HeldDirectory, Kind, Status};
 use crate::sys::thread::hold_off_cancelling;
@@ -59,11 +59,7 @@ impl Directory {
 
     /// What the system says of the file that has this name now, `None` if there is no such file.
     fn status_of(&self, number: u32) -> io::Result<Option<Status>> {
-        match self.on_file(number, |name| self.held.status_of(name, true)) {
-            Ok(found) => Ok(Some(found)),
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        if_there(self.on_file(number, |name| self.held.status_of(name, true)))
     }
 }
 
@@ -128,11 +124,8 @@ impl Files for Directory {
     }
 
     fn is_link(&self, number: u32) -> io::Result<bool> {
-        match self.on_file(number, |name| self.held.status_of(name, false)) {
-            Ok(found) => Ok(found.kind == Kind::Link),
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        let found = if_there(self.on_file(number, |name| self.held.status_of(name, false)))?;
+        Ok(found.is_some_and(|found| found.kind == Kind::Link))
     }
 
     fn path(&self) -> Option<&Path> {

@@ -7,15 +7,18 @@
 
 mod directory;
 mod listing;
+mod numbered;
 
 use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::Error;
 pub use crate::error::NotRegular;
 pub use directory::Directory;
 pub use listing::Listing;
+pub use numbered::NumberedFile;
 
 /// Which file this is, whatever its name: a file deleted and born again under its name has another identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,11 +67,7 @@ pub trait Files: Send + Sync {
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>>;
     /// The length of the file that has this name now, `None` if there is no such file.
     fn len_of(&self, number: u32) -> io::Result<Option<u64>> {
-        match self.open(number) {
-            Ok(file) => file.len().map(Some),
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        if_there(self.open(number))?.map(|file| file.len()).transpose()
     }
     /// Whether a file's name is a link: what it leads to may be written to unnoticed by who watches the directory.
     fn is_link(&self, number: u32) -> io::Result<bool> {
@@ -89,6 +88,19 @@ pub trait Files: Send + Sync {
     fn watch(&self) -> io::Result<Box<dyn Notification>> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// `None` if there is no such file.
+pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Why a directory's files cannot be listed.
+pub fn list_error(files: &dyn Files, error: io::Error) -> Error {
+    Error::LogDirectory { path: files.path().map(Path::to_path_buf).unwrap_or_default(), os: error.into() }
 }
 
 /// Tells a sleeper that something in a directory has changed. It is armed for one change at a time. Any thread.

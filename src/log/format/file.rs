@@ -18,55 +18,45 @@ pub struct FileHeader {
     pub last_entry_in_previous: u32,
 }
 
-/// What [`FileHeader::parse`] found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ParsedFileHeader {
-    /// A good header.
-    Header(FileHeader),
-    /// Fewer bytes than a header has: the file is being born.
-    Short,
-    /// Not a header.
-    Fault(HeaderFault),
-}
-
 impl FileHeader {
-    /// Reads the header of file `file_number` from the file's first bytes.
-    pub fn parse(bytes: &[u8], file_number: u32) -> ParsedFileHeader {
-        use ParsedFileHeader::{Fault, Header, Short};
+    /// Reads the header of file `file_number` from the file's first bytes, of which there are fewer than a header has only if
+    /// the file has no more.
+    pub fn parse(bytes: &[u8], file_number: u32) -> Result<FileHeader, HeaderFault> {
+        let short = Err(HeaderFault::Short(bytes.len() as u64));
         if bytes.len() < FILE_HEADER_LEN_V2 {
-            return Short;
+            return short;
         }
         if bytes[..8] != MAGIC {
-            return Fault(HeaderFault::Magic);
+            return Err(HeaderFault::Magic);
         }
         let version = be_u32(bytes, 8);
         match version {
             2 => {}
-            3 if bytes.len() < FILE_HEADER_LEN_V3 => return Short,
+            3 if bytes.len() < FILE_HEADER_LEN_V3 => return short,
             3 => {
                 let stored = be_u32(bytes, 32);
                 let computed = crc32fast::hash(&bytes[..32]);
                 if stored != computed {
-                    return Fault(HeaderFault::Checksum { stored, computed });
+                    return Err(HeaderFault::Checksum { stored, computed });
                 }
             }
-            other => return Fault(HeaderFault::Version(other)),
+            other => return Err(HeaderFault::Version(other)),
         }
         if bytes[12] != 0 {
-            return Fault(HeaderFault::ByteOrder(bytes[12]));
+            return Err(HeaderFault::ByteOrder(bytes[12]));
         }
         let in_header = be_u32(bytes, 24);
         if in_header != file_number {
-            return Fault(HeaderFault::FileNumber(in_header));
+            return Err(HeaderFault::FileNumber(in_header));
         }
-        Header(FileHeader { version, file_number, last_entry_in_previous: be_u32(bytes, 28) })
+        Ok(FileHeader { version, file_number, last_entry_in_previous: be_u32(bytes, 28) })
     }
 
     /// Where the file's first entry begins.
-    pub fn first_entry(&self) -> u32 {
+    pub fn first_entry(&self) -> u64 {
         match self.version {
-            2 => FILE_HEADER_LEN_V2 as u32,
-            _ => FILE_HEADER_LEN_V3 as u32,
+            2 => FILE_HEADER_LEN_V2 as u64,
+            _ => FILE_HEADER_LEN_V3 as u64,
         }
     }
 }
@@ -81,10 +71,10 @@ mod tests {
             let header = FileHeader { version, file_number: 7, last_entry_in_previous: 99 };
             let bytes = header.encode();
             assert_eq!(bytes.len(), first_entry as usize);
-            assert_eq!(FileHeader::parse(&bytes, 7), ParsedFileHeader::Header(header));
+            assert_eq!(FileHeader::parse(&bytes, 7), Ok(header));
             assert_eq!(header.first_entry(), first_entry);
             for short in 0..bytes.len() {
-                assert_eq!(FileHeader::parse(&bytes[..short], 7), ParsedFileHeader::Short);
+                assert_eq!(FileHeader::parse(&bytes[..short], 7), Err(HeaderFault::Short(short as u64)));
             }
         }
     }
@@ -96,7 +86,7 @@ mod tests {
             let mut bytes = good.clone();
             change(&mut bytes);
             match FileHeader::parse(&bytes, number) {
-                ParsedFileHeader::Fault(fault) => fault,
+                Err(fault) => fault,
                 other => panic!("{other:?}"),
             }
         };
@@ -106,6 +96,6 @@ mod tests {
         assert!(matches!(fault(&|b| b[20] ^= 1, 7), HeaderFault::Checksum { .. }));
         let mut v2 = FileHeader { version: 2, file_number: 7, last_entry_in_previous: 0 }.encode();
         v2[12] = 1;
-        assert_eq!(FileHeader::parse(&v2, 7), ParsedFileHeader::Fault(HeaderFault::ByteOrder(1)));
+        assert_eq!(FileHeader::parse(&v2, 7), Err(HeaderFault::ByteOrder(1)));
     }
 }

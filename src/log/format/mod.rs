@@ -13,7 +13,7 @@ pub use crate::error::HeaderFault;
 pub use crate::lsn::Lsn;
 pub use encode::encode_entry;
 pub use entry::{EntryHeader, ParsedEntryHeader};
-pub use file::{FileHeader, ParsedFileHeader};
+pub use file::FileHeader;
 pub use layout::{
     ENTRY_HEADER_LEN, ENTRY_HEADER_LEN_VLSN, FILE_HEADER_LEN_V2, FILE_HEADER_LEN_V3, FLAG_INVISIBLE, FLAG_REPLICATED,
     FLAG_VLSN, MAX_ITEM_SIZE,

@@ -1,12 +1,11 @@
 //! Reads entries again that were held back, from new bytes.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::log::block::Block;
 use crate::log::budget::Budget;
-use crate::log::files::{Files, LogFile};
+use crate::log::files::{Files, NumberedFile};
 use crate::log::format::{ENTRY_HEADER_LEN, Lsn};
 use crate::log::window::{Look, Window};
 
@@ -17,7 +16,7 @@ const AGAIN_BYTES: usize = 256 * 1024;
 pub(super) struct Again {
     files: Arc<dyn Files>,
     window: Window,
-    file: Option<(u32, Arc<dyn LogFile>)>,
+    file: Option<NumberedFile>,
 }
 
 impl Again {
@@ -39,18 +38,13 @@ impl Again {
 
     /// What stands at `lsn`, where the entry of `vlsn` was.
     pub(super) fn look(&mut self, lsn: Lsn, vlsn: u64) -> Result<Look> {
-        let failed = |error: io::Error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                Error::LogFileGone { file: lsn.file(), expected_vlsn: Some(vlsn), found_vlsn: None }
-            } else {
-                Error::log_read(lsn.file(), u64::from(lsn.offset()), error)
-            }
-        };
+        let number = lsn.file();
         let file = match &self.file {
-            Some((number, file)) if *number == lsn.file() => file,
+            Some(file) if file.number == number => file,
             _ => {
                 self.window.forget();
-                &self.file.insert((lsn.file(), self.files.open(lsn.file()).map_err(failed)?)).1
+                let gone = Error::LogFileGone { file: number, expected_vlsn: Some(vlsn), found_vlsn: None };
+                self.file.insert(NumberedFile::open(&*self.files, number)?.ok_or(gone)?)
             }
         };
         let offset = u64::from(lsn.offset());
@@ -59,8 +53,8 @@ impl Again {
             return Ok(look);
         }
         // Bytes of an earlier read may be from before this entry was written: only new ones are believed.
-        self.window.read(&**file, offset, ENTRY_HEADER_LEN).map_err(failed)?;
-        self.window.look_reading(&**file, offset, ENTRY_HEADER_LEN).map_err(failed)
+        self.window.read(file, offset, ENTRY_HEADER_LEN)?;
+        self.window.look_reading(file, offset, ENTRY_HEADER_LEN)
     }
 
     /// The same, whatever was read before, and nothing of it is kept.

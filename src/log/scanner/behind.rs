@@ -8,7 +8,8 @@ use crate::log::budget::{Budget, Halt, Searched};
 use crate::log::files::Files;
 use crate::log::format::Lsn;
 use crate::log::order::Order;
-use crate::log::seek::{Seek, Start, Stretch, Walked};
+use crate::log::probe::{Stop, Walk};
+use crate::log::seek::{Seek, Start};
 
 /// See the module's comment.
 pub(super) struct Behind {
@@ -41,15 +42,15 @@ enum Interrupted {
     #[default]
     Nothing,
     Seek(Seek),
-    Walk(Walk),
+    Look(Look),
 }
 
 /// A look before a place, and how far it has got.
-struct Walk {
+struct Look {
     before: Start,
     seek: Seek,
     beginning: Start,
-    stretch: Stretch,
+    walk: Walk,
 }
 
 /// What a look before a place came to.
@@ -126,8 +127,8 @@ impl Behind {
     /// notes it in `order`.
     #[cold]
     pub(super) fn look(&mut self, before: Start, order: &mut Order, send_limit: Lsn) -> Searched<Looked> {
-        let mut walk = match std::mem::take(&mut self.interrupted) {
-            Interrupted::Walk(walk) if walk.before == before => walk,
+        let mut look = match std::mem::take(&mut self.interrupted) {
+            Interrupted::Look(look) if look.before == before => look,
             interrupted => {
                 self.interrupted = interrupted;
                 let mut seek = self.take_seek()?;
@@ -143,18 +144,18 @@ impl Behind {
                         return Err(halt);
                     }
                 };
-                let Some(stretch) = seek.stretch(number, until)? else {
+                let Some(walk) = seek.entries(number, until)? else {
                     // Without a header nobody can tell what it has.
                     let is_hiding = seek.can_have_entries(number)?;
                     return Ok(Looked { is_found: false, next: Some(beginning), is_hiding });
                 };
-                Walk { before, seek, beginning, stretch }
+                Look { before, seek, beginning, walk }
             }
         };
-        debug_assert!(walk.beginning.at < before.at, "each look goes further down");
+        debug_assert!(look.beginning.at < before.at, "each look goes further down");
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
         let mut noted = Ok(());
-        let walked = walk.seek.each_entry(&mut walk.stretch, |lsn, entry| {
+        let walked = look.seek.each_entry(&mut look.walk, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send().filter(|_| noted.is_ok()) {
                 order.note(vlsn);
                 let placed = order.note_held(vlsn, held(lsn, entry), send_limit);
@@ -163,23 +164,23 @@ impl Behind {
         });
         // What there was no memory for is behind: the look begins anew.
         noted?;
-        let beginning = walk.beginning;
-        let walked = match walked {
+        let beginning = look.beginning;
+        let stop = match walked {
             Err(Halt::Busy) => {
-                self.interrupted = Interrupted::Walk(walk);
+                self.interrupted = Interrupted::Look(look);
                 return Err(Halt::Busy);
             }
             walked => walked?,
         };
         // A file that ends hides nothing, unless it is said to go on up to a place in it.
-        let is_hiding = walked == Walked::NoEntry || walked == Walked::FileEnds && before.at.offset() > 0;
+        let is_hiding = stop == Stop::NoEntry || stop == Stop::End && before.at.offset() > 0;
         let is_found = order.ready().is_some_and(|held| held.lsn < send_limit);
         Ok(Looked { is_found, next: Some(beginning), is_hiding })
     }
 
     /// A look that was interrupted does not answer for now.
     pub(super) fn give_up_look(&mut self) {
-        if let Interrupted::Walk(_) = self.interrupted {
+        if let Interrupted::Look(_) = self.interrupted {
             self.interrupted = Interrupted::Nothing;
         }
     }

@@ -153,7 +153,8 @@ pub struct Scanner {
     sequence: Sequence,
     again: Again,
     patience: Patience,
-    ahead: Ahead,
+    /// Looks whether the log reaches up to the VLSN to begin with, where that seems to be above it.
+    ahead: Option<Box<Ahead>>,
     ended: Ended,
     counts: ScannerCounts,
     logger: Logger,
@@ -172,7 +173,7 @@ impl Scanner {
             search,
             sequence: Sequence::new(options.window),
             patience: Patience::new(&options),
-            ahead: Ahead::Unknown,
+            ahead: None,
             ended: Ended::GoingOn,
             counts: ScannerCounts::default(),
             logger: None,
@@ -604,20 +605,30 @@ impl Scanner {
     /// The log has no more for now, and nothing shows that something is missing. But a start may be above all of it.
     fn pause_with_nothing_held(&mut self, idle: Pause, is_at_end: bool, now: &Now) -> Searched<Option<Pause>> {
         let order = self.sequence.order_mut().expect("only called with an order");
+        let start = order.next();
         if is_at_end && order.begins_above_the_log() {
-            let budget = self.search.tail.budget();
-            let in_doubt = self.ahead.look(order, &self.files, &self.options, budget, now.get())?;
-            if in_doubt.is_some() {
+            let now = now.get();
+            let ahead = match &mut self.ahead {
+                Some(same) if same.start == start && same.again_at.is_none_or(|at| now < at) => same,
+                other => {
+                    let since = other.take().filter(|before| before.start == start).map_or(now, |before| before.since);
+                    let budget = self.search.tail.budget().clone();
+                    other.insert(Box::new(Ahead::new(start, since, &self.files, &self.options, budget)?))
+                }
+            };
+            let Some(last) = ahead.search(now)? else {
                 self.patience.forget();
-                let look_again = idle.look_again.into_iter().chain(in_doubt).min();
+                let look_again = idle.look_again.into_iter().chain(ahead.again_at).min();
                 return Ok(Some(Pause { look_again, ..idle }));
-            }
+            };
+            order.note(last);
         }
         if !order.begins_above_the_log() {
             self.patience.forget();
+            self.ahead = None;
             return Ok(Some(idle));
         }
-        let (now, start) = (now.get(), order.next());
+        let now = now.get();
         let Some(below) = self.patience.be_ahead(start, is_at_end, now) else { return Ok(Some(idle)) };
         if below.is_over {
             return Err(Error::AheadOfLog { start, last: order.below() }.into());

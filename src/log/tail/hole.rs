@@ -1,16 +1,14 @@
 //! The proof that a hole hides nothing that comes next: the expected VLSN behind it. It is looked for from the hole on, over
 //! all that is whole, into the files behind, and not at every wake-up.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ask::{Ask, TailOptions};
-use super::disk::{Disk, open_error};
+use super::disk::{Disk, Opened};
 use super::place::OpenFile;
 use crate::log::budget::{Halt, Searched};
-use crate::log::files::LogFile;
 use crate::log::format::Lsn;
-use crate::log::probe::Behind;
+use crate::log::probe::{Stop, Walk};
 
 /// Of so many zeros, and more, is remembered that they were looked through.
 pub(super) const ZEROS_AT_EACH_LOOK: u64 = 4 * 1024 * 1024;
@@ -54,15 +52,13 @@ pub(super) enum HoleEnd {
 pub(super) struct Search {
     of: Hole,
     began: Instant,
-    number: u32,
-    file: Arc<dyn LogFile>,
-    next: u64,
+    walk: Walk,
     end: HoleEnd,
-    /// Whether `file` is longer than its header and no entry was found in it. Nothing is passed over that is all zeros.
+    /// Whether the file is longer than its header and no entry was found in it. Nothing is passed over that is all zeros.
     is_blank: bool,
-    /// How many bytes it has passed, and how many of them behind the hole.
+    /// How many bytes it has passed, and how many of them were entries.
     passed: u64,
-    passed_behind: u64,
+    passed_entries: u64,
     /// Whether it took more than one turn, and whether that was so with one before it.
     was_interrupted: bool,
     is_second: bool,
@@ -118,13 +114,11 @@ impl Search {
         Search {
             of,
             began: now,
-            number: file.place.number,
-            file: Arc::clone(&file.file),
-            next: file.place.cursor,
+            walk: Walk { file: file.file.clone(), next: file.place.cursor, until: u64::MAX },
             end: HoleEnd::WithFile,
             is_blank: false,
             passed: 0,
-            passed_behind: 0,
+            passed_entries: 0,
             was_interrupted: false,
             is_second: false,
         }
@@ -134,48 +128,31 @@ impl Search {
     /// entry are not passed over because what is looked for stands behind them. Without an expectation any entry is
     /// proof: nothing that was promised can be missing.
     fn run(&mut self, bytes_max: u64, disk: &mut Disk) -> Searched<bool> {
-        let budget = disk.probe.budget().clone();
         loop {
-            let number = self.number;
-            let failed = |error| open_error(number, error);
-            let from = self.next;
-            let behind = disk.probe.behind_zeros(&*self.file, &mut self.next);
-            self.passed += self.next - from;
-            match behind.map_err(|halt| halt.or_error(failed))? {
-                Behind::NoEntry => return Ok(false),
-                Behind::End if self.is_blank => return Ok(false),
-                Behind::End => {
-                    let Some(next) = disk.listing.above(number) else { return Ok(false) };
-                    let Some(opened) = disk.open(next)? else { return Ok(false) };
-                    let Ok(header) = opened.header else { return Ok(false) };
-                    let first_entry = u64::from(header.first_entry());
-                    self.is_blank = opened.file.len().map_err(|error| open_error(next, error))? > first_entry;
-                    (self.number, self.file, self.next) = (next, opened.file, first_entry);
+            let Search { of, walk, end, is_blank, passed_entries, .. } = self;
+            let (from, mut is_found) = (walk.next, false);
+            let walked = walk.each_entry(&mut disk.probe, |at, entry| {
+                *is_blank = false;
+                if at.file() == of.at.file() && *end == HoleEnd::WithFile {
+                    *end = HoleEnd::At(u64::from(at.offset()));
                 }
-                Behind::Entry(entry) => {
-                    self.is_blank = false;
-                    if number == self.of.at.file() && self.end == HoleEnd::WithFile {
-                        self.end = HoleEnd::At(entry);
-                    }
-                    let Some(expected) = self.of.expected_vlsn else { return Ok(true) };
-                    let left = bytes_max.saturating_sub(self.passed_behind);
-                    let mut is_found = false;
-                    let walked = disk.probe.walk(&*self.file, entry, |at, sighted| {
-                        is_found = sighted.vlsn_to_send() == Some(expected);
-                        is_found || at - entry >= left || at > entry && budget.is_spent()
-                    });
-                    self.next = walked.map_err(failed)?;
-                    self.passed += self.next - entry;
-                    self.passed_behind += self.next - entry;
-                    if is_found {
-                        return Ok(true);
-                    }
-                    if self.passed_behind >= bytes_max {
-                        return Ok(false);
-                    }
-                }
+                is_found = of.expected_vlsn.is_none_or(|expected| entry.vlsn_to_send() == Some(expected));
+                let is_enough = is_found || *passed_entries >= bytes_max;
+                *passed_entries += entry.header.entry_len() as u64;
+                is_enough
+            });
+            self.passed += walk.next - from;
+            match walked? {
+                Stop::Entry => return Ok(is_found),
+                Stop::NoEntry => return Ok(false),
+                Stop::End if self.is_blank => return Ok(false),
+                Stop::End => {}
             }
-            budget.check()?;
+            let Some(next) = disk.listing.above(walk.file.number) else { return Ok(false) };
+            let Some(Opened { file, header: Ok(header) }) = disk.open(next)? else { return Ok(false) };
+            self.is_blank = file.len()? > header.first_entry();
+            *walk = Walk { file, next: header.first_entry(), until: u64::MAX };
+            disk.probe.budget().check()?;
         }
     }
 }

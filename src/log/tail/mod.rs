@@ -25,13 +25,13 @@ use std::time::Instant;
 
 use super::block::Block;
 use super::budget::{Budget, Halt, Searched};
-use super::files::{Files, Listing, LogFile};
+use super::files::{Files, Listing, NumberedFile};
 use super::format::{HeaderFault, Lsn};
 use super::probe::Probe;
 use super::window::{Look, Sighted};
 use crate::error::{EntryFault, Error, Result};
 pub use ask::{Ask, TailOptions};
-use disk::{Disk, Opened, open_error};
+use disk::{Disk, Opened};
 use hole::{HoleEnd, Proof};
 use judge::{Content, HeaderVerdict, NextEvidence, Onward, Sight, Standing, Verdict, judge, judge_header, judge_next};
 use next_file::{NextFile, Seen, digest_of_header};
@@ -406,39 +406,33 @@ impl Tail {
         let Some(number) = disk.listing.at_or_above(wanted) else {
             return Ok(Some(self.wait_for_a_file(wanted, ask)));
         };
-        let Some(Opened { file, header, .. }) = disk.open(number)? else {
+        let Some(Opened { file, header }) = disk.open(number)? else {
             // Listed, and gone before it could be opened: the next look lists again.
             return Ok(Some(self.wait_for_a_file(number, ask)));
         };
         let header = match header {
             Ok(header) => header,
-            Err(fault) => return self.judge_first_header(number, &*file, fault, ask).map(Some),
+            Err(fault) => return self.judge_first_header(&file, fault, ask).map(Some),
         };
-        let first = u64::from(header.first_entry());
+        let first = header.first_entry();
         let offset = u64::from(start.offset());
         let is_within = number == wanted && start != Lsn::NULL && offset > first;
         let (cursor, last) = if is_within { (offset, LastEntry::Unknown) } else { (first, LastEntry::None) };
-        self.course.reading = Reading::Front(OpenFile::at(number, file, cursor, last)?);
+        self.course.reading = Reading::Front(OpenFile::at(file, cursor, last)?);
         self.stillness.moved();
         self.stillness.filled();
         Ok(None)
     }
 
     /// The file to start in has no header that can be read.
-    fn judge_first_header(
-        &mut self,
-        number: u32,
-        file: &dyn LogFile,
-        fault: HeaderFault,
-        ask: &Ask<'_>,
-    ) -> Result<Wait> {
-        let failed = |error| open_error(number, error);
+    fn judge_first_header(&mut self, file: &NumberedFile, fault: HeaderFault, ask: &Ask<'_>) -> Result<Wait> {
+        let number = file.number;
         let is_newest = self.disk.is_newest(number);
         let error = Error::LogFileHeader { file: number, fault };
         if judge_header(fault, is_newest, false) == HeaderVerdict::Fail {
             return Err(error);
         }
-        let (len, digest) = (file.len().map_err(failed)?, digest_of_header(file).map_err(failed)?);
+        let (len, digest) = (file.len()?, digest_of_header(file)?);
         let at = Lsn::new(number, 0);
         let Settling { has_settled, look_again } = self.see(at, len, digest, ask);
         match judge_header(fault, is_newest, has_settled) {
@@ -495,7 +489,7 @@ impl Tail {
         let current = self.course.current();
         let OpenFile { place, ref file } = *current;
         let (at, is_newest) = (place.lsn(), self.disk.is_newest(place.number));
-        let len = file.len().map_err(|error| current.read_error(error))?;
+        let len = file.len()?;
         let sight = Sight::of(look, place.cursor, len);
         let present = len.saturating_sub(place.cursor);
         let (mut settling, mut zeros) = (Settling::NEVER, Settling::NEVER);
@@ -588,14 +582,14 @@ impl Tail {
     /// Goes from the current file to the next.
     fn enter(&mut self, next: Opened) -> Result<()> {
         let header = next.header.expect("a file without a header is not entered");
-        let first = u64::from(header.first_entry());
-        let entered = OpenFile::at(next.number, next.file, first, LastEntry::None)?;
+        let number = next.file.number;
+        let entered = OpenFile::at(next.file, header.first_entry(), LastEntry::None)?;
         let Reading::Front(left) = std::mem::replace(&mut self.course.reading, Reading::Front(entered)) else {
             unreachable!("only the front goes on")
         };
         let passed = &mut self.course.passed;
         // Until what comes next is found, the first hole in the numbers is the one that counts.
-        if left.place.number.checked_add(1) != Some(next.number) {
+        if left.place.number.checked_add(1) != Some(number) {
             passed.missing_file.get_or_insert(left.place.number + 1);
         }
         passed.pass(left.place, None);

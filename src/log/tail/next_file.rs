@@ -1,18 +1,17 @@
 //! The file behind the one that is read: what it holds, for the rule for leaving.
 
-use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::disk::{Disk, Opened, open_error};
+use super::disk::{Disk, Opened};
 use super::hole::{ZEROS_AT_EACH_LOOK, again_after};
 use super::judge::{Content, Sight};
 use super::place::low32;
 use super::view::{SCENE_BYTES, scene_digest};
+use crate::error::Result;
 use crate::log::budget::{Halt, Searched};
-use crate::log::files::{FileIdentity, LogFile};
+use crate::log::files::{FileIdentity, NumberedFile};
 use crate::log::format::{FILE_HEADER_LEN_V3, Lsn};
-use crate::log::probe::Behind;
+use crate::log::probe::Stop;
 use crate::log::window::Look;
 
 /// A file as it was seen just now.
@@ -59,34 +58,31 @@ impl NextFile {
     /// Looks at file `number` anew: a recovery may have cut it meanwhile, or put another in its place. `None`: it is not
     /// there any more.
     pub(super) fn look(&mut self, number: u32, now: Instant, disk: &mut Disk) -> Searched<Option<Seen>> {
-        let failed = |error| open_error(number, error);
         let Some(opened) = disk.open(number)? else {
             self.with_entry = None;
             return Ok(None);
         };
-        let file = Arc::clone(&opened.file);
-        let identity = file.identity().map_err(failed)?;
-        let len = file.len().map_err(failed)?;
-        let digest = || digest_of_header(&*file).map(|digest| digest ^ low32(len)).map_err(failed);
+        let file = &opened.file;
+        let (identity, len) = (file.identity()?, file.len()?);
+        let digest = || digest_of_header(file).map(|digest| digest ^ low32(len));
         let first = match opened.header {
-            Ok(header) => u64::from(header.first_entry()),
+            Ok(header) => header.first_entry(),
             Err(fault) => {
                 self.with_entry = None;
                 let (content, first, digest) = (Content::NoHeader(fault), Lsn::new(number, 0), digest()?);
                 return Ok(Some(Seen { opened, content, first, look: None, len, digest }));
             }
         };
-        let begins = self.begins_with_entry((number, identity), &*file, first, now, disk)?;
-        let look = if begins { None } else { Some(disk.probe.look(&*file, first).map_err(failed)?) };
+        let begins = self.begins_with_entry(file, identity, first, now, disk)?;
+        let look = if begins { None } else { Some(disk.probe.look(file, first)?) };
         let look = look.filter(|look| !matches!(look, Look::Entry(_)));
         let with_entry = look.is_none().then_some((number, identity));
         let was_seen = std::mem::replace(&mut self.with_entry, with_entry) == with_entry;
         let (content, digest) = match &look {
             None => (Content::Entry { was_seen }, 0),
             Some(look) => {
-                let bytes = disk.probe.bytes(&*file, first, SCENE_BYTES).map_err(failed)?;
-                let digest = digest()? ^ scene_digest(bytes, look);
-                (Content::NoEntry(Sight::of(look, first, len)), digest)
+                let bytes = disk.probe.bytes(file, first, SCENE_BYTES)?;
+                (Content::NoEntry(Sight::of(look, first, len)), digest()? ^ scene_digest(bytes, look))
             }
         };
         Ok(Some(Seen { opened, content, first: Lsn::new(number, low32(first)), look, len, digest }))
@@ -96,17 +92,17 @@ impl NextFile {
     /// entry stands where the first belongs is seen at once.
     fn begins_with_entry(
         &mut self,
-        (number, identity): (u32, FileIdentity),
-        file: &dyn LogFile,
+        file: &NumberedFile,
+        identity: FileIdentity,
         first: u64,
         now: Instant,
         disk: &mut Disk,
     ) -> Searched<bool> {
-        let failed = |error| open_error(number, error);
+        let number = file.number;
         let known = self.blank.take().filter(|known| (known.number, known.identity) == (number, identity));
         let mut next = first;
         if let Some(known) = known {
-            if disk.probe.entry(file, first).map_err(failed)?.is_some() {
+            if disk.probe.entry(file, first)?.is_some() {
                 return Ok(true);
             }
             match known.again_at {
@@ -125,20 +121,20 @@ impl NextFile {
                 self.blank = seen(None);
                 Err(Halt::Busy)
             }
-            Ok(Behind::Entry(_)) => Ok(true),
-            Ok(Behind::NoEntry | Behind::End) => {
+            Ok(Stop::Entry) => Ok(true),
+            Ok(Stop::NoEntry | Stop::End) => {
                 if next - first >= ZEROS_AT_EACH_LOOK {
                     self.blank = seen(Some(now + again_after(next - first, self.settle)));
                 }
                 Ok(false)
             }
-            Err(Halt::Failed(error)) => Err(failed(error).into()),
+            Err(halt) => Err(halt),
         }
     }
 }
 
 /// Of the bytes of a file's header, whatever they are.
-pub(super) fn digest_of_header(file: &dyn LogFile) -> io::Result<u32> {
+pub(super) fn digest_of_header(file: &NumberedFile) -> Result<u32> {
     let mut bytes = [0; FILE_HEADER_LEN_V3];
     let read = file.read_at(&mut bytes, 0)?;
     Ok(crc32fast::hash(&bytes[..read]))

@@ -1,15 +1,12 @@
 //! Places in the log: where it is being read, and where it was passed over.
 
-use std::io;
-use std::sync::Arc;
-
-use super::disk::{Disk, open_error};
+use super::disk::Disk;
 use super::judge::Name;
 use crate::error::{Error, Result};
 use crate::log::budget::{Halt, Searched};
-use crate::log::files::{FileIdentity, LogFile};
+use crate::log::files::{FileIdentity, NumberedFile};
 use crate::log::format::Lsn;
-use crate::log::probe::Behind;
+use crate::log::probe::Stop;
 use crate::log::window::Sighted;
 
 /// A place in a file.
@@ -76,7 +73,7 @@ impl Place {
 
     /// Whether `file` still has the entry before this place: the writer's recovery may have cut the log below it and
     /// written it anew. `None`: the file ends before it.
-    pub(super) fn has_last(&self, file: &dyn LogFile) -> io::Result<Option<bool>> {
+    pub(super) fn has_last(&self, file: &NumberedFile) -> Result<Option<bool>> {
         let LastEntry::At { offset, checksum, .. } = self.last else { return Ok(Some(true)) };
         let mut stored = [0; 4];
         let read = file.read_at(&mut stored, u64::from(offset))?;
@@ -103,18 +100,14 @@ impl LastEntry {
 #[derive(Clone)]
 pub(super) struct OpenFile {
     pub(super) place: Place,
-    pub(super) file: Arc<dyn LogFile>,
+    pub(super) file: NumberedFile,
 }
 
 impl OpenFile {
-    /// At `cursor` of file `number`, of which nothing was read yet.
-    pub(super) fn at(number: u32, file: Arc<dyn LogFile>, cursor: u64, last: LastEntry) -> Result<OpenFile> {
-        let identity = file.identity().map_err(|error| open_error(number, error))?;
+    /// At `cursor` of `file`, of which nothing was read yet.
+    pub(super) fn at(file: NumberedFile, cursor: u64, last: LastEntry) -> Result<OpenFile> {
+        let (number, identity) = (file.number, file.identity()?);
         Ok(OpenFile { place: Place { number, identity, cursor, last, was_read: false }, file })
-    }
-
-    pub(super) fn read_error(&self, error: io::Error) -> Error {
-        Error::log_read(self.place.number, self.place.cursor, error)
     }
 }
 
@@ -208,23 +201,17 @@ impl Passed {
         let Place { number, identity, .. } = self.place;
         let opened = |file| Some(OpenFile { place: self.place, file });
         if let Some(current) = current.filter(|open| (open.place.number, open.place.identity) == (number, identity)) {
-            return Ok(opened(Arc::clone(&current.file)));
+            return Ok(opened(current.file.clone()));
         }
         self.is_gone |= disk.listing.at_or_above(number) != Some(number);
         if self.is_gone {
             return Ok(None);
         }
-        let failed = |error| open_error(number, error);
-        let file = match disk.files.open(number) {
-            Ok(file) => file,
-            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
-                self.is_gone = true;
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(error)),
+        let Some(file) = NumberedFile::open(&*disk.files, number)? else {
+            self.is_gone = true;
+            return Ok(None);
         };
-        let is_same = file.identity().map_err(failed)? == identity;
-        let is_its = is_same && self.place.has_last(&*file).map_err(failed)? == Some(true);
+        let is_its = file.identity()? == identity && self.place.has_last(&file)? == Some(true);
         Ok(if is_its { opened(file) } else { None })
     }
 }
@@ -358,21 +345,14 @@ impl Passed {
     /// `found` on. `found` goes on to where an entry can begin at the earliest.
     fn find(&mut self, all: bool, found: &mut u64, current: &OpenFile, disk: &mut Disk) -> Searched<Option<OpenFile>> {
         let number = self.place.number;
-        let failed = |error| open_error(number, error);
         // As a rule a file that was left has not grown, and is not worth opening.
-        let len = if self.until.is_none() { disk.files.len_of(number).map_err(failed)? } else { None };
+        let len = if self.until.is_none() { disk.len_of(number)? } else { None };
         if len.is_some_and(|len| len <= self.place.cursor) {
             return Ok(None);
         }
         // One that was deleted, or whose name another has, is not written to any more.
         let Some(file) = self.open(Some(current), disk)? else { return Ok(None) };
-        let failed = |error| file.read_error(error);
-        if all
-            && !matches!(
-                disk.probe.behind_zeros(&*file.file, found).map_err(|halt| halt.or_error(failed))?,
-                Behind::Entry(_)
-            )
-        {
+        if all && disk.probe.behind_zeros(&file.file, found)? != Stop::Entry {
             return Ok(None);
         }
         if self.until.is_some_and(|until| *found >= until) {
@@ -380,7 +360,7 @@ impl Passed {
         }
         // What could not be read on from here would be found again and again.
         let last = if *found > file.place.cursor { LastEntry::Unknown } else { file.place.last };
-        let entry = disk.probe.entry(&*file.file, *found).map_err(failed)?;
+        let entry = disk.probe.entry(&file.file, *found)?;
         Ok(entry.is_some_and(|entry| last.precedes(&entry)).then_some(file))
     }
 }

@@ -105,17 +105,16 @@ impl View {
     /// before the cursor is still the one that was returned.
     pub(super) fn read_and_look(&mut self, current: &OpenFile, most: usize) -> Result<Look> {
         let OpenFile { place, file } = current;
-        let failed = |error| current.read_error(error);
         let mut needed = ENTRY_HEADER_LEN;
         let look = loop {
-            self.window.read_at_most(&**file, place.cursor, needed, most).map_err(failed)?;
+            self.window.read_at_most(file, place.cursor, needed, most)?;
             match self.window.look(place.cursor) {
                 // What the read before did not bring because it had what it was to bring at least.
                 Look::Short { needed: more } if more > needed => needed = more,
                 look => break look,
             }
         };
-        if place.has_last(&**file).map_err(failed)? == Some(false) {
+        if place.has_last(file)? == Some(false) {
             let at = place.last_lsn().expect("it was looked for");
             return Err(Error::LogRewritten { at });
         }
@@ -134,8 +133,7 @@ impl View {
         let compared = usize::try_from(present).unwrap_or(usize::MAX).min(SCENE_BYTES);
         let cursor = current.place.cursor;
         if self.window.from(cursor).len() < compared {
-            let read = self.window.read_at_most(&*current.file, cursor, compared, compared);
-            read.map_err(|error| current.read_error(error))?;
+            self.window.read_at_most(&current.file, cursor, compared, compared)?;
         }
         Ok(scene_digest(self.window.from(cursor), look))
     }

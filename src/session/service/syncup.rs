@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use super::error::ServiceError;
 use super::exchange::{Exchange, StepLimit, Turn};
-use crate::error::Error;
 use crate::log::budget::{Halt, Searched};
 use crate::log::lookup::{self, Known, Lookup};
 use crate::wire::service::syncup::{Message, Record, fingerprint};
@@ -160,7 +159,7 @@ impl Syncup {
     }
 }
 
-fn answer(log: &mut impl LogRecords, vlsn: i64, is_first: bool, now: Instant) -> Searched<Known<Message>, Error> {
+fn answer(log: &mut impl LogRecords, vlsn: i64, is_first: bool, now: Instant) -> Searched<Known<Message>> {
     let Some(asked) = u64::try_from(vlsn).ok().filter(|&vlsn| vlsn > 0) else {
         return Ok(Known::Yes(Message::EntryNotFound));
     };
