@@ -20,10 +20,9 @@ pub struct Extent {
 #[derive(Debug, Default)]
 struct Known {
     listing: Listing,
-    /// Lengths of files by number, but of the newest.
+    /// Lengths of files by number, but of the newest; for this state of the listing.
     lens: BTreeMap<u32, u64>,
-    /// Whose lengths are all known: those from this number on, for this state of the listing.
-    complete: Option<(u64, u32)>,
+    epoch: u64,
 }
 
 /// How many files, from the newest on, may still grow: the live one, and the one before, which a writer may have left
@@ -43,31 +42,26 @@ impl Extent {
 
 impl Known {
     fn bytes_from(&mut self, files: &dyn Files, position: Lsn, now: Instant) -> io::Result<u64> {
-        let Known { listing, lens, complete } = self;
+        let Known { listing, lens, epoch } = self;
         listing.refresh(files, now)?;
         let numbers = listing.numbers();
-        let (sealed, live) = numbers.split_at(numbers.len().saturating_sub(LIVE));
-        let wanted = (listing.epoch(), position.file());
-        if complete.is_none_or(|(epoch, from)| epoch != wanted.0 || from > wanted.1) {
+        let sealed = &numbers[..numbers.len().saturating_sub(LIVE)];
+        if std::mem::replace(epoch, listing.epoch()) != listing.epoch() {
             lens.retain(|number, _| sealed.binary_search(number).is_ok());
-            for &number in &sealed[sealed.partition_point(|&number| number < wanted.1)..] {
-                if let Entry::Vacant(place) = lens.entry(number) {
-                    place.insert(files.len_of(number)?.unwrap_or(0));
-                }
-            }
-            *complete = Some(wanted);
         }
-        let mut bytes = lens.range(position.file()..).map(|(_, len)| len).sum::<u64>();
-        let mut begun = lens.get(&position.file()).copied();
-        for &number in live.iter().filter(|&&number| number >= position.file()) {
-            let len = files.len_of(number)?.unwrap_or(0);
-            bytes += len;
-            if number == position.file() {
-                begun = Some(len);
-            }
+        let mut bytes = 0;
+        for (at, &number) in numbers.iter().enumerate().skip_while(|&(_, &number)| number < position.file()) {
+            let ask = || files.len_of(number).map(|len| len.unwrap_or(0));
+            let len = match lens.entry(number) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(place) if at < sealed.len() => *place.insert(ask()?),
+                Entry::Vacant(_) => ask()?,
+            };
+            // Of the file of the position only what is behind it.
+            let before = if number == position.file() { u64::from(position.offset()) } else { 0 };
+            bytes += len.saturating_sub(before);
         }
-        // Of the file of the position only what is behind it.
-        Ok(bytes - begun.map_or(0, |len| len.min(u64::from(position.offset()))))
+        Ok(bytes)
     }
 }
 

@@ -261,11 +261,6 @@ impl Window {
     pub fn capacity(&self) -> usize {
         self.pool.capacity()
     }
-
-    /// How many blocks were ever allocated.
-    pub fn blocks_allocated(&self) -> u64 {
-        self.pool.allocated()
-    }
 }
 
 #[cfg(test)]

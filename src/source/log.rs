@@ -74,7 +74,7 @@ impl Source for LogSource {
             counts: self.scanner.counts(),
             held: self.scanner.held() as u64,
             holes_crossed: self.scanner.tail().holes_crossed(),
-            listings: self.scanner.tail().listings(),
+            listings: self.scanner.tail().listing().listings(),
             last_vlsn: self.scanner.last_vlsn(),
             position: self.scanner.tail().front(),
             held_bytes: self.scanner.held_bytes(),

@@ -25,7 +25,7 @@ use super::files::Files;
 use super::format::{EntryHeader, Lsn};
 use super::now::Now;
 use super::order::{self, Held, Order, Placement, WindowLimits};
-use super::tail::{Ask, Found, Recalled, Step, Tail, TailOptions, Wait, WaitReason};
+use super::tail::{Ask, Found, Recalled, Skipped, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::error::{Error, Result};
@@ -270,7 +270,7 @@ impl Scanner {
             }
             Ok(Answer::Nothing(pause)) => {
                 self.ended = Ended::Paused;
-                self.search.tail.sleeps(pause.look_again);
+                self.search.tail.stillness().sleeps(pause.look_again);
                 Ok(Next::Nothing(pause))
             }
             Err(Halt::Busy) => Ok(Next::Busy),
@@ -296,7 +296,7 @@ impl Scanner {
         match std::mem::replace(&mut self.ended, Ended::GoingOn) {
             Ended::GoingOn => {}
             Ended::Paused => {
-                if self.search.tail.wakes(now.get()) {
+                if self.search.tail.stillness().wakes(now.get()) {
                     self.patience.begin_anew(now.get());
                 }
             }
@@ -419,7 +419,7 @@ impl Scanner {
         let held = held(lsn, &entry);
         if let Some(order) = self.sequence.order_mut().filter(|order| order.next() == vlsn) {
             order.returned(held.digest);
-            self.search.tail.note_next_was_found();
+            *self.search.tail.skipped() = Skipped::default();
             return Ok(Some(Coming { vlsn, lsn, entry, block: Of::Tail }));
         }
         self.place_out_of_order(vlsn, held, send_limit, now)?;
@@ -572,7 +572,7 @@ impl Scanner {
         let (held, expected, has_returned) = (order.lowest_held(), order.next(), order.has_returned());
         let tail = &mut self.search.tail;
         // What was passed may have been completed since, and hold what comes next.
-        let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || tail.is_next_due();
+        let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || tail.skipped().is_any;
         // The newest of all may have come there, and nothing shows it: that is looked at now and then.
         let is_due = is_at_end && self.patience.looks_back(now.get());
         if (is_wanting || is_due) && tail.look_back(false, expected)? {
@@ -581,9 +581,9 @@ impl Scanner {
         let Some((found, at)) = held else { return self.pause_with_nothing_held(idle, is_at_end, now) };
         // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
         // A log that begins with file 0 may have VLSN 1 still to come.
-        let may_be_new = expected == 1 && tail.first_file() == Some(0);
+        let may_be_new = expected == 1 && tail.listing().first() == Some(0);
         let is_below_the_log = !has_returned && self.counts.below == 0 && !may_be_new;
-        let is_sealed = is_below_the_log || tail.missing_file().is_some();
+        let is_sealed = is_below_the_log || tail.skipped().missing_file.is_some();
         let is_seeking = self.search.is_interrupted();
         let missing = self.patience.miss(expected, is_at_end, is_sealed, is_seeking, now.get());
         let cause = if missing.is_over { Cause::Gap } else { Cause::Due };
@@ -633,15 +633,15 @@ impl Scanner {
         if below.is_over {
             return Err(Error::AheadOfLog { start, last: order.below() }.into());
         }
-        let stalled_at = below.stalled_at.map(|at| self.search.tail.next_look(now, at));
+        let stalled_at = below.stalled_at.map(|at| self.search.tail.stillness().next_look(now, at));
         let look_again = stalled_at.into_iter().chain(below.look_again).min();
         let stalled = below.stalled_at.is_none();
         Ok(Some(Pause::of(Wait { reason: WaitReason::AheadOfLog, stalled, look_again, ..idle.wait })))
     }
 
-    fn gap(&self, found: u64, at: Lsn) -> Error {
+    fn gap(&mut self, found: u64, at: Lsn) -> Error {
         let expected = self.sequence.next();
-        match self.search.tail.missing_file() {
+        match self.search.tail.skipped().missing_file {
             Some(file) => Error::LogFileGone { file, expected_vlsn: Some(expected), found_vlsn: Some(found) },
             None => Error::LogGap { expected, found, at },
         }

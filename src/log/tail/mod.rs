@@ -35,8 +35,10 @@ use disk::{Disk, Opened};
 use hole::{HoleEnd, Proof};
 use judge::{Content, HeaderVerdict, NextEvidence, Onward, Sight, Standing, Verdict, judge, judge_header, judge_next};
 use next_file::{NextFile, Seen, digest_of_header};
-use place::{LastEntry, LookBack, OpenFile, Passed, PassedPlaces, Place, Reading, bytes_between};
-use still::{Scene, Settling, Stillness};
+pub use place::Skipped;
+use place::{LastEntry, LookBack, OpenFile, Passed, PassedPlaces, Place, bytes_between};
+pub use still::Stillness;
+use still::{Scene, Settling};
 pub use view::Recalled;
 use view::View;
 pub use wait::{Wait, WaitReason};
@@ -63,7 +65,12 @@ pub enum Step {
 struct Course {
     /// The start, if it was found by looking for a VLSN.
     sought: Option<Lsn>,
-    reading: Reading,
+    /// Where to begin, or to go on where the file that was read is to be found anew.
+    start: Lsn,
+    /// Where it is read that was never read before; `None` while the file to start in is to be found.
+    front: Option<OpenFile>,
+    /// A place that was passed, while that is read again.
+    back: Option<LookBack>,
     next_file: NextFile,
     passed: PassedPlaces,
     proof: Proof,
@@ -73,16 +80,25 @@ impl Course {
     fn begin(start: Lsn, sought: Option<Lsn>, options: &TailOptions) -> Course {
         Course {
             sought,
-            reading: Reading::Start(start),
+            start,
+            front: None,
+            back: None,
             next_file: NextFile::new(options.settle),
             passed: PassedPlaces::default(),
             proof: Proof::Unknown,
         }
     }
 
-    /// The file that is read, where one is.
-    fn current(&self) -> &OpenFile {
-        self.reading.file().expect("a file is read")
+    /// The file that is read.
+    #[inline]
+    fn file(&self) -> Option<&OpenFile> {
+        self.back.as_ref().map(|back| &back.file).or(self.front.as_ref())
+    }
+
+    /// The same, where one is read.
+    fn file_mut(&mut self) -> &mut OpenFile {
+        let back = self.back.as_mut().map(|back| &mut back.file);
+        back.or(self.front.as_mut()).expect("a file is read")
     }
 }
 
@@ -144,28 +160,24 @@ impl Tail {
     /// Whether the window has a whole entry more, as far as its header tells.
     #[inline]
     pub fn has_more_at_hand(&self) -> bool {
-        self.course.reading.file().is_some_and(|current| self.view.has_entry(current.place.cursor))
+        self.course.file().is_some_and(|current| self.view.has_entry(current.place.cursor))
     }
 
     /// The entry at `lsn`, which was returned before, as it was then: where its bytes are still in memory, it is neither
     /// read nor checked again.
     #[inline]
     pub fn recall(&self, lsn: Lsn) -> Option<Recalled<'_>> {
-        self.view.recall(lsn, self.course.reading.file())
+        self.view.recall(lsn, self.course.file())
     }
 
     /// Where the next entry is expected; [`Lsn::NULL`] before a file was opened.
     pub fn position(&self) -> Lsn {
-        self.course.reading.file().map_or(Lsn::NULL, |current| current.place.lsn())
+        self.course.file().map_or(Lsn::NULL, |current| current.place.lsn())
     }
 
     /// Where what was not read yet begins, whatever is read again now.
     pub fn front(&self) -> Option<Lsn> {
-        match &self.course.reading {
-            Reading::Start(_) => None,
-            Reading::Front(front) => Some(front.place.lsn()),
-            Reading::Back(back) => Some(back.front.place.lsn()),
-        }
+        self.course.front.as_ref().map(|front| front.place.lsn())
     }
 
     /// Something is said to have changed in the directory: it is listed anew soon, whatever its time stamp says.
@@ -176,14 +188,14 @@ impl Tail {
     /// Whether what is waited for may be written elsewhere than in the directory: the current file or the newest is a
     /// link, or it cannot be told.
     pub fn is_behind_a_link(&self) -> bool {
-        let current = self.course.reading.file().map(|current| current.place.number);
+        let current = self.course.file().map(|current| current.place.number);
         let newest = self.disk.listing.newest().filter(|&newest| current != Some(newest));
         current.into_iter().chain(newest).any(|number| self.disk.files.is_link(number).unwrap_or(true))
     }
 
-    /// How often the directory was listed.
-    pub fn listings(&self) -> u64 {
-        self.disk.listing.listings()
+    /// Which files there were when the directory was last looked at.
+    pub fn listing(&self) -> &Listing {
+        &self.disk.listing
     }
 
     /// How many holes were crossed because what stood behind them proved that nothing was missing.
@@ -191,45 +203,26 @@ impl Tail {
         self.holes_crossed
     }
 
-    /// The lowest file there was when the directory was last looked at.
-    pub fn first_file(&self) -> Option<u32> {
-        self.disk.listing.first()
-    }
-
-    /// What came next was found: files that are missing by number are not missed, and nothing is looked for in what was
-    /// passed.
+    /// What was passed since what comes next was found last; forgotten when that is found.
     #[inline]
-    pub fn note_next_was_found(&mut self) {
-        self.course.passed.note_next_was_found();
-    }
-
-    /// Whether what comes next was not found since something was passed: it may be written there yet.
-    pub fn is_next_due(&self) -> bool {
-        self.course.passed.is_next_due
+    pub fn skipped(&mut self) -> &mut Skipped {
+        &mut self.course.passed.skipped
     }
 
     /// How many bytes were passed and not read since, as far as they are of use when `next_vlsn` is the next. Of a file that
     /// was left, as many as it could have.
     pub fn unread(&self, next_vlsn: u64) -> u64 {
-        let back = match &self.course.reading {
-            Reading::Back(back) => bytes_between(back.file.place.cursor, back.until),
-            Reading::Start(_) | Reading::Front(_) => 0,
-        };
-        self.course.passed.unread(next_vlsn) + back
-    }
-
-    /// The first file number that is missing between the current file and the one read before it.
-    pub fn missing_file(&self) -> Option<u32> {
-        self.course.passed.missing_file
+        let back = self.course.back.as_ref();
+        self.course.passed.unread(next_vlsn) + back.map_or(0, |back| bytes_between(back.file.place.cursor, back.until))
     }
 
     /// The next entry on disk, if it was read before.
     #[inline]
     pub fn at_hand(&mut self, send_limit: Lsn) -> Option<Found> {
-        let current = match &mut self.course.reading {
-            Reading::Front(file) => file,
-            Reading::Back(back) if !back.is_over() => &mut back.file,
-            Reading::Start(_) | Reading::Back(_) => return None,
+        let current = match &mut self.course.back {
+            None => self.course.front.as_mut()?,
+            Some(back) if back.is_over() => return None,
+            Some(back) => &mut back.file,
         };
         if let Look::Entry(entry) = self.view.look(current.place.cursor)
             && current.place.last.precedes(&entry)
@@ -248,7 +241,7 @@ impl Tail {
     /// comes from bytes read just now.
     #[cold]
     pub fn step(&mut self, ask: &Ask<'_>) -> Searched<Step> {
-        let most = self.view.turn_over(self.course.reading.file(), ask.recalls);
+        let most = self.view.turn_over(self.course.file(), ask.recalls);
         let step = self.read_on(most, ask);
         if !matches!(step, Ok(Step::Found(_))) {
             self.has_waited |= !matches!(step, Err(Halt::Busy));
@@ -261,13 +254,13 @@ impl Tail {
     fn read_on(&mut self, most: usize, ask: &Ask<'_>) -> Searched<Step> {
         loop {
             self.budget.check()?;
-            let Some(current) = self.course.reading.file() else {
+            let Some(current) = self.course.file() else {
                 match self.open_start(ask)? {
                     Some(wait) => return Ok(self.waiting(wait)),
                     None => continue,
                 }
             };
-            if self.course.reading.is_over() {
+            if self.course.back.as_ref().is_some_and(LookBack::is_over) {
                 self.return_from_look_back();
                 continue;
             }
@@ -280,11 +273,11 @@ impl Tail {
                     return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
                 }
                 // What a recovery has deleted meanwhile is not sent: the replica would have what the log has not.
-                let is_to_be_checked = std::mem::take(&mut self.has_waited) && !self.course.reading.is_back();
+                let is_to_be_checked = std::mem::take(&mut self.has_waited) && !self.is_looking_back();
                 if is_to_be_checked && !self.is_part(ask)? {
                     continue;
                 }
-                self.course.reading.file_mut().place.consume(entry);
+                self.course.file_mut().place.consume(entry);
                 self.view.shown = 1;
                 self.stillness.moved();
                 let Look::Entry(entry) = look else { unreachable!("matched above") };
@@ -314,10 +307,9 @@ impl Tail {
     /// an entry stands now where there was none, and it comes next there; the tail returns to where it was by itself.
     /// `next_vlsn` is what is looked for; 0 for all that there is.
     pub fn look_back(&mut self, all: bool, next_vlsn: u64) -> Searched<bool> {
-        let Course { reading, passed, .. } = &mut self.course;
-        let Reading::Front(front) = &*reading else { return Ok(false) };
+        let Course { front: Some(front), back: back @ None, passed, .. } = &mut self.course else { return Ok(false) };
         let Some((file, until)) = passed.find(all, next_vlsn, front, &mut self.disk)? else { return Ok(false) };
-        *reading = Reading::Back(Box::new(LookBack { file, until, front: front.clone(), for_later: None }));
+        *back = Some(LookBack { file, until, for_later: None });
         self.view.forget();
         self.stillness.moved();
         Ok(true)
@@ -331,13 +323,13 @@ impl Tail {
     /// Whether it reads what was passed before.
     #[inline]
     pub fn is_looking_back(&self) -> bool {
-        self.course.reading.is_back()
+        self.course.back.is_some()
     }
 
     /// The entry found last, which stands at `lsn`, was found looking back and cannot be used yet: it is looked at again
     /// when `next_vlsn` is the next.
     pub fn leave_for_later(&mut self, lsn: Lsn, next_vlsn: u64) {
-        let Reading::Back(back) = &mut self.course.reading else { unreachable!("it was found looking back") };
+        let back = self.course.back.as_mut().expect("it was found looking back");
         let found = back.file.place;
         debug_assert_eq!(found.number, lsn.file());
         let place = Place { cursor: u64::from(lsn.offset()), last: LastEntry::Unknown, ..found };
@@ -348,25 +340,15 @@ impl Tail {
 
     /// Takes back the entry found last, which stands at `lsn`: it comes again.
     pub fn put_back(&mut self, lsn: Lsn) {
-        let place = &mut self.course.reading.file_mut().place;
+        let place = &mut self.course.file_mut().place;
         debug_assert_eq!(place.number, lsn.file());
         (place.cursor, place.last) = (u64::from(lsn.offset()), LastEntry::Unknown);
         self.view.forget();
     }
 
-    /// What is waited for is looked at next at `look_again`, or when something changes.
-    pub fn sleeps(&mut self, look_again: Option<Instant>) {
-        self.stillness.sleeps(look_again);
-    }
-
-    /// The first look after that. True: it was overslept, and what had not settled before begins to anew.
-    pub fn wakes(&mut self, now: Instant) -> bool {
-        self.stillness.wakes(now)
-    }
-
-    /// When to look next at what is to be judged at `judged_at`.
-    pub fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
-        self.stillness.next_look(now, judged_at)
+    /// How long what is waited for has stood still: who waits says when it sleeps, and when it wakes.
+    pub fn stillness(&mut self) -> &mut Stillness {
+        &mut self.stillness
     }
 
     /// Drops what was read: the next step reads anew.
@@ -376,10 +358,8 @@ impl Tail {
 
     /// The place looked back at has been read to its end again.
     fn return_from_look_back(&mut self) {
-        let Reading::Back(back) = &mut self.course.reading else { unreachable!("only called while looking back") };
-        let LookBack { file: OpenFile { place, .. }, until, front, for_later } = &mut **back;
-        let (place, until, for_later, front) = (*place, *until, for_later.take(), front.clone());
-        self.course.reading = Reading::Front(front);
+        let back = self.course.back.take().expect("only called while looking back");
+        let LookBack { file: OpenFile { place, .. }, until, for_later } = back;
         if let Some(later) = for_later {
             self.course.passed.remember(later);
         }
@@ -392,12 +372,10 @@ impl Tail {
 
     /// Opens the file to start in. Some: there is none yet.
     fn open_start(&mut self, ask: &Ask<'_>) -> Result<Option<Wait>> {
-        let Tail { course: Course { reading: Reading::Start(start), passed, .. }, disk, stillness, .. } = self else {
-            unreachable!("only called where no file is read")
-        };
+        let Tail { course: Course { start, front, passed, .. }, disk, stillness, .. } = self;
         disk.refresh(ask.now.get())?;
         if let Some(file) = passed.file_before(start, ask.expected_vlsn, disk)? {
-            self.course.reading = Reading::Front(file);
+            *front = Some(file);
             stillness.moved();
             return Ok(None);
         }
@@ -418,7 +396,7 @@ impl Tail {
         let offset = u64::from(start.offset());
         let is_within = number == wanted && start != Lsn::NULL && offset > first;
         let (cursor, last) = if is_within { (offset, LastEntry::Unknown) } else { (first, LastEntry::None) };
-        self.course.reading = Reading::Front(OpenFile::at(file, cursor, last)?);
+        self.course.front = Some(OpenFile::at(file, cursor, last)?);
         self.stillness.moved();
         self.stillness.filled();
         Ok(None)
@@ -459,11 +437,11 @@ impl Tail {
     /// Whether the current file is a part of the log. Where it is not and nothing was read from it, what has its name is
     /// read instead: nothing is lost. An error if something was.
     fn is_part(&mut self, ask: &Ask<'_>) -> Result<bool> {
-        let place = self.course.current().place;
+        let OpenFile { place, .. } = self.course.file_mut();
         match self.disk.standing(place.number, place.identity, place.was_read, ask.now.get())? {
             Standing::Part => Ok(true),
             Standing::Replaced => {
-                self.course.reading = Reading::Start(place.lsn());
+                (self.course.start, self.course.front) = (place.lsn(), None);
                 self.course.next_file.forget();
                 self.disk.listing.outdate();
                 Ok(false)
@@ -477,7 +455,7 @@ impl Tail {
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now. `None`: look again.
     fn judge(&mut self, look: &Look, ask: &Ask<'_>) -> Searched<Option<Wait>> {
-        if self.course.reading.is_back() {
+        if self.is_looking_back() {
             self.return_from_look_back();
             return Ok(None);
         }
@@ -486,7 +464,7 @@ impl Tail {
         if !self.is_part(ask)? {
             return Ok(None);
         }
-        let current = self.course.current();
+        let current = self.course.front.as_ref().expect("a file is read");
         let OpenFile { place, ref file } = *current;
         let (at, is_newest) = (place.lsn(), self.disk.is_newest(place.number));
         let len = file.len()?;
@@ -584,13 +562,11 @@ impl Tail {
         let header = next.header.expect("a file without a header is not entered");
         let number = next.file.number;
         let entered = OpenFile::at(next.file, header.first_entry(), LastEntry::None)?;
-        let Reading::Front(left) = std::mem::replace(&mut self.course.reading, Reading::Front(entered)) else {
-            unreachable!("only the front goes on")
-        };
+        let left = self.course.front.replace(entered).expect("only the front goes on");
         let passed = &mut self.course.passed;
         // Until what comes next is found, the first hole in the numbers is the one that counts.
         if left.place.number.checked_add(1) != Some(number) {
-            passed.missing_file.get_or_insert(left.place.number + 1);
+            passed.skipped.missing_file.get_or_insert(left.place.number + 1);
         }
         passed.pass(left.place, None);
         self.course.next_file.forget();
@@ -603,7 +579,7 @@ impl Tail {
     /// a search that began before that does not count; `None` where any will do.
     fn cross_hole(&mut self, asked_since: Option<Instant>, ask: &Ask<'_>) -> Searched<bool> {
         let Tail { course, disk, options, .. } = self;
-        let Reading::Front(current) = &mut course.reading else { unreachable!("only called at the front") };
+        let current = course.front.as_mut().expect("only called at the front");
         match course.proof.find(current, asked_since, ask, options, disk)? {
             None => return Ok(false),
             Some(HoleEnd::At(end)) => {
@@ -881,9 +857,9 @@ mod tests {
         let mut reader = Reader::over(&disk([written]));
         let (_, wait) = reader.read();
         assert_eq!(wait.reason, WaitReason::Unreadable);
-        reader.tail.sleeps(wait.look_again);
+        reader.tail.stillness.sleeps(wait.look_again);
         reader.now += 100 * SETTLE;
-        assert!(reader.tail.wakes(reader.now));
+        assert!(reader.tail.stillness.wakes(reader.now));
         assert!(matches!(reader.step(), Ok(Step::Wait(wait)) if wait.reason == WaitReason::Unreadable));
         reader.now += SETTLE;
         assert!(matches!(reader.step(), Err(Error::LogDamaged { .. })));

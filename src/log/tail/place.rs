@@ -111,23 +111,11 @@ impl OpenFile {
     }
 }
 
-/// Where something is read.
-pub(super) enum Reading {
-    /// Nowhere: the file to start in is to be found.
-    Start(Lsn),
-    /// Where it was never read before.
-    Front(OpenFile),
-    /// A place that was passed.
-    Back(Box<LookBack>),
-}
-
 /// A place that was passed is read again.
 pub(super) struct LookBack {
     pub(super) file: OpenFile,
     /// Where it ends; `None`: where the file does.
     pub(super) until: Option<u64>,
-    /// Where to go on afterwards.
-    pub(super) front: OpenFile,
     /// What was found there and could not be used yet.
     pub(super) for_later: Option<Passed>,
 }
@@ -137,39 +125,6 @@ impl LookBack {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.until.is_some_and(|until| self.file.place.cursor >= until)
-    }
-}
-
-impl Reading {
-    /// The file that is read.
-    #[inline]
-    pub(super) fn file(&self) -> Option<&OpenFile> {
-        match self {
-            Reading::Start(_) => None,
-            Reading::Front(file) => Some(file),
-            Reading::Back(back) => Some(&back.file),
-        }
-    }
-
-    /// The same, where one is read.
-    #[inline]
-    pub(super) fn file_mut(&mut self) -> &mut OpenFile {
-        match self {
-            Reading::Start(_) => unreachable!("a file is read"),
-            Reading::Front(file) => file,
-            Reading::Back(back) => &mut back.file,
-        }
-    }
-
-    #[inline]
-    pub(super) fn is_back(&self) -> bool {
-        matches!(self, Reading::Back(_))
-    }
-
-    /// Whether a place that was passed was read to its end.
-    #[inline]
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self, Reading::Back(back) if back.is_over())
     }
 }
 
@@ -225,24 +180,23 @@ pub(super) struct PassedPlaces {
     places: Vec<Passed>,
     /// The place in whose zeros a search was interrupted, and where.
     interrupted: Option<(Lsn, u64)>,
-    /// Whether something was passed since what comes next was found last: it may be written there yet.
-    pub(super) is_next_due: bool,
+    pub(super) skipped: Skipped,
+}
+
+/// What was passed since what comes next was found last: it may be there.
+#[derive(Default)]
+pub struct Skipped {
+    /// Whether there was anything: what comes next may be written there yet.
+    pub is_any: bool,
     /// The first file that should stand between one that was left and the next, and does not.
-    pub(super) missing_file: Option<u32>,
+    pub missing_file: Option<u32>,
 }
 
 impl PassedPlaces {
-    /// What comes next was found: files that are missing by number are not missed, and nothing is looked for here.
-    #[inline]
-    pub(super) fn note_next_was_found(&mut self) {
-        self.missing_file = None;
-        self.is_next_due = false;
-    }
-
     /// `place` was passed, up to `until`.
     pub(super) fn pass(&mut self, place: Place, until: Option<u64>) {
         self.remember(Passed::new(place, until, 0));
-        self.is_next_due = true;
+        self.skipped.is_any = true;
     }
 
     /// How many bytes there are in places of use when `next_vlsn` is the next.

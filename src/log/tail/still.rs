@@ -39,7 +39,7 @@ struct Since<T> {
 
 /// See the module's comment.
 #[derive(Debug)]
-pub(super) struct Stillness {
+pub struct Stillness {
     settle: Duration,
     attention: Attention,
     scene: Option<Since<Scene>>,
@@ -89,12 +89,12 @@ impl Stillness {
     }
 
     /// What is waited for is looked at next at `look_again`, or when something changes.
-    pub(super) fn sleeps(&mut self, look_again: Option<Instant>) {
+    pub fn sleeps(&mut self, look_again: Option<Instant>) {
         self.attention.sleeps(look_again);
     }
 
     /// The first look after that. True: it was overslept, and what had not settled before begins to anew.
-    pub(super) fn wakes(&mut self, now: Instant) -> bool {
+    pub fn wakes(&mut self, now: Instant) -> bool {
         let is_overslept = self.attention.wakes(now);
         if is_overslept {
             self.scene.iter_mut().for_each(|scene| scene.begin_anew(now));
@@ -104,7 +104,7 @@ impl Stillness {
     }
 
     /// When to look next at what is to be judged at `judged_at`.
-    pub(super) fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
+    pub fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
         self.attention.next_look(now, judged_at)
     }
 }
