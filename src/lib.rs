@@ -8,6 +8,7 @@ pub mod ffi;
 pub mod log;
 pub mod lsn;
 pub mod memory;
+pub mod now;
 pub mod options;
 pub mod runner;
 pub mod runtime;

@@ -6,6 +6,12 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
+impl Default for Lsn {
+    fn default() -> Lsn {
+        Lsn::NULL
+    }
+}
+
 impl Lsn {
     /// "No position": all ones, as the log itself writes it.
     pub const NULL: Lsn = Lsn(u64::MAX);

@@ -134,10 +134,10 @@ fn an_entry_that_runs_past_its_file_is_a_stall_in_the_live_file_and_an_error_in_
         } else {
             assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2]);
             let pause = reader.pause();
-            assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Torn, at[2], true));
+            assert_eq!((pause.reason, pause.at, pause.stalled), (WaitReason::Torn, at[2], true));
             // The writer's recovery cuts the torn end and goes on.
             log.truncate(0, u64::from(at[2].offset()));
-            assert_eq!(reader.pause().wait.reason, WaitReason::End);
+            assert_eq!(reader.pause().reason, WaitReason::End);
         }
     }
 }
@@ -167,7 +167,7 @@ fn zeros_in_a_file_are_waited_for_and_never_taken_for_an_end() {
     let mut reader = log.reader();
     assert_eq!(reader.wait_from(1, 10 * PATIENCE).unwrap(), [1, 2, 3]);
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Hole, hole, true));
+    assert_eq!((pause.reason, pause.at, pause.stalled), (WaitReason::Hole, hole, true));
     log.write_at(hole, &bytes);
     assert_eq!(reader.read(0).unwrap(), [4, 5]);
 }
@@ -240,9 +240,9 @@ fn an_entry_written_late_in_the_file_left_last_is_sent_although_nothing_comes_be
     log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    assert_eq!(reader.pause().reason, WaitReason::Hole);
     log.truncate(1, 36);
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
     log.append_to(0, 4);
     assert_eq!(reader.read(0).unwrap(), [4]);
 }
@@ -256,7 +256,7 @@ fn the_newest_entry_of_all_is_sent_when_it_comes_late_where_reading_has_passed()
     let mut reader = log.reader();
     assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3, 4]);
     // Nothing is missing, and nothing shows that there is more.
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
     log.write_at(late_at, &late);
     reader.now += SETTLE;
     assert_eq!(reader.read(0).unwrap(), [5]);
@@ -291,10 +291,10 @@ fn zeros_that_were_cut_away_do_not_count_as_having_stood() {
     assert_eq!(reader.wait_from(1, 2 * SETTLE).unwrap(), [1, 2, 3]);
     assert!(reader.pause().stalled);
     log.truncate(0, u64::from(end.offset()));
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
     log.append_untagged_behind_a_hole();
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::Hole, false), "{pause:?}");
+    assert_eq!((pause.reason, pause.stalled), (WaitReason::Hole, false), "{pause:?}");
 }
 
 /// Two entries come late in one hole, the second of them first. The zeros before it and behind it are still looked at.
@@ -332,7 +332,7 @@ fn a_file_that_was_left_is_gone_back_to_as_often_as_it_grows() {
     log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    assert_eq!(reader.pause().reason, WaitReason::Hole);
     log.truncate(1, 36);
     let _ = reader.pause();
     for vlsn in 4..1200 {
@@ -545,7 +545,7 @@ fn a_file_that_lacks_the_entry_that_the_next_one_names_is_waited_for_then_an_err
     log.append_all(5..=6);
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::LastEntryMissing);
+    assert_eq!(reader.pause().reason, WaitReason::LastEntryMissing);
     let (_, error) = read_to_the_error(&mut log.reader());
     let named = EntryFault::EndsEarly(missing.offset());
     assert!(matches!(&error, Error::LogDamaged { fault, .. } if *fault == named), "{error}");
@@ -560,7 +560,7 @@ fn a_lower_file_that_is_completed_after_the_next_has_entries_is_read_to_its_end(
     log.begin_file(1);
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    assert_eq!(reader.pause().reason, WaitReason::NextFileEmpty);
     log.append_all(5..=6);
     log.write_at(lower.0, &lower.1);
     assert_eq!(reader.read(0).unwrap(), [4, 5, 6]);
@@ -691,7 +691,7 @@ fn a_file_made_anew_while_the_next_one_exists_is_read() {
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [0; 0]);
     log.begin_file(1);
-    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    assert_eq!(reader.pause().reason, WaitReason::NextFileEmpty);
     log.delete(1);
     log.delete(0);
     log.begin_file(0);
@@ -717,7 +717,7 @@ fn after_a_recovery_the_file_that_is_written_on_is_read_on() {
     log.begin_file(2);
     assert_eq!(reader.read(0).unwrap(), [4]);
     log.append_untagged_behind_a_hole();
-    assert_eq!(reader.pause().wait.reason, WaitReason::Hole, "nothing of file 2 was read");
+    assert_eq!(reader.pause().reason, WaitReason::Hole, "nothing of file 2 was read");
     log.delete(1);
     log.delete(2);
     assert_eq!(reader.read(0).unwrap(), [0; 0]);
@@ -733,10 +733,10 @@ fn a_log_made_anew_below_a_file_that_vanished_unread_is_an_error() {
     log.append_untagged_behind_a_hole();
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::Hole);
+    assert_eq!(reader.pause().reason, WaitReason::Hole);
     log.delete(1);
     log.delete(0);
-    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    assert_eq!(reader.pause().reason, WaitReason::NoFile);
     log.begin_file(0);
     log.append_all(1..=5);
     let gone = Error::LogFileGone { file: 0, expected_vlsn: Some(4), found_vlsn: None };
@@ -762,12 +762,12 @@ fn what_was_known_of_a_next_file_is_forgotten_with_it() {
     log.append(5);
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::LastEntryMissing);
+    assert_eq!(reader.pause().reason, WaitReason::LastEntryMissing);
     // A recovery deletes it, and the writer begins it anew, with the same name for the entry to come.
     let header = log.bytes(1)[..36].to_vec();
     log.delete(1);
     write_file(&log.file_path(1), &header);
-    assert_eq!(reader.pause().wait.reason, WaitReason::NextFileEmpty);
+    assert_eq!(reader.pause().reason, WaitReason::NextFileEmpty);
     assert_eq!(reader.wait(2 * SETTLE).unwrap(), [0; 0]);
     // The same, cut and not deleted.
     let mut log = LogDir::with(1..=3);
@@ -942,7 +942,7 @@ fn a_newest_file_whose_first_entry_is_no_entry_is_a_stall_or_an_error_and_never_
     let mut reader = torn.reader();
     assert_eq!(reader.wait_from(1, PATIENCE).unwrap(), [1, 2, 3]);
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::Torn, Lsn::new(1, 36), true));
+    assert_eq!((pause.reason, pause.at, pause.stalled), (WaitReason::Torn, Lsn::new(1, 36), true));
 }
 
 /// The held entry's place was looked at while it was still a hole.

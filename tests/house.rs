@@ -7,7 +7,7 @@ use std::path::Path;
 /// The modules from the ground up. A module may import modules on the floors below its own, and nothing on its own floor.
 /// `options::table` counts for itself, because it lies below the rest of `options`.
 const FLOORS: &[&[&str]] = &[
-    &["diagnostics", "failpoint", "lsn", "memory", "options::table", "sync"],
+    &["diagnostics", "failpoint", "lsn", "memory", "now", "options::table", "sync"],
     &["error", "sys"],
     &["log", "wire"],
     &["source"],

@@ -32,14 +32,14 @@ fn entries_come_in_vlsn_order_and_those_without_a_vlsn_are_passed_over() {
     assert_eq!(reader.read(1).unwrap(), range(1..=50));
     let counts = reader.scanner.counts();
     assert_eq!((counts.returned, counts.untagged), (50, 50));
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
 }
 
 #[test]
 fn an_empty_directory_is_followed_from_the_file_that_will_be_its_first() {
     let mut log = LogDir::empty();
     let mut reader = log.reader();
-    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    assert_eq!(reader.pause().reason, WaitReason::NoFile);
     log.begin_file(0);
     log.append_all(1..=3);
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
@@ -55,14 +55,14 @@ fn a_directory_without_the_file_to_begin_in_is_stalled_until_it_comes() {
         let log = if case == 2 { &mut other } else { &mut empty };
         let opened = reader.now;
         let pause = reader.pause();
-        assert_eq!((pause.wait.reason, pause.wait.at, pause.stalled), (WaitReason::NoFile, Lsn::new(wanted, 0), false));
+        assert_eq!((pause.reason, pause.at, pause.stalled), (WaitReason::NoFile, Lsn::new(wanted, 0), false));
         assert!(pause.look_again.unwrap() <= opened + SETTLE, "case {case}: somebody has to be told by then");
         assert!(reader.wait(SETTLE).unwrap().is_empty());
         let pause = reader.pause();
-        assert_eq!((pause.wait.reason, pause.stalled, pause.look_again), (WaitReason::NoFile, true, None));
+        assert_eq!((pause.reason, pause.stalled, pause.look_again), (WaitReason::NoFile, true, None));
         log.begin_file(2);
         let pause = reader.pause();
-        assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::End, false), "case {case}");
+        assert_eq!((pause.reason, pause.stalled), (WaitReason::End, false), "case {case}");
         log.append(1);
         assert_eq!(reader.read(1).unwrap(), [1], "case {case}");
         log.delete(2);
@@ -110,7 +110,7 @@ fn a_start_lsn_in_a_file_to_come_is_legal_and_yields_nothing_until_it_comes() {
     let mut log = LogDir::with(1..=3);
     let mut reader = log.reader_from(Lsn::new(2, 36));
     assert_eq!(reader.read(0).unwrap(), [0; 0]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::NoFile);
+    assert_eq!(reader.pause().reason, WaitReason::NoFile);
     log.begin_file(1);
     log.append_all(4..=6);
     assert_eq!(reader.read(0).unwrap(), [0; 0]);
@@ -321,7 +321,7 @@ fn patience_with_a_missing_vlsn_does_not_pass_where_it_cannot_be_seen() {
     log.write_at(torn_at, &torn[..30]);
     let mut reader = log.reader();
     assert_eq!(reader.wait_from(1, 5 * PATIENCE).unwrap(), [1, 2]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::Torn);
+    assert_eq!(reader.pause().reason, WaitReason::Torn);
     log.write_at(torn_at, &torn);
     assert_eq!(reader.wait(PATIENCE - SETTLE).unwrap(), [0; 0]);
     log.append(3);
@@ -334,7 +334,7 @@ fn a_vlsn_100_000_entries_late_is_delivered_in_its_place() {
     let log = LogDir::with((2..=late).chain([1]).chain(late + 1..=late + 10));
     let mut reader = log.reader();
     assert_eq!(reader.read(1).unwrap(), range(1..=u64::try_from(late).unwrap() + 10));
-    assert_eq!(reader.scanner.held(), 0);
+    assert_eq!(reader.scanner.order().held(), 0);
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn a_replica_that_is_ahead_of_the_log_is_shown_then_stalled_then_an_error() {
         for mut reader in [log.reader(), log.reader_from(Lsn::new(file, 36)), log.reader_from(log.end())] {
             assert_eq!(reader.read(start).unwrap(), [0; 0]);
             let pause = reader.pause();
-            assert_eq!((pause.wait.reason, pause.missing_vlsn), (WaitReason::AheadOfLog, None));
+            assert_eq!((pause.reason, pause.missing_vlsn), (WaitReason::AheadOfLog, None));
             assert!(!pause.stalled && pause.look_again.unwrap() <= reader.now + SETTLE);
             assert_eq!(reader.wait(SETTLE).unwrap(), [0; 0]);
             assert!(reader.pause().stalled);
@@ -431,7 +431,7 @@ fn a_log_that_grows_does_not_make_good_for_a_replica_that_is_ahead() {
     for vlsn in 1001..=1010 {
         log.append(vlsn);
         assert_eq!(reader.wait(PATIENCE / 11).unwrap(), [0; 0]);
-        assert_eq!(reader.pause().wait.reason, WaitReason::AheadOfLog);
+        assert_eq!(reader.pause().reason, WaitReason::AheadOfLog);
     }
     let error = reader.wait(PATIENCE / 11 + SETTLE).unwrap_err();
     assert_eq!(error, Error::AheadOfLog { start: 5001, last: 1010 });
@@ -447,7 +447,7 @@ fn a_log_that_reaches_the_start_in_time_is_read() {
     assert!(reader.pause().stalled);
     log.append_all([1002, 1001]);
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.stalled), (WaitReason::End, false));
+    assert_eq!((pause.reason, pause.stalled), (WaitReason::End, false));
     assert_eq!(reader.wait(3 * PATIENCE).unwrap(), [0; 0]);
     log.append(1003);
     assert_eq!(reader.read(1003).unwrap(), [1003]);
@@ -460,7 +460,7 @@ fn a_host_can_have_a_log_waited_for_that_the_replica_is_ahead_of() {
     let mut reader = Reader::over(Arc::new(Directory::open(log.path()).unwrap()), Lsn::NULL, waits);
     assert_eq!(reader.wait_from(1003, 100 * PATIENCE).unwrap(), [0; 0]);
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.stalled, pause.look_again), (WaitReason::AheadOfLog, true, None));
+    assert_eq!((pause.reason, pause.stalled, pause.look_again), (WaitReason::AheadOfLog, true, None));
     log.append_all(1001..=1004);
     assert_eq!(reader.read(1003).unwrap(), [1003, 1004]);
 }
@@ -476,7 +476,7 @@ fn the_last_vlsn_is_found_wherever_it_stands() {
     for start in [Lsn::NULL, Lsn::new(1, 36), log.end()] {
         let mut reader = log.reader_from(start);
         assert_eq!(reader.wait_from(1001, 3 * PATIENCE).unwrap(), [0; 0], "from {start}");
-        assert_eq!(reader.pause().wait.reason, WaitReason::End, "from {start}");
+        assert_eq!(reader.pause().reason, WaitReason::End, "from {start}");
         let mut reader = log.reader_from(start);
         let error = reader.wait_from(1002, 3 * PATIENCE).unwrap_err();
         assert_eq!(error, Error::AheadOfLog { start: 1002, last: 1000 }, "from {start}");
@@ -490,7 +490,7 @@ fn a_vlsn_asked_for_later_can_be_above_the_log_too() {
     let mut reader = log.reader();
     assert_eq!(reader.read(990).unwrap(), range(990..=1000));
     assert_eq!(reader.read(1001).unwrap(), [0; 0]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
     let error = reader.wait_from(1002, 2 * PATIENCE).unwrap_err();
     assert_eq!(error, Error::AheadOfLog { start: 1002, last: 1000 });
 }
@@ -577,7 +577,7 @@ fn nothing_at_or_past_the_send_limit_is_returned() {
     reader.send_limit = at[3];
     assert_eq!(reader.read(1).unwrap(), [1, 2, 3]);
     let pause = reader.pause();
-    assert_eq!((pause.wait.reason, pause.wait.at), (WaitReason::SendLimit, at[3]));
+    assert_eq!((pause.reason, pause.at), (WaitReason::SendLimit, at[3]));
     assert_eq!(reader.wait(2 * PATIENCE).unwrap(), [0; 0], "that is no stall");
     reader.send_limit = Lsn::new(1, 0);
     assert_eq!(reader.read(0).unwrap(), [4, 5]);
@@ -595,7 +595,7 @@ fn what_the_log_holds_twice_is_sent_from_below_the_limit() {
     let mut reader = log.reader();
     reader.send_limit = Lsn::new(1, 0);
     assert_eq!(reader.read(17).unwrap(), [17, 18, 19, 20]);
-    assert_eq!(reader.pause().wait.reason, WaitReason::SendLimit);
+    assert_eq!(reader.pause().reason, WaitReason::SendLimit);
     reader.send_limit = Lsn::NULL;
     assert_eq!(reader.read(0).unwrap(), range(21..=25));
 }
@@ -874,7 +874,7 @@ fn a_caught_up_replica_waits_for_the_next_vlsn() {
     let mut reader = log.reader();
     assert_eq!(reader.read(21).unwrap(), [0; 0]);
     reader.now += 2 * PATIENCE;
-    assert_eq!(reader.pause().wait.reason, WaitReason::End);
+    assert_eq!(reader.pause().reason, WaitReason::End);
     log.append_all(21..=23);
     assert_eq!(reader.read(21).unwrap(), [21, 22, 23]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{CountingDisk, Counts, LogDir, PATIENCE, RECORD, SETTLE, options};
 use noxu_feeder::error::{Error, Result};
 use noxu_feeder::log::range::Range;
-use noxu_feeder::log::{Log, Lsn, Next, Pause, Scanner};
+use noxu_feeder::log::{Log, Lsn, Next, Scanner, Wait};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -39,7 +39,7 @@ impl Turns {
     }
 
     /// The answer, after as many turns as it takes.
-    fn next(&mut self, from_vlsn: u64) -> Result<std::result::Result<u64, Pause>> {
+    fn next(&mut self, from_vlsn: u64) -> Result<std::result::Result<u64, Wait>> {
         loop {
             self.counts.take();
             self.scanner.allow(ALLOWED);
@@ -55,7 +55,7 @@ impl Turns {
     }
 
     /// The VLSNs from `from_vlsn` on, and why there are no more.
-    fn read(&mut self, from_vlsn: u64) -> Result<(Vec<u64>, Pause)> {
+    fn read(&mut self, from_vlsn: u64) -> Result<(Vec<u64>, Wait)> {
         let (mut vlsns, mut from) = (Vec::new(), from_vlsn);
         loop {
             match self.next(from)? {

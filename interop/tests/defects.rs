@@ -334,7 +334,7 @@ fn a_torn_end_is_waited_at_without_a_word_by_the_original_and_shown_as_a_stall_b
     let feeder = ours(&scratch, &address, 1);
     feeder.wait_acked(99);
     let stalled = until("the stall", || feeder.runner.snapshot().pause.filter(|pause| pause.stalled));
-    assert_eq!((stalled.wait.reason, stalled.wait.at), (WaitReason::Torn, at));
+    assert_eq!((stalled.reason, stalled.at), (WaitReason::Torn, at));
     // It is no error: the writer's recovery cuts the torn entry off, and both go on.
     let file_and_rest = HUNDRED.replace("--entries 100", "--entries 51");
     let made = scratch.must(&format!("append --dir @log {file_and_rest}"));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Chunk, ChunkLimits};
 use crate::error::Error;
-use crate::log::{Next, Now, Pause};
+use crate::log::{Next, Now, Wait};
 use crate::source::Source;
 
 /// Why the filling of a chunk ended.
@@ -13,7 +13,7 @@ pub enum Filled {
     /// The chunk is full enough to be sent; the source may have more.
     Full,
     /// The source has nothing more for now.
-    Dry(Pause),
+    Dry(Wait),
     /// The source has more to look through than a turn allows. Ask it again at once.
     Busy,
     /// The source has failed. The frames in the chunk are from before the failure, and are good.

@@ -570,12 +570,12 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let wants_unread = struct_size > std::mem::offset_of!(nxf_runner_stats_t, lag_bytes);
     let behind = runner.origin().filter(|_| wants_unread).zip(now.source.position);
     let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
-    let log_state = now.pause.map_or(states::log::READING, |pause| pause.wait.reason.state());
+    let log_state = now.pause.map_or(states::log::READING, |pause| pause.reason.state());
     nxf_runner_stats_t {
         struct_size,
         run_state: run_state.code,
         log_state: log_state.code,
-        log_state_lsn: now.pause.map_or(0, |pause| pause.wait.at.0),
+        log_state_lsn: now.pause.map_or(0, |pause| pause.at.0),
         is_stalled: now.pause.is_some_and(|pause| pause.stalled),
         is_notified: now.is_notified,
         missing_vlsn: now.pause.and_then(|pause| pause.missing_vlsn).unwrap_or(0),

@@ -14,7 +14,6 @@ pub mod extent;
 pub mod files;
 pub mod format;
 pub mod lookup;
-pub mod now;
 pub mod order;
 pub mod probe;
 pub mod range;
@@ -25,9 +24,10 @@ pub mod tail;
 pub mod window;
 
 pub use crate::lsn::Lsn;
-pub use now::Now;
-pub use scanner::{Entry, Next, Pause, Scanner, ScannerOptions};
+pub use crate::now::Now;
+pub use scanner::{Entry, Next, Scanner, ScannerOptions};
 pub use shared::Log;
+pub use tail::{Wait, WaitReason};
 
 #[cfg(test)]
 mod test_disk;

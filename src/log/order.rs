@@ -2,7 +2,13 @@
 //!
 //! A writer takes a VLSN and then appends, with no lock over both: VLSN n+1 can stand in the log before n. So what
 //! comes early is held back, by its position only, until what belongs before it has been found. The window of what
-//! is held is bounded in entries and in bytes. Deciding when to give up waiting for a VLSN needs the clock and the
+//! is held is bounded in entries and in bytes.
+//!
+//! *The first VLSN.* Where the lowest is asked for that the log holds without a hole, the first entries on disk may be out
+//! of order, and after the cleaner deleted files there may be stragglers of older numbers among them. So a window's worth
+//! of entries is seen before the choice is made.
+//!
+//! Deciding when to give up waiting for a VLSN needs the clock and the
 //! state of the log, and is the [`scanner`](super::scanner)'s work.
 
 use std::collections::VecDeque;
@@ -67,7 +73,10 @@ const RECENT: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Order {
     limits: WindowLimits,
-    /// The first VLSN asked for.
+    /// What was seen, in the order of the disk, while it is not known with which VLSN to begin.
+    seen: Vec<(u64, Held)>,
+    seen_bytes: u64,
+    /// The first VLSN asked for, or chosen; 0 until that is known.
     first: u64,
     /// The next VLSN to return.
     next: u64,
@@ -88,11 +97,12 @@ pub struct Order {
 }
 
 impl Order {
-    /// An order that begins with VLSN `first`, 1 or above.
+    /// An order that begins with VLSN `first`; with 0 that is to be chosen among what is seen.
     pub fn new(first: u64, limits: WindowLimits) -> Order {
-        assert!(first > 0, "VLSN 0 means none");
         Order {
             limits,
+            seen: Vec::new(),
+            seen_bytes: 0,
             first,
             next: first,
             held: VecDeque::new(),
@@ -106,7 +116,13 @@ impl Order {
         }
     }
 
-    /// The next VLSN to return.
+    /// Whether it is known with which VLSN to begin.
+    #[inline]
+    pub fn has_begun(&self) -> bool {
+        self.first > 0
+    }
+
+    /// The next VLSN to return; 0 while it is not known with which to begin.
     #[inline]
     pub fn next(&self) -> u64 {
         self.next
@@ -283,7 +299,7 @@ impl Order {
     }
 
     /// Forgets where `vlsn` stands, which is not returned yet: what was there does not count any more.
-    pub fn forget(&mut self, vlsn: u64) {
+    fn forget(&mut self, vlsn: u64) {
         debug_assert!(vlsn >= self.next);
         self.far.retain(|&(far, _)| far != vlsn);
         let at = usize::try_from(vlsn - self.next).unwrap_or(usize::MAX);
@@ -294,23 +310,14 @@ impl Order {
         }
     }
 
-    /// Holds these back, which are near enough.
-    fn hold_all(&mut self, found: impl Iterator<Item = (u64, Held)>) -> Result<(), NoMemory> {
-        for (vlsn, found) in found {
-            self.hold_at((vlsn - self.next) as usize, found)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps these, which are too far ahead to be held back, until they are not; the highest VLSN comes first. That they
-    /// come early shows that others are missing.
-    fn keep_far(&mut self, found: impl Iterator<Item = (u64, Held)> + Clone) -> Result<(), NoMemory> {
-        let count = found.clone().count();
-        if count > 0 {
-            memory::reserve(&mut self.far, count)?;
+    /// Keeps these, which are too far ahead to be held back, until they are not. That they come early shows that others are
+    /// missing.
+    fn keep_far(&mut self, found: &[(u64, Held)]) -> Result<(), NoMemory> {
+        if !found.is_empty() {
+            memory::reserve(&mut self.far, found.len())?;
             memory::reserve_queue(&mut self.held, self.limits.entries_max)?;
             // Of two with one VLSN the one that stands later counts, and comes first.
-            self.far.extend(found);
+            self.far.extend(found.iter().rev());
             self.far.dedup_by_key(|&mut (vlsn, _)| vlsn);
         }
         Ok(())
@@ -341,18 +348,80 @@ impl Order {
         self.admit_far();
     }
 
-    /// Where the first was chosen, and then was taken back before it was returned: the choice is to be made anew, among what
-    /// is held.
-    pub fn chosen_anew(&self) -> Result<Option<Beginning>, NoMemory> {
-        if !self.is_chosen || self.has_returned() || self.ready().is_some() {
-            return Ok(None);
+    /// A rollback took the entry of `vlsn` back, which was held. Where the first was chosen, and is taken back before it was
+    /// returned, another is to be chosen among what is held.
+    pub fn take_back(&mut self, vlsn: u64) -> Result<(), NoMemory> {
+        self.forget(vlsn);
+        if self.is_chosen && !self.has_returned() && self.ready().is_none() {
+            let mut anew = Order::new(0, self.limits);
+            let held = (self.next..).zip(self.held.iter().copied()).filter(|(_, held)| held.is_found());
+            for (vlsn, found) in held.chain(self.far.iter().rev().copied()) {
+                anew.keep(vlsn, found)?;
+            }
+            *self = anew;
         }
-        let mut beginning = Beginning::new(self.limits);
-        let held = (self.next..).zip(self.held.iter().copied()).filter(|(_, held)| held.is_found());
-        for (vlsn, found) in held.chain(self.far.iter().rev().copied()) {
-            beginning.note(vlsn, found)?;
+        Ok(())
+    }
+
+    /// Holds an entry back that was found before, or notes it while it is not known with which to begin. True: enough was
+    /// seen to choose.
+    pub fn keep(&mut self, vlsn: u64, found: Held) -> Result<bool, NoMemory> {
+        if self.has_begun() {
+            return self.note_held(vlsn, found, Lsn::NULL).map(|_| false);
         }
-        Ok(Some(beginning))
+        memory::reserve(&mut self.seen, 1)?;
+        self.seen.push((vlsn, found));
+        self.seen_bytes += u64::from(found.len);
+        let WindowLimits { entries_max, bytes_max } = self.limits;
+        // Nothing is lower than 1.
+        Ok(vlsn == 1 || self.seen.len() >= entries_max / 2 || self.seen_bytes >= bytes_max / 2)
+    }
+
+    /// Begins with the lowest VLSN that was seen without a hole behind it; everything from there on is held back. False:
+    /// none was seen, or it has begun.
+    ///
+    /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
+    /// later half of what was seen may still come. An error: there is no memory to hold it back, and all is as before.
+    pub fn begin(&mut self, complete: bool) -> Result<bool, NoMemory> {
+        if self.seen.is_empty() {
+            return Ok(false);
+        }
+        let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
+        let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
+        self.seen.sort_unstable_by_key(|&(vlsn, found)| (vlsn, found.lsn));
+        let mut first = self.seen[0].0;
+        for pair in self.seen.windows(2) {
+            let (below, above) = (pair[0].0, pair[1].0);
+            if above > below + 1 && below < highest_settled && self.seen[0].0 != 1 {
+                first = above;
+            }
+        }
+        let mut order = Order { is_chosen: true, ..Order::new(first, self.limits) };
+        // It was found, whatever a rollback makes of it: this beginning is not above the log.
+        order.note(first - 1);
+        let place_of = |vlsn: u64| self.seen.partition_point(|&(seen, _)| seen < vlsn);
+        let near = place_of(first)..place_of(first.saturating_add(self.limits.entries_max as u64));
+        let far = near.end..;
+        let mut held = self.seen[near].iter();
+        let held = held.try_for_each(|&(vlsn, found)| order.hold_at((vlsn - first) as usize, found));
+        if let Err(none) = held.and_then(|()| order.keep_far(&self.seen[far])) {
+            // As it was seen: in the order of the disk.
+            self.seen.sort_unstable_by_key(|&(_, found)| found.lsn);
+            return Err(none);
+        }
+        *self = order;
+        Ok(true)
+    }
+
+    /// Begins at `vlsn`, with what was seen held back.
+    #[cold]
+    pub fn begin_at(&mut self, vlsn: u64) -> Result<(), NoMemory> {
+        if self.begin(true)? {
+            self.skip_to(vlsn);
+        } else {
+            *self = Order::new(vlsn, self.limits);
+        }
+        Ok(())
     }
 }
 
@@ -370,74 +439,6 @@ pub fn digest(entry_type: u8, payload_crc: u32) -> u32 {
 #[inline]
 pub fn payload_crc(entry_type: u8, entry_digest: u32) -> u32 {
     digest(entry_type, entry_digest)
-}
-
-/// Finds the VLSN to begin with when the caller asks for the lowest that the log holds without a hole.
-///
-/// The first entries on disk may be out of order, and after the cleaner deleted files there may be stragglers of
-/// older numbers among them. So a window's worth of entries is looked at before the choice is made.
-#[derive(Debug)]
-pub struct Beginning {
-    limits: WindowLimits,
-    seen: Vec<(u64, Held)>,
-    bytes: u64,
-}
-
-impl Beginning {
-    /// Nothing seen yet, of what is going to be held back within `limits`.
-    pub fn new(limits: WindowLimits) -> Beginning {
-        Beginning { limits, seen: Vec::new(), bytes: 0 }
-    }
-
-    /// Within which limits entries are held back.
-    pub fn limits(&self) -> WindowLimits {
-        self.limits
-    }
-
-    /// Notes an entry; true when enough has been seen to choose.
-    pub fn note(&mut self, vlsn: u64, found: Held) -> Result<bool, NoMemory> {
-        memory::reserve(&mut self.seen, 1)?;
-        self.seen.push((vlsn, found));
-        self.bytes += u64::from(found.len);
-        // Nothing is lower than 1.
-        Ok(vlsn == 1 || self.seen.len() >= self.limits.entries_max / 2 || self.bytes >= self.limits.bytes_max / 2)
-    }
-
-    /// Whether nothing was noted.
-    pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
-    }
-
-    /// The order to go on with, in which everything noted from its beginning on is held back.
-    ///
-    /// `complete`: the log ends here for now, so what is missing is missing. Otherwise a number missing among the
-    /// later half of what was seen may still come. An error: there is no memory to hold it back, and all is as before.
-    pub fn choose(&mut self, complete: bool) -> Result<Order, NoMemory> {
-        let settled = if complete { self.seen.len() } else { self.seen.len().div_ceil(2) };
-        let highest_settled = self.seen[..settled].iter().map(|&(vlsn, ..)| vlsn).max().unwrap_or(1);
-        self.seen.sort_unstable_by_key(|&(vlsn, found)| (vlsn, found.lsn));
-        let mut first = self.seen[0].0;
-        for pair in self.seen.windows(2) {
-            let (below, above) = (pair[0].0, pair[1].0);
-            if above > below + 1 && below < highest_settled && self.seen[0].0 != 1 {
-                first = above;
-            }
-        }
-        let mut order = Order { is_chosen: true, ..Order::new(first, self.limits) };
-        // It was found, whatever a rollback makes of it: this beginning is not above the log.
-        order.note(first - 1);
-        let is_near = |vlsn: u64| vlsn - first < self.limits.entries_max as u64;
-        let from_first = self.seen.iter().copied().filter(|&(vlsn, _)| vlsn >= first);
-        let result = order.hold_all(from_first.clone().filter(|&(vlsn, _)| is_near(vlsn)));
-        let far = from_first.rev().filter(|&(vlsn, _)| !is_near(vlsn));
-        let result = result.and_then(|()| order.keep_far(far));
-        if let Err(none) = result {
-            // As it was seen: in the order of the disk.
-            self.seen.sort_unstable_by_key(|&(_, found)| found.lsn);
-            return Err(none);
-        }
-        Ok(order)
-    }
 }
 
 #[cfg(test)]
@@ -463,22 +464,23 @@ mod tests {
     #[test]
     fn a_first_that_is_taken_back_is_chosen_anew_and_one_that_was_asked_for_is_not() {
         let held = |n: u64| Held { lsn: lsn(n), len: 10, digest: 0 };
-        let mut beginning = Beginning::new(LIMITS);
+        let mut order = Order::new(0, LIMITS);
         for vlsn in [8, 9, 10, 12] {
-            beginning.note(vlsn, held(vlsn)).unwrap();
+            order.keep(vlsn, held(vlsn)).unwrap();
         }
-        let mut order = beginning.choose(false).unwrap();
-        assert!(order.chosen_anew().unwrap().is_none(), "it is there");
-        order.forget(8);
-        let mut anew = order.chosen_anew().unwrap().expect("it was chosen");
-        let mut order = anew.choose(true).unwrap();
-        assert_eq!((order.next(), order.held()), (12, 1), "behind the last hole");
-        order.forget(12);
-        assert!(order.chosen_anew().unwrap().expect("it was chosen").is_empty());
+        assert_eq!((order.begin(false), order.next()), (Ok(true), 8));
+        order.take_back(9).unwrap();
+        assert!(order.has_begun(), "the first is there");
+        order.keep(9, held(9)).unwrap();
+        order.take_back(8).unwrap();
+        assert!(!order.has_begun());
+        assert_eq!((order.begin(true), order.next(), order.held()), (Ok(true), 12, 1), "behind the last hole");
+        order.take_back(12).unwrap();
+        assert_eq!((order.begin(true), order.has_begun()), (Ok(false), false), "nothing is left to choose from");
         let mut asked = Order::new(8, LIMITS);
         asked.place(8, lsn(8), 10, 0).unwrap();
-        asked.forget(8);
-        assert!(asked.chosen_anew().unwrap().is_none());
+        asked.take_back(8).unwrap();
+        assert!(asked.has_begun());
     }
 
     /// Feeds VLSNs in disk order; returns what comes out, in order.
@@ -566,11 +568,12 @@ mod tests {
     fn what_was_seen_too_far_ahead_of_the_first_shows_that_others_are_missing_and_comes_in_its_turn() {
         let limits = WindowLimits { entries_max: 8, bytes_max: 1000 };
         let begun = || {
-            let mut beginning = Beginning::new(limits);
+            let mut order = Order::new(0, limits);
             for (at, vlsn) in [(1, 49), (2, 50), (3, 51), (4, 57), (5, 60), (6, 60)] {
-                beginning.note(vlsn, Held { lsn: lsn(at), len: 10, digest: 0 }).unwrap();
+                order.keep(vlsn, Held { lsn: lsn(at), len: 10, digest: 0 }).unwrap();
             }
-            beginning.choose(false).unwrap()
+            assert_eq!(order.begin(false), Ok(true));
+            order
         };
         let mut order = begun();
         assert_eq!((order.next(), order.last(), order.held()), (49, 60, 5));
@@ -593,20 +596,20 @@ mod tests {
         order.skip_to(58);
         assert_eq!((order.below(), order.lowest_held(), order.held()), (57, Some((60, lsn(6))), 1));
         let mut order = begun();
-        order.forget(60);
-        order.forget(49);
-        let anew = order.chosen_anew().unwrap().expect("it was chosen").choose(true).unwrap();
-        assert_eq!((anew.next(), anew.held()), (57, 1), "behind the last hole");
+        order.take_back(60).unwrap();
+        order.take_back(49).unwrap();
+        assert_eq!((order.begin(true), order.next(), order.held()), (Ok(true), 57, 1), "behind the last hole");
     }
 
     fn begin(on_disk: &[u64], complete: bool) -> u64 {
-        let mut beginning = Beginning::new(LIMITS);
+        let mut order = Order::new(0, LIMITS);
         for &vlsn in on_disk {
-            if beginning.note(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }).unwrap() {
+            if order.keep(vlsn, Held { lsn: lsn(vlsn), len: 10, digest: 0 }).unwrap() {
                 break;
             }
         }
-        beginning.choose(complete).unwrap().next()
+        assert_eq!(order.begin(complete), Ok(true));
+        order.next()
     }
 
     #[test]

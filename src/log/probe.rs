@@ -47,7 +47,7 @@ impl Probe {
     /// What stands at `offset` now.
     pub fn look(&mut self, file: &NumberedFile, offset: u64) -> Result<Look> {
         self.window.forget();
-        self.look_on(file, offset)
+        self.window.look_reading(file, offset, 0)
     }
 
     /// So many bytes at `offset`, or as many as the file has: those of the last look, if it has read as many.
@@ -67,11 +67,6 @@ impl Probe {
         })
     }
 
-    /// What stands at `offset`, from bytes of the same search if they reach.
-    fn look_on(&mut self, file: &NumberedFile, offset: u64) -> Result<Look> {
-        self.window.look_reading(file, offset, 0)
-    }
-
     /// Calls `each` with the entries from `offset` on and where they stand, until it is satisfied or what comes is no
     /// entry; returns where it stopped.
     pub fn walk(
@@ -82,7 +77,7 @@ impl Probe {
     ) -> Result<u64> {
         self.window.forget();
         let mut offset = offset;
-        while let Look::Entry(entry) = self.look_on(file, offset)? {
+        while let Look::Entry(entry) = self.window.look_reading(file, offset, 0)? {
             if each(offset, &entry) {
                 break;
             }
@@ -137,7 +132,7 @@ impl Probe {
             };
             let last = *from + zeros as u64;
             for candidate in (*from + zeros.saturating_sub(CHECKSUM_LEN) as u64)..=last {
-                if matches!(self.look_on(file, candidate)?, Look::Entry(_)) {
+                if matches!(self.window.look_reading(file, candidate, 0)?, Look::Entry(_)) {
                     *from = candidate;
                     return Ok(Stop::Entry);
                 }

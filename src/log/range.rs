@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::budget::{Budget, Halt, Searched};
+use super::budget::{Halt, Searched};
 use super::files::Files;
 use super::scanner::{Next, Scanner, ScannerOptions};
 use super::seek::Seek;
@@ -23,21 +23,15 @@ pub struct Range {
     options: ScannerOptions,
     send_limit: Lsn,
     now: Instant,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Reads the beginning.
-    First(Box<Scanner>),
-    /// Looks for a VLSN near the end.
-    NearEnd { first: u64, seek: Box<Seek> },
-    /// Reads the end, from `below` VLSNs below the one found there.
-    Last { first: u64, near_end: u64, below: u64, end: Box<End> },
-}
-
-/// Reading from a VLSN on to the end.
-struct End {
+    /// Reads at the beginning, and then at the end.
     scanner: Scanner,
+    /// The lowest, once it was found.
+    first: Option<u64>,
+    /// Looks for a VLSN near the end.
+    seek: Option<Seek>,
+    near_end: u64,
+    /// How far below that reading begins, in VLSNs; where; and how far it has got.
+    below: u64,
     from: u64,
     next: u64,
     /// The time that the reader is told: a hole that is proven harmless is crossed at once, since nobody waits here for it
@@ -48,90 +42,76 @@ struct End {
 impl Range {
     /// A search in `files`, below `send_limit`.
     pub fn new(files: Arc<dyn Files>, options: ScannerOptions, send_limit: Lsn) -> Range {
-        let scanner = Box::new(Scanner::new(Arc::clone(&files), Lsn::NULL, options));
-        Range { files, options, send_limit, now: Instant::now(), stage: Stage::First(scanner) }
+        let (scanner, now) = (Scanner::new(Arc::clone(&files), Lsn::NULL, options), Instant::now());
+        let (first, seek, near_end, below, from, next) = (None, None, 0, BELOW_END, 0, 0);
+        Range { files, options, send_limit, now, scanner, first, seek, near_end, below, from, next, assumed: now }
     }
 
     /// The lowest VLSN that the log holds without a hole behind it, and the highest up to which it is complete; `None`
     /// while it has no replicated entry. Busy when about `bytes` were read.
     pub fn search(&mut self, bytes: u64) -> Searched<Option<(u64, u64)>> {
-        let Range { files, options, send_limit, now, stage } = self;
-        let (send_limit, now) = (*send_limit, *now);
-        let last = |first, near_end, below| Stage::last(files, *options, now, first, near_end, below);
+        self.scanner.allow(bytes);
+        let first = match self.first {
+            Some(first) => first,
+            None => {
+                let Some(first) = self.lowest()? else { return Ok(None) };
+                let budget = self.scanner.tail().budget().clone();
+                self.seek = Some(Seek::new(Arc::clone(&self.files), self.options.tail.read_bytes, budget)?);
+                *self.first.insert(first)
+            }
+        };
+        if let Some(seek) = &mut self.seek {
+            self.near_end = seek.vlsn_near_end(self.send_limit)?.map_or(first, |vlsn| vlsn.max(first));
+            self.seek = None;
+            self.begin_below(first, bytes);
+        }
         loop {
-            *stage = match stage {
-                Stage::First(scanner) => {
-                    scanner.allow(bytes);
-                    let Some(first) = first_of(scanner, send_limit, now)? else { return Ok(None) };
-                    let budget = Budget::default();
-                    let seek = Seek::new(Arc::clone(files), options.tail.read_bytes, budget)?;
-                    Stage::NearEnd { first, seek: Box::new(seek) }
-                }
-                Stage::NearEnd { first, seek } => {
-                    seek.allow(bytes);
-                    let near_end = seek.vlsn_near_end(send_limit)?.map_or(*first, |vlsn| vlsn.max(*first));
-                    last(*first, near_end, BELOW_END)
-                }
-                Stage::Last { first, near_end, below, end } => {
-                    let (first, near_end, below) = (*first, *near_end, *below);
-                    end.scanner.allow(bytes);
-                    end.read_on(send_limit, now)?;
-                    if end.next > end.from {
-                        return Ok(Some((first, end.next - 1)));
-                    }
-                    if end.from == first {
-                        // A log that contradicts itself: it was read, and is not found.
-                        return Ok(Some((first, first)));
-                    }
-                    last(first, near_end, below.saturating_mul(FURTHER))
-                }
-            };
+            self.read_on()?;
+            if self.next > self.from {
+                return Ok(Some((first, self.next - 1)));
+            }
+            if self.from == first {
+                // A log that contradicts itself: it was read, and is not found.
+                return Ok(Some((first, first)));
+            }
+            self.below = self.below.saturating_mul(FURTHER);
+            self.begin_below(first, bytes);
         }
     }
-}
 
-impl Stage {
-    fn last(
-        files: &Arc<dyn Files>,
-        options: ScannerOptions,
-        now: Instant,
-        first: u64,
-        near_end: u64,
-        below: u64,
-    ) -> Stage {
-        let from = near_end.saturating_sub(below).max(first);
-        let scanner = Scanner::new(Arc::clone(files), Lsn::NULL, options);
-        let end = Box::new(End { scanner, from, next: from, assumed: now });
-        Stage::Last { first, near_end, below, end }
+    /// Reading begins below the end, but not below `first`.
+    fn begin_below(&mut self, first: u64, bytes: u64) {
+        self.scanner = Scanner::new(Arc::clone(&self.files), Lsn::NULL, self.options);
+        self.scanner.allow(bytes);
+        self.from = self.near_end.saturating_sub(self.below).max(first);
+        (self.next, self.assumed) = (self.from, self.now);
     }
-}
 
-fn first_of(scanner: &mut Scanner, send_limit: Lsn, now: Instant) -> Searched<Option<u64>> {
-    loop {
-        match scanner.next(0, send_limit, &now.into())? {
-            Next::Entry(entry) => return Ok(Some(entry.vlsn)),
-            Next::Busy => return Err(Halt::Busy),
-            Next::Nothing(_) => {}
-        }
-        if !scanner.begin_with_what_is_there()? {
-            return Ok(None);
-        }
-    }
-}
-
-impl End {
-    fn read_on(&mut self, send_limit: Lsn, now: Instant) -> Searched<()> {
+    fn lowest(&mut self) -> Searched<Option<u64>> {
         loop {
-            match self.scanner.next(self.next, send_limit, &self.assumed.into()) {
+            match self.scanner.next(0, self.send_limit, &self.now.into())? {
+                Next::Entry(entry) => return Ok(Some(entry.vlsn)),
+                Next::Busy => return Err(Halt::Busy),
+                Next::Nothing(_) => {}
+            }
+            if !self.scanner.begin_with_what_is_there()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read_on(&mut self) -> Searched<()> {
+        loop {
+            match self.scanner.next(self.next, self.send_limit, &self.assumed.into()) {
                 Ok(Next::Entry(entry)) => self.next = entry.vlsn + 1,
                 Ok(Next::Busy) => return Err(Halt::Busy),
                 Ok(Next::Nothing(pause)) => match pause.look_again {
-                    Some(later) if pause.wait.reason == WaitReason::Hole && !pause.stalled => self.assumed = later,
+                    Some(later) if pause.reason == WaitReason::Hole && !pause.stalled => self.assumed = later,
                     _ => return Ok(()),
                 },
                 Err(none @ Error::NoMemory { .. }) => return Err(none.into()),
                 // Judged before its time: for a scanner that waits it may still become an entry.
-                Err(_) if self.assumed > now => return Ok(()),
+                Err(_) if self.assumed > self.now => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -71,11 +71,6 @@ impl Seek {
         Ok(Seek { files, numbers, first_vlsns: BTreeMap::new(), probe: Probe::new(budget), sample_bytes })
     }
 
-    /// From now on, about `bytes` are read before a search is interrupted.
-    pub fn allow(&mut self, bytes: u64) {
-        self.probe.budget().renew(bytes);
-    }
-
     /// The place to begin at for `vlsn`: well below it, or the log's beginning. `None` in an empty directory.
     pub fn place_for(&mut self, vlsn: u64) -> Searched<Option<Start>> {
         let Some(number) = self.file_for(vlsn)? else { return Ok(None) };
@@ -108,7 +103,7 @@ impl Seek {
     /// nothing of what stands before.
     pub fn beginning_of(&mut self, number: u32) -> Searched<Start> {
         let first_vlsn = self.first_vlsn(number)?;
-        let before = match self.file_below(number) {
+        let before = match self.file_below(Some(number)) {
             Some(before) => self.first_vlsn(before)?,
             None => None,
         };
@@ -143,14 +138,10 @@ impl Seek {
         Ok(in_file.min(DISORDER_USUAL))
     }
 
-    /// The highest file below `number`.
-    pub fn file_below(&self, number: u32) -> Option<u32> {
-        self.numbers.iter().rev().copied().find(|&other| other < number)
-    }
-
     /// The highest file below `number`, or of all.
-    pub fn file_below_or_last(&self, number: Option<u32>) -> Option<u32> {
-        number.map_or(self.numbers.last().copied(), |number| self.file_below(number))
+    pub fn file_below(&self, number: Option<u32>) -> Option<u32> {
+        let is_below = |other: u32| number.is_none_or(|number| other < number);
+        self.numbers.iter().rev().copied().find(|&other| is_below(other))
     }
 
     /// A VLSN that stands near the end of what is below `limit`; `None` if no file there is known to have any.
@@ -268,7 +259,7 @@ mod tests {
     fn in_turns<T>(seek: &mut Seek, mut ask: impl FnMut(&mut Seek) -> Searched<T>) -> (T, u32) {
         let mut turns = 0;
         loop {
-            seek.allow(1);
+            seek.probe.budget().renew(1);
             turns += 1;
             match ask(seek) {
                 Err(Halt::Busy) => assert!(turns < 1000, "it does not get on"),

@@ -101,7 +101,7 @@ impl LogFile for MemoryFile {
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
-        Ok(FileIdentity { device: 1, inode: self.inode, generation: 0 })
+        Ok(FileIdentity { device: 1, inode: self.inode })
     }
 }
 

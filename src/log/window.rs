@@ -38,6 +38,18 @@ pub enum Look {
     },
 }
 
+impl Look {
+    /// What the VLSN field holds, if that could be a VLSN.
+    pub fn vlsn(&self) -> Option<u64> {
+        let vlsn = match self {
+            Look::Checksum { vlsn, .. } => *vlsn,
+            Look::Entry(entry) => entry.header.vlsn,
+            _ => None,
+        };
+        vlsn.and_then(|vlsn| u64::try_from(vlsn).ok())
+    }
+}
+
 /// A whole entry in the window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sighted {

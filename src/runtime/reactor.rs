@@ -933,8 +933,8 @@ mod tests {
             self.asked.lock().push(now.get());
             let look_again = Some(now.get() + self.pause);
             let reason = crate::log::tail::WaitReason::End;
-            let wait = crate::log::tail::Wait { reason, at: Lsn::NULL, stalled: false, look_again };
-            Ok(crate::log::Next::Nothing(crate::log::Pause { wait, missing_vlsn: None, look_again, stalled: false }))
+            let wait = crate::log::tail::Wait::new(reason, Lsn::NULL, look_again);
+            Ok(crate::log::Next::Nothing(wait))
         }
 
         fn origin(&self) -> Option<Arc<dyn Origin>> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::acks::{Acks, End};
 use crate::diagnostics::{Level, Logger, Replica, say};
-use crate::log::Pause;
+use crate::log::Wait;
 use crate::source::SourceProgress;
 use crate::stream::StreamCounts;
 use crate::sync::Mutex;
@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// What the source did.
     pub source: SourceProgress,
     /// Why the source has nothing more, if that is so.
-    pub pause: Option<Pause>,
+    pub pause: Option<Wait>,
     /// How often the loop went to sleep.
     pub sleeps: u64,
     /// The VLSN that the run begins with; 0 while that is not known.

@@ -13,8 +13,7 @@ use crate::acks::End;
 use crate::chunk::fill::{Filled, fill};
 use crate::diagnostics::Level;
 use crate::error::Error;
-use crate::log::Pause;
-use crate::log::tail::Wait;
+use crate::log::Wait;
 use crate::source::{Origin, Source};
 use crate::stream::outstanding::Outstanding;
 use crate::stream::{Stream, StreamCounts};
@@ -99,7 +98,7 @@ pub struct Session {
 #[derive(Default)]
 struct Reading {
     /// Why it had nothing, when it was asked last.
-    pause: Option<Pause>,
+    pause: Option<Wait>,
     /// Whether people were told that the log is stalled.
     is_stalled: bool,
 }
@@ -231,7 +230,7 @@ impl Session {
             self.linger(end, now);
             progress = true;
         }
-        let is_due = |pause: &mut Pause| pause.look_again.is_some_and(|at| now >= at);
+        let is_due = |pause: &mut Wait| pause.look_again.is_some_and(|at| now >= at);
         self.reading.pause.take_if(is_due);
         if matches!(self.phase, Phase::Streaming) && self.reading.pause.is_none() && self.stream.wants_chunk() {
             progress |= self.fill(now);
@@ -470,12 +469,12 @@ impl Session {
     }
 
     /// Tells people when the log begins to be stalled, and when that is over.
-    fn note_stall(&mut self, pause: &Pause) {
+    fn note_stall(&mut self, pause: &Wait) {
         if self.reading.is_stalled == pause.stalled {
             return;
         }
         self.reading.is_stalled = pause.stalled;
-        let Wait { reason, at, .. } = pause.wait;
+        let Wait { reason, at, .. } = *pause;
         let link = &self.link;
         if !pause.stalled {
             link.say(Level::Info, format_args!("the log goes on at {at}"));
@@ -572,8 +571,8 @@ mod tests {
                     block: None,
                 }));
             }
-            let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again: None };
-            Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
+            let wait = Wait::new(WaitReason::End, Lsn::NULL, None);
+            Ok(Next::Nothing(wait))
         }
 
         fn progress(&self) -> SourceProgress {
@@ -757,8 +756,8 @@ mod tests {
                 return Err(log_error());
             }
             let look_again = supply.look_again;
-            let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again };
-            Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again, stalled: false }))
+            let wait = Wait::new(WaitReason::End, Lsn::NULL, look_again);
+            Ok(Next::Nothing(wait))
         }
 
         fn progress(&self) -> SourceProgress {

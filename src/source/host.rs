@@ -3,8 +3,7 @@
 use super::{Source, SourceProgress};
 use crate::error::{Error, Result};
 use crate::log::scanner::ScannerCounts;
-use crate::log::tail::{Wait, WaitReason};
-use crate::log::{Entry, Lsn, Next, Now, Pause};
+use crate::log::{Entry, Lsn, Next, Now, Wait, WaitReason};
 
 /// What a host implements.
 pub trait Supply: Send {
@@ -74,8 +73,8 @@ impl<S: Supply> Source for SuppliedSource<S> {
                 Ok(Next::Entry(Entry { vlsn, lsn: Lsn(lsn), entry_type, payload, payload_crc, block: None }))
             }
             Ok(None) => {
-                let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again: None };
-                Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
+                let wait = Wait::new(WaitReason::End, Lsn::NULL, None);
+                Ok(Next::Nothing(wait))
             }
             Err(error) => {
                 self.failed = Some(error.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Origin, Source, SourceProgress};
 use crate::error::Result;
 use crate::log::tail::WaitReason;
-use crate::log::{Log, Next, Now, Pause, Scanner};
+use crate::log::{Log, Next, Now, Scanner, Wait};
 use crate::lsn::Lsn;
 use crate::sys::waker::Waker;
 
@@ -38,10 +38,10 @@ impl Source for LogSource {
     }
 
     /// Tells all who read this log how far it goes, as far as that is known now.
-    fn note_turn(&mut self, pause: Option<&Pause>) {
-        let last = self.scanner.last_vlsn();
+    fn note_turn(&mut self, pause: Option<&Wait>) {
+        let last = self.scanner.order().last();
         self.log.note_vlsn(last);
-        let is_at_end = pause.is_some_and(|pause| pause.wait.reason == WaitReason::End);
+        let is_at_end = pause.is_some_and(|pause| pause.reason == WaitReason::End);
         // Who has read nothing has come to the end all the same, and does not know what is before it.
         if is_at_end && last > 0 {
             self.log.note_end(last, self.known_before);
@@ -72,12 +72,12 @@ impl Source for LogSource {
     fn progress(&self) -> SourceProgress {
         SourceProgress {
             counts: self.scanner.counts(),
-            held: self.scanner.held() as u64,
+            held: self.scanner.order().held() as u64,
             holes_crossed: self.scanner.tail().holes_crossed(),
             listings: self.scanner.tail().listing().listings(),
-            last_vlsn: self.scanner.last_vlsn(),
+            last_vlsn: self.scanner.order().last(),
             position: self.scanner.tail().front(),
-            held_bytes: self.scanner.held_bytes(),
+            held_bytes: self.scanner.order().held_bytes(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::log::scanner::ScannerCounts;
-use crate::log::{Next, Now, Pause};
+use crate::log::{Next, Now, Wait};
 use crate::lsn::Lsn;
 use crate::sys::waker::Waker;
 pub use log::LogSource;
@@ -23,7 +23,7 @@ pub trait Source: Send {
     fn allow(&mut self, _bytes: u64) {}
 
     /// What was allowed is over, and ended with this pause if there was nothing more.
-    fn note_turn(&mut self, _pause: Option<&Pause>) {}
+    fn note_turn(&mut self, _pause: Option<&Wait>) {}
 
     /// Something is said to have changed: whatever is taken to be unchanged is looked at anew, soon.
     fn distrust(&mut self) {}

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use noxu_feeder::error::Result;
 use noxu_feeder::log::files::{Directory, DirectoryStamp, FileIdentity, Files, LogFile};
 use noxu_feeder::log::format::{FLAG_INVISIBLE, FileHeader, encode_entry};
-use noxu_feeder::log::{Lsn, Next, Pause, Scanner, ScannerOptions};
+use noxu_feeder::log::{Lsn, Next, Scanner, ScannerOptions, Wait};
 use noxu_feeder::lsn::FileName;
 use noxu_feeder::options::Options;
 use tempfile::TempDir;
@@ -192,7 +192,7 @@ pub struct Reader {
 pub enum Got {
     /// VLSN, type, payload.
     Entry(u64, u8, Vec<u8>),
-    Nothing(Pause),
+    Nothing(Wait),
 }
 
 impl Reader {
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     /// Why there is nothing.
-    pub fn pause(&mut self) -> Pause {
+    pub fn pause(&mut self) -> Wait {
         match self.next(0).unwrap() {
             Got::Nothing(pause) => pause,
             got => panic!("{got:?}"),

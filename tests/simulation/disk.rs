@@ -403,7 +403,7 @@ impl Files for Disk {
 }
 
 fn identity(inode: usize) -> FileIdentity {
-    FileIdentity { device: 7, inode: inode as u64, generation: 0 }
+    FileIdentity { device: 7, inode: inode as u64 }
 }
 
 /// An open file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use noxu_feeder::Error;
 use noxu_feeder::log::tail::WaitReason;
-use noxu_feeder::log::{Lsn, Pause, ScannerOptions};
+use noxu_feeder::log::{Lsn, ScannerOptions, Wait};
 
 use crate::disk::State;
 
@@ -65,14 +65,14 @@ impl Patience {
     pub(crate) fn nothing(
         &mut self,
         state: &State,
-        pause: &Pause,
+        pause: &Wait,
         look_again: Option<Duration>,
         is_late: bool,
         next: Option<u64>,
     ) -> Option<String> {
         let now = state.now;
-        let reason = pause.wait.reason;
-        let scene = Scene { reason, at: pause.wait.at.0, missing: pause.missing_vlsn, tick: state.tick };
+        let reason = pause.reason;
+        let scene = Scene { reason, at: pause.at.0, missing: pause.missing_vlsn, tick: state.tick };
         let since = match self.still {
             Some((same, since)) if same == scene && !is_late => since,
             _ => now,

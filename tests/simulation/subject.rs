@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use noxu_feeder::error::{EntryFault, Error, Result};
-use noxu_feeder::log::{Next, Now, Pause, Scanner, ScannerOptions};
+use noxu_feeder::log::{Next, Now, Scanner, ScannerOptions, Wait};
 use noxu_feeder::lsn::Lsn;
 use noxu_feeder::source::{Source, SourceProgress};
 
@@ -46,7 +46,7 @@ pub(crate) struct Subject {
     pub(crate) failed: Option<Error>,
     /// The writer has cut the log at the place of the error: the error has to go.
     pub(crate) must_clear: bool,
-    pub(crate) pause: Option<Pause>,
+    pub(crate) pause: Option<Wait>,
     /// Whether it was asked later than it wanted to be by so much that it takes itself for frozen.
     pub(crate) is_late: bool,
     /// Of which state of the disk `pause` was said.
@@ -355,8 +355,8 @@ impl Source for Subject {
                 let now = now.get();
                 state.note(format!(
                     "reader: nothing, {:?} at {}{}{}{}",
-                    pause.wait.reason,
-                    pause.wait.at,
+                    pause.reason,
+                    pause.at,
                     if pause.stalled { ", stalled" } else { "" },
                     pause.missing_vlsn.map(|vlsn| format!(", waits for VLSN {vlsn}")).unwrap_or_default(),
                     pause

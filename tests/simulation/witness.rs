@@ -8,8 +8,7 @@ use std::time::Duration;
 use noxu_feeder::log::budget::Budget;
 use noxu_feeder::log::scanner::ScannerCounts;
 use noxu_feeder::log::seek::Seek;
-use noxu_feeder::log::tail::{Wait, WaitReason};
-use noxu_feeder::log::{Entry, Pause, Scanner, ScannerOptions};
+use noxu_feeder::log::{Entry, Scanner, ScannerOptions, Wait, WaitReason};
 use noxu_feeder::lsn::Lsn;
 
 use crate::disk::{Disk, State};
@@ -94,7 +93,7 @@ impl Witness {
             self.repeats = repeats;
             state.seen.note(Situation::Repeat);
         }
-        match scanner.held() {
+        match scanner.order().held() {
             10_001.. => {
                 state.seen.note(Situation::ThousandHeld);
                 state.seen.note(Situation::TenThousandHeld);
@@ -214,12 +213,12 @@ impl Witness {
         }
     }
 
-    pub(crate) fn nothing(&mut self, state: &mut State, pause: &Pause) {
+    pub(crate) fn nothing(&mut self, state: &mut State, pause: &Wait) {
         if self.answered(state) {
             state.seen.note(Situation::LooksBehindInVain);
         }
-        let Wait { reason, at, .. } = pause.wait;
-        self.answer = Some(Answer::Nothing(pause.wait));
+        let Wait { reason, at, .. } = *pause;
+        self.answer = Some(Answer::Nothing(*pause));
         let (waits, stalled) = match reason {
             WaitReason::NoFile => (Some(Situation::WaitsForAFile), Some(Situation::WaitsForAFileStalled)),
             WaitReason::End => (Some(Situation::WaitsAtEnd), Some(Situation::WaitsAtEndStalled)),

@@ -286,7 +286,7 @@ impl Files for SimDisk {
 }
 
 fn identity_of(number: u32) -> FileIdentity {
-    FileIdentity { device: 0, inode: u64::from(number), generation: 0 }
+    FileIdentity { device: 0, inode: u64::from(number) }
 }
 
 impl LogFile for SimFile {

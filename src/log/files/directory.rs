@@ -77,7 +77,7 @@ fn expect_regular(found: &Status) -> io::Result<()> {
 }
 
 fn identity_of(status: &Status) -> FileIdentity {
-    FileIdentity { device: status.device, inode: status.inode, generation: 0 }
+    FileIdentity { device: status.device, inode: status.inode }
 }
 
 impl Files for Directory {

@@ -283,7 +283,7 @@ mod tests {
             let mut state = self.state.lock().unwrap();
             state.lookups += 1;
             let is_there = state.numbers.binary_search(&number).is_ok();
-            Ok(is_there.then_some(FileIdentity { device: 1, inode: number.into(), generation: 0 }))
+            Ok(is_there.then_some(FileIdentity { device: 1, inode: number.into() }))
         }
 
         fn path(&self) -> Option<&Path> {

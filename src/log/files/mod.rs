@@ -27,8 +27,6 @@ pub struct FileIdentity {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
-    /// Birth or change-of-inode discriminator where the file system has none of its own; 0 otherwise.
-    pub generation: u64,
 }
 
 /// A log file, open for reading.

@@ -92,7 +92,7 @@ impl Ahead {
 
     /// Goes down to the next file to be read. False: there is none.
     fn next_file(&mut self) -> Searched<bool> {
-        while let Some(number) = self.seek.file_below_or_last(self.number) {
+        while let Some(number) = self.seek.file_below(self.number) {
             let first_vlsn = self.seek.first_vlsn(number)?;
             let is_turned = first_vlsn.is_some_and(|first| first > self.first_vlsn);
             let is_read = self.bytes_left > 0 || is_turned;

@@ -23,7 +23,9 @@ pub(super) struct Behind {
     /// Before this place nobody has looked; `None` when nothing stands there.
     unread: Option<Start>,
     hidden: Hidden,
-    interrupted: Interrupted,
+    /// What was found out by the search for a place, and by the look that it is for, while they are not at their end.
+    seek: Option<Seek>,
+    look: Option<Look>,
 }
 
 /// What something that is no entry may hide, between the beginning of a file and the place where reading began.
@@ -36,19 +38,9 @@ enum Hidden {
     ReadAnew(Lsn),
 }
 
-/// A look that the budget interrupted, or the search for its place.
-#[derive(Default)]
-enum Interrupted {
-    #[default]
-    Nothing,
-    Seek(Seek),
-    Look(Look),
-}
-
 /// A look before a place, and how far it has got.
 struct Look {
     before: Start,
-    seek: Seek,
     beginning: Start,
     walk: Walk,
 }
@@ -73,7 +65,8 @@ impl Behind {
             began: None,
             unread: None,
             hidden: Hidden::Nothing,
-            interrupted: Interrupted::Nothing,
+            seek: None,
+            look: None,
         }
     }
 
@@ -88,19 +81,19 @@ impl Behind {
         if !self.is_to_be_sought {
             return Ok(None);
         }
-        let mut seek = self.take_seek()?;
         // Nothing there: everything that comes will be behind the beginning.
-        let place = seek.place_for(vlsn).inspect_err(|_| self.interrupted = Interrupted::Seek(seek))?;
+        let place = self.going_on()?.place_for(vlsn)?;
+        self.seek = None;
         (self.is_to_be_sought, self.began, self.unread) = (false, place, place);
         Ok(place.map(|place| place.at))
     }
 
-    /// The seek that was interrupted, or a new one; a look that was interrupted is given up.
-    fn take_seek(&mut self) -> Result<Seek> {
-        match std::mem::take(&mut self.interrupted) {
-            Interrupted::Seek(seek) => Ok(seek),
-            _ => Seek::new(Arc::clone(&self.files), self.read_bytes, self.budget.clone()),
+    /// The search for a place that was interrupted, or a new one.
+    fn going_on(&mut self) -> Result<&mut Seek> {
+        if self.seek.is_none() {
+            self.seek = Some(Seek::new(Arc::clone(&self.files), self.read_bytes, self.budget.clone())?);
         }
+        Ok(self.seek.as_mut().expect("it is there now"))
     }
 
     /// Where reading began, if that was sought.
@@ -127,51 +120,47 @@ impl Behind {
     /// notes it in `order`.
     #[cold]
     pub(super) fn look(&mut self, before: Start, order: &mut Order, send_limit: Lsn) -> Searched<Looked> {
-        let mut look = match std::mem::take(&mut self.interrupted) {
-            Interrupted::Look(look) if look.before == before => look,
-            interrupted => {
-                self.interrupted = interrupted;
-                let mut seek = self.take_seek()?;
-                let (number, until) = match before.at.offset() {
-                    0 => (seek.file_below(before.at.file()), u64::MAX),
-                    offset => (Some(before.at.file()), u64::from(offset)),
-                };
-                let Some(number) = number else { return Ok(Looked { is_found: false, next: None, is_hiding: false }) };
-                let beginning = match seek.beginning_of(number) {
-                    Ok(beginning) => beginning,
-                    Err(halt) => {
-                        self.interrupted = Interrupted::Seek(seek);
-                        return Err(halt);
-                    }
-                };
-                let Some(walk) = seek.entries(number, until)? else {
-                    // Without a header nobody can tell what it has.
-                    let is_hiding = seek.can_have_entries(number)?;
-                    return Ok(Looked { is_found: false, next: Some(beginning), is_hiding });
-                };
-                Look { before, seek, beginning, walk }
+        if self.look.as_ref().is_some_and(|look| look.before != before) {
+            self.give_up_look();
+        }
+        if self.look.is_none() {
+            let seek = self.going_on()?;
+            let (number, until) = match before.at.offset() {
+                0 => (seek.file_below(Some(before.at.file())), u64::MAX),
+                offset => (Some(before.at.file()), u64::from(offset)),
+            };
+            let mut looked = Looked { is_found: false, next: None, is_hiding: false };
+            if let Some(number) = number {
+                let beginning = seek.beginning_of(number)?;
+                looked.next = Some(beginning);
+                let walk = seek.entries(number, until)?;
+                // Without a header nobody can tell what it has.
+                looked.is_hiding = walk.is_none() && seek.can_have_entries(number)?;
+                self.look = walk.map(|walk| Look { before, beginning, walk });
             }
-        };
+            if self.look.is_none() {
+                self.seek = None;
+                return Ok(looked);
+            }
+        }
+        let (Some(seek), Some(look)) = (&mut self.seek, &mut self.look) else { unreachable!("both are there now") };
         debug_assert!(look.beginning.at < before.at, "each look goes further down");
         // Also behind holes, and whatever the send limit is: what is found is looked at again before it is returned.
         let mut noted = Ok(());
-        let walked = look.seek.each_entry(&mut look.walk, |lsn, entry| {
+        let walked = seek.each_entry(&mut look.walk, |lsn, entry| {
             if let Some(vlsn) = entry.vlsn_to_send().filter(|_| noted.is_ok()) {
                 order.note(vlsn);
                 let placed = order.note_held(vlsn, held(lsn, entry), send_limit);
                 noted = placed.map(|_| ()).map_err(|none| not_held(none, vlsn, lsn));
             }
         });
-        // What there was no memory for is behind: the look begins anew.
-        noted?;
         let beginning = look.beginning;
-        let stop = match walked {
-            Err(Halt::Busy) => {
-                self.interrupted = Interrupted::Look(look);
-                return Err(Halt::Busy);
-            }
-            walked => walked?,
-        };
+        // What there was no memory for is behind: the look begins anew.
+        if noted.is_err() || !matches!(walked, Err(Halt::Busy)) {
+            self.give_up_look();
+        }
+        noted?;
+        let stop = walked?;
         // A file that ends hides nothing, unless it is said to go on up to a place in it.
         let is_hiding = stop == Stop::NoEntry || stop == Stop::End && before.at.offset() > 0;
         let is_found = order.ready().is_some_and(|held| held.lsn < send_limit);
@@ -180,8 +169,8 @@ impl Behind {
 
     /// A look that was interrupted does not answer for now.
     pub(super) fn give_up_look(&mut self) {
-        if let Interrupted::Look(_) = self.interrupted {
-            self.interrupted = Interrupted::Nothing;
+        if self.look.take().is_some() {
+            self.seek = None;
         }
     }
 

@@ -9,27 +9,25 @@ mod behind;
 mod patience;
 mod progress;
 mod search;
-mod sequence;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::again::Again;
 use self::ahead::Ahead;
 use self::patience::Patience;
 use self::search::{Cause, Search};
-use self::sequence::Sequence;
 use super::block::InBlock;
 use super::budget::{Halt, Searched};
 use super::files::Files;
 use super::format::{EntryHeader, Lsn};
-use super::now::Now;
 use super::order::{self, Held, Order, Placement, WindowLimits};
-use super::tail::{Ask, Found, Recalled, Skipped, Step, Tail, TailOptions, Wait, WaitReason};
+use super::tail::{Ask, Found, Skipped, Step, Tail, TailOptions, Wait, WaitReason};
 use super::window::{Look, Sighted};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::error::{Error, Result};
 use crate::memory::NoMemory;
+use crate::now::Now;
 
 /// An entry to send, borrowed from the scanner until its next call.
 #[derive(Clone, Copy, Debug)]
@@ -54,29 +52,9 @@ pub enum Next<'a> {
     /// The next entry.
     Entry(Entry<'a>),
     /// Nothing yet.
-    Nothing(Pause),
+    Nothing(Wait),
     /// Nothing so far, and more to look through: what might be read in this turn was read. To be asked again at once.
     Busy,
-}
-
-/// Why there is nothing yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pause {
-    /// What the reader of the log waits for, and where.
-    pub wait: Wait,
-    /// A VLSN that has not been found although later ones have.
-    pub missing_vlsn: Option<u64>,
-    /// When time alone will change the answer.
-    pub look_again: Option<Instant>,
-    /// Whether this has lasted so long that somebody should know.
-    pub stalled: bool,
-}
-
-impl Pause {
-    /// What a wait of the tail means where nothing is missing.
-    fn of(wait: Wait) -> Pause {
-        Pause { wait, missing_vlsn: None, look_again: wait.look_again, stalled: wait.stalled }
-    }
 }
 
 /// How a scanner works.
@@ -130,7 +108,7 @@ enum Of {
 /// What `find` came to.
 enum Answer {
     Entry(Coming),
-    Nothing(Pause),
+    Nothing(Wait),
 }
 
 /// How a call ended, as far as the next one has to know.
@@ -150,7 +128,7 @@ pub struct Scanner {
     files: Arc<dyn Files>,
     options: ScannerOptions,
     search: Search,
-    sequence: Sequence,
+    order: Order,
     again: Again,
     patience: Patience,
     /// Looks whether the log reaches up to the VLSN to begin with, where that seems to be above it.
@@ -171,7 +149,7 @@ impl Scanner {
             files,
             options,
             search,
-            sequence: Sequence::new(options.window),
+            order: Order::new(0, options.window),
             patience: Patience::new(&options),
             ahead: None,
             ended: Ended::GoingOn,
@@ -194,7 +172,7 @@ impl Scanner {
     /// Has reading begin with the lowest VLSN among what was read so far, without looking further ahead. True if
     /// anything was, and it had not begun.
     pub fn begin_with_what_is_there(&mut self) -> Result<bool> {
-        self.sequence.begin(true)
+        self.order.begin(true).map_err(no_room)
     }
 
     /// From now on, [`next`](Self::next) reads about `bytes` before it says that it is busy. Otherwise it reads until it has
@@ -211,22 +189,12 @@ impl Scanner {
     /// Whether the next entry may be had without reading.
     #[inline]
     pub fn has_more_at_hand(&self) -> bool {
-        self.search.tail.has_more_at_hand() || self.sequence.ready().is_some()
+        self.search.tail.has_more_at_hand() || self.order.ready().is_some()
     }
 
-    /// How many entries are held back for a late VLSN.
-    pub fn held(&self) -> usize {
-        self.sequence.held()
-    }
-
-    /// How many bytes of the log these take.
-    pub fn held_bytes(&self) -> u64 {
-        self.sequence.order().map_or(0, Order::held_bytes)
-    }
-
-    /// The highest VLSN that was returned or is held back; 0 before the first.
-    pub fn last_vlsn(&self) -> u64 {
-        self.sequence.order().map_or(0, Order::last)
+    /// What was returned, what comes next, and what is held back.
+    pub fn order(&self) -> &Order {
+        &self.order
     }
 
     /// Something is said to have changed in the directory: it is listed anew soon, whatever its time stamp says.
@@ -315,10 +283,10 @@ impl Scanner {
     fn find(&mut self, from_vlsn: u64, send_limit: Lsn, now: &Now) -> Searched<Answer> {
         self.ask_from(from_vlsn)?;
         loop {
-            if let Some(held) = self.sequence.ready() {
+            if let Some(held) = self.order.ready() {
                 if held.lsn >= send_limit {
                     // A log that holds it twice may have it below the limit, too.
-                    if self.search.look_behind(&mut self.sequence, send_limit)? {
+                    if self.search.look_behind(&mut self.order, send_limit)? {
                         continue;
                     }
                     return Ok(Answer::Nothing(self.pause_at_send_limit(held.lsn)));
@@ -339,14 +307,14 @@ impl Scanner {
 
     #[inline]
     fn ask_from(&mut self, from_vlsn: u64) -> Searched<()> {
-        match &mut self.sequence {
-            Sequence::Going(order) => order.skip_to(from_vlsn),
-            Sequence::Beginning(_) if from_vlsn > 0 => {
-                self.search.begin_at(from_vlsn)?;
-                // What was looked at to find a beginning is behind the cursor already: it counts as found.
-                self.sequence.begin_at(from_vlsn)?;
-            }
-            Sequence::Beginning(_) => self.search.behind.begin_as_told(),
+        if self.order.has_begun() {
+            self.order.skip_to(from_vlsn);
+        } else if from_vlsn > 0 {
+            self.search.begin_at(from_vlsn)?;
+            // What was looked at to find a beginning is behind the cursor already: it counts as found.
+            self.order.begin_at(from_vlsn).map_err(no_room)?;
+        } else {
+            self.search.behind.begin_as_told();
         }
         Ok(())
     }
@@ -355,17 +323,17 @@ impl Scanner {
     #[cold]
     #[inline(never)]
     fn find_reading(&mut self, send_limit: Lsn, now: &Now) -> Searched<Option<Answer>> {
-        let expected_vlsn = self.sequence.order().map(Order::next);
-        let recalls = self.sequence.held() > 0;
+        let expected_vlsn = Some(self.order.next()).filter(|&next| next > 0);
+        let recalls = self.order.held() > 0;
         match self.search.tail.step(&Ask { now, expected_vlsn, send_limit, recalls }) {
             Ok(Step::Found(found)) => Ok(self.place(found, send_limit, now)?.map(Answer::Entry)),
             Ok(Step::Wait(wait)) => {
                 let pause = self.pause(wait, send_limit, now)?;
-                if pause.is_none() && self.search.gets_on(&self.sequence) {
+                if pause.is_none() && self.search.gets_on(&self.order) {
                     return Ok(None);
                 }
                 self.search.rest();
-                Ok(Some(Answer::Nothing(pause.unwrap_or(Pause::of(wait)))))
+                Ok(Some(Answer::Nothing(pause.unwrap_or(wait))))
             }
             Err(Halt::Failed(error)) => {
                 self.after_error(error, send_limit)?;
@@ -380,15 +348,15 @@ impl Scanner {
     #[inline(never)]
     fn after_error(&mut self, mut error: Error, send_limit: Lsn) -> Searched<()> {
         if let Error::NoMemory { vlsn, .. } = &mut error {
-            *vlsn = vlsn.or(Some(self.sequence.next()).filter(|&next| next > 0));
+            *vlsn = vlsn.or(Some(self.order.next()).filter(|&next| next > 0));
             return Err(error.into());
         }
         // What stands before the damage, or before the place where reading began, is good, and comes first. The error
         // comes again.
-        if self.sequence.begin(true)? {
+        if self.begin_with_what_is_there()? {
             return Ok(());
         }
-        match self.search.go_on_elsewhere(Cause::Error, &mut self.sequence, send_limit) {
+        match self.search.go_on_elsewhere(Cause::Error, &mut self.order, send_limit) {
             Ok(true) => Ok(()),
             Err(Halt::Busy) => Err(Halt::Busy),
             // Whether it is an error at all is not known then.
@@ -417,8 +385,8 @@ impl Scanner {
             return Ok(None);
         };
         let held = held(lsn, &entry);
-        if let Some(order) = self.sequence.order_mut().filter(|order| order.next() == vlsn) {
-            order.returned(held.digest);
+        if self.order.next() == vlsn {
+            self.order.returned(held.digest);
             *self.search.tail.skipped() = Skipped::default();
             return Ok(Some(Coming { vlsn, lsn, entry, block: Of::Tail }));
         }
@@ -429,8 +397,10 @@ impl Scanner {
     /// What to do with an entry that is not the next one.
     #[inline(never)]
     fn place_out_of_order(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
-        let Some(order) = self.sequence.order_mut() else { return Ok(self.hold(vlsn, found)?) };
-        let placement = order.place(vlsn, found.lsn, found.len, found.digest);
+        if !self.order.has_begun() {
+            return Ok(self.hold(vlsn, found)?);
+        }
+        let placement = self.order.place(vlsn, found.lsn, found.len, found.digest);
         match placement.map_err(|none| self.keep_unplaced(none, vlsn, found))? {
             Placement::Next => unreachable!("the next one is placed before"),
             Placement::Held => self.note_early(now),
@@ -452,20 +422,19 @@ impl Scanner {
     #[cold]
     #[inline(never)]
     fn place_where_all_is_full(&mut self, vlsn: u64, found: Held, send_limit: Lsn, now: &Now) -> Searched<()> {
-        let order = self.sequence.order_mut().expect("only called with an order");
         if self.search.was_passed(found.lsn) {
-            let noted = order.note_held(vlsn, found, send_limit);
+            let noted = self.order.note_held(vlsn, found, send_limit);
             if noted.map_err(|none| self.keep_unplaced(none, vlsn, found))? {
                 self.note_early(now);
                 return Ok(());
             }
         }
-        if self.search.go_on_from_full(vlsn, found.lsn, &mut self.sequence, send_limit)? {
+        if self.search.go_on_from_full(vlsn, found.lsn, &mut self.order, send_limit)? {
             return Ok(());
         }
         // A rollback may have made room: what it took back is held until somebody looks. It takes the highest back first.
         for which in [Order::highest_held, Order::lowest_held] {
-            if let Some((held, at)) = self.sequence.order().and_then(which)
+            if let Some((held, at)) = which(&self.order)
                 && !self.is_still_held(held, at)?
             {
                 return Ok(());
@@ -478,14 +447,14 @@ impl Scanner {
     #[inline]
     fn note_early(&mut self, now: &Now) {
         self.counts.early += 1;
-        self.patience.note_missing(self.sequence.next(), now);
+        self.patience.note_missing(self.order.next(), now);
     }
 
     /// What comes next is held back and may not be sent. It is read anew when it may.
-    fn pause_at_send_limit(&mut self, at: Lsn) -> Pause {
+    fn pause_at_send_limit(&mut self, at: Lsn) -> Wait {
         self.search.tail.forget_window();
         self.again.forget();
-        Pause::of(Wait { reason: WaitReason::SendLimit, at, stalled: false, look_again: None })
+        Wait::new(WaitReason::SendLimit, at, None)
     }
 
     /// Whether the entry held back as `vlsn` still counts; forgets it if not.
@@ -496,7 +465,7 @@ impl Scanner {
         };
         if !counts {
             self.counts.invisible += 1;
-            self.sequence.take_back(vlsn)?;
+            self.order.take_back(vlsn).map_err(no_room)?;
         }
         Ok(counts)
     }
@@ -504,11 +473,11 @@ impl Scanner {
     /// Holds an entry back that came early, or notes it while it is not known which one is the first.
     #[cold]
     fn hold(&mut self, vlsn: u64, held: Held) -> Result<()> {
-        let is_early = self.sequence.order().is_some();
-        let is_enough = self.sequence.hold(vlsn, held).map_err(|none| self.keep_unplaced(none, vlsn, held))?;
+        let is_early = self.order.has_begun();
+        let is_enough = self.order.keep(vlsn, held).map_err(|none| self.keep_unplaced(none, vlsn, held))?;
         self.counts.early += u64::from(is_early);
         if is_enough {
-            self.sequence.begin(false)?;
+            self.order.begin(false).map_err(no_room)?;
         }
         Ok(())
     }
@@ -523,17 +492,15 @@ impl Scanner {
     /// The entry held back, as it was seen if its bytes are still there, and else read again and checked again; `None` if
     /// it does not count any more.
     fn take_held(&mut self, held: Held) -> Result<Option<Coming>> {
-        let order = self.sequence.order_mut().expect("only called with an order");
-        let (lsn, vlsn) = (held.lsn, order.next());
+        let (lsn, vlsn) = (held.lsn, self.order.next());
         let is_its = |header: &EntryHeader| header.vlsn.and_then(|found| u64::try_from(found).ok()) == Some(vlsn);
-        if let Some(Recalled { header, payload, block }) = self.search.tail.recall(lsn)
+        if let Some((header, payload, is_before)) = self.search.tail.recall(lsn)
             && header.entry_len() == held.len as usize
             && is_its(&header)
         {
-            order.returned(held.digest);
+            self.order.returned(held.digest);
             let payload_crc = order::payload_crc(header.entry_type, held.digest);
-            let is_tails = std::ptr::eq(block, self.search.tail.block());
-            let block = if is_tails { Of::Tail } else { Of::BeforeTails };
+            let block = if is_before { Of::BeforeTails } else { Of::Tail };
             return Ok(Some(Coming { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, block }));
         }
         let entry = match self.again.look(lsn, vlsn)? {
@@ -542,43 +509,42 @@ impl Scanner {
         };
         if entry.header.is_invisible() {
             self.counts.invisible += 1;
-            self.sequence.take_back(vlsn)?;
+            self.order.take_back(vlsn).map_err(no_room)?;
             return Ok(None);
         }
-        order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
+        self.order.returned(order::digest(entry.header.entry_type, entry.payload_crc));
         Ok(Some(Coming { vlsn, lsn, entry, block: Of::Again }))
     }
 
     /// What it means that the log has no more for now. `None`: reading goes on elsewhere.
-    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Pause>> {
+    fn pause(&mut self, wait: Wait, send_limit: Lsn, now: &Now) -> Searched<Option<Wait>> {
         // What is read again later must not come from bytes of now.
         self.again.forget();
-        let idle = Pause::of(wait);
         // Elsewhere than at the end, what is missing may be what the reader is waiting for.
         let is_at_end = wait.reason == WaitReason::End
             // Unless something is to be found out about the next file yet.
             || wait.reason == WaitReason::NextFileEmpty && wait.look_again.is_none();
         let is_as_at_end = is_at_end || wait.stalled || wait.reason == WaitReason::SendLimit;
-        if self.sequence.order().is_none() {
-            let begins = is_as_at_end && self.sequence.begin(true)?;
-            return Ok((!begins).then_some(idle));
+        if !self.order.has_begun() {
+            let begins = is_as_at_end && self.begin_with_what_is_there()?;
+            return Ok((!begins).then_some(wait));
         }
         // What comes next may stand before the place where reading began, also while a file is just being born.
         let may_be_behind = is_as_at_end || wait.reason == WaitReason::NextFileEmpty;
-        if may_be_behind && self.search.look_behind(&mut self.sequence, send_limit)? {
+        if may_be_behind && self.search.look_behind(&mut self.order, send_limit)? {
             return Ok(None);
         }
-        let order = self.sequence.order().expect("looked at above");
+        let order = &self.order;
         let (held, expected, has_returned) = (order.lowest_held(), order.next(), order.has_returned());
         let tail = &mut self.search.tail;
         // What was passed may have been completed since, and hold what comes next.
         let is_wanting = held.is_some() || wait.reason == WaitReason::Hole || tail.skipped().is_any;
         // The newest of all may have come there, and nothing shows it: that is looked at now and then.
         let is_due = is_at_end && self.patience.looks_back(now.get());
-        if (is_wanting || is_due) && tail.look_back(false, expected)? {
+        if (is_wanting || is_due) && tail.look_back(None, expected)? {
             return Ok(None);
         }
-        let Some((found, at)) = held else { return self.pause_with_nothing_held(idle, is_at_end, now) };
+        let Some((found, at)) = held else { return self.pause_with_nothing_held(wait, is_at_end, now) };
         // Of a number below all that this log holds, or in a file that is not there, nobody is just writing.
         // A log that begins with file 0 may have VLSN 1 still to come.
         let may_be_new = expected == 1 && tail.listing().first() == Some(0);
@@ -587,7 +553,7 @@ impl Scanner {
         let is_seeking = self.search.is_interrupted();
         let missing = self.patience.miss(expected, is_at_end, is_sealed, is_seeking, now.get());
         let cause = if missing.is_over { Cause::Gap } else { Cause::Due };
-        if missing.is_sought && self.search.look_everywhere(cause, &mut self.sequence, send_limit)? {
+        if missing.is_sought && self.search.look_everywhere(cause, &mut self.order, send_limit)? {
             return Ok(None);
         }
         if missing.is_over {
@@ -599,12 +565,12 @@ impl Scanner {
         }
         let look_again = [wait.look_again, missing.look_again].into_iter().flatten().min();
         let stalled = wait.stalled || missing.stalled_at.is_none();
-        Ok(Some(Pause { wait, missing_vlsn: Some(expected), look_again, stalled }))
+        Ok(Some(Wait { missing_vlsn: Some(expected), look_again, stalled, ..wait }))
     }
 
     /// The log has no more for now, and nothing shows that something is missing. But a start may be above all of it.
-    fn pause_with_nothing_held(&mut self, idle: Pause, is_at_end: bool, now: &Now) -> Searched<Option<Pause>> {
-        let order = self.sequence.order_mut().expect("only called with an order");
+    fn pause_with_nothing_held(&mut self, idle: Wait, is_at_end: bool, now: &Now) -> Searched<Option<Wait>> {
+        let order = &mut self.order;
         let start = order.next();
         if is_at_end && order.begins_above_the_log() {
             let now = now.get();
@@ -619,7 +585,7 @@ impl Scanner {
             let Some(last) = ahead.search(now)? else {
                 self.patience.forget();
                 let look_again = idle.look_again.into_iter().chain(ahead.again_at).min();
-                return Ok(Some(Pause { look_again, ..idle }));
+                return Ok(Some(Wait { look_again, ..idle }));
             };
             order.note(last);
         }
@@ -636,11 +602,11 @@ impl Scanner {
         let stalled_at = below.stalled_at.map(|at| self.search.tail.stillness().next_look(now, at));
         let look_again = stalled_at.into_iter().chain(below.look_again).min();
         let stalled = below.stalled_at.is_none();
-        Ok(Some(Pause::of(Wait { reason: WaitReason::AheadOfLog, stalled, look_again, ..idle.wait })))
+        Ok(Some(Wait { reason: WaitReason::AheadOfLog, stalled, look_again, ..idle }))
     }
 
     fn gap(&mut self, found: u64, at: Lsn) -> Error {
-        let expected = self.sequence.next();
+        let expected = self.order.next();
         match self.search.tail.skipped().missing_file {
             Some(file) => Error::LogFileGone { file, expected_vlsn: Some(expected), found_vlsn: Some(found) },
             None => Error::LogGap { expected, found, at },
@@ -654,6 +620,11 @@ impl Scanner {
             None => say(&self.logger, Level::Warn, target, text),
         }
     }
+}
+
+/// There is no memory to hold back what was seen.
+fn no_room(none: NoMemory) -> Error {
+    Error::no_memory(none, "entries out of order", None, None)
 }
 
 /// There is no memory to hold back the entry of `vlsn`, which stands at `lsn`.
@@ -670,6 +641,8 @@ fn held(lsn: Lsn, entry: &Sighted) -> Held {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::log::format::FLAG_INVISIBLE;
     use crate::log::test_disk::{MemoryDisk, Written};
@@ -699,7 +672,7 @@ mod tests {
     }
 
     /// The VLSNs up to where there are none for now, however little may be read in one go, and why there are none.
-    fn read(scanner: &mut Scanner, from: u64, now: Instant) -> Result<(Vec<u64>, Pause)> {
+    fn read(scanner: &mut Scanner, from: u64, now: Instant) -> Result<(Vec<u64>, Wait)> {
         let (mut vlsns, mut from) = (Vec::new(), from);
         loop {
             scanner.allow(1);
@@ -769,7 +742,7 @@ mod tests {
     fn what_stands_before_the_start_is_found_also_while_a_file_is_being_born() {
         let files = [Written::file(0).entries([3, 5, 2]), Written::file(1).entries([1, 4]), Written::file(2)];
         let (vlsns, pause) = read(&mut scanner(&disk(files)), 1, Instant::now()).unwrap();
-        assert_eq!((vlsns, pause.wait.reason), (vec![1, 2, 3, 4, 5], WaitReason::NextFileEmpty));
+        assert_eq!((vlsns, pause.reason), (vec![1, 2, 3, 4, 5], WaitReason::NextFileEmpty));
     }
 
     #[test]
@@ -781,7 +754,7 @@ mod tests {
     }
 
     /// Reads from VLSN `from` on until the time has come at which it would look again no more, or an error.
-    fn read_patiently(scanner: &mut Scanner, from: u64, now: &mut Instant) -> Result<(Vec<u64>, Pause)> {
+    fn read_patiently(scanner: &mut Scanner, from: u64, now: &mut Instant) -> Result<(Vec<u64>, Wait)> {
         let mut vlsns = Vec::new();
         loop {
             let (more, pause) = read(scanner, from, *now)?;
@@ -815,7 +788,7 @@ mod tests {
         let mut scanner = Scanner::new(Arc::clone(&disk) as Arc<dyn Files>, Lsn::NULL, options);
         let now = Instant::now();
         assert_eq!(read(&mut scanner, 1, now).unwrap().1.missing_vlsn, Some(1));
-        assert_eq!((scanner.held(), scanner.held_bytes()), (8, 496));
+        assert_eq!((scanner.order().held(), scanner.order().held_bytes()), (8, 496));
         for (at, flags) in taken_back {
             disk.write_at(0, at, &[flags]);
         }
@@ -833,7 +806,7 @@ mod tests {
         let disk = disk([torn, Written::file(1).entries([4, 5])]);
         let (mut scanner, mut now) = (scanner(&disk), Instant::now());
         let pause = read(&mut scanner, 9, now).unwrap().1;
-        assert_eq!((pause.wait.reason, pause.look_again), (WaitReason::End, Some(now + SETTLE)));
+        assert_eq!((pause.reason, pause.look_again), (WaitReason::End, Some(now + SETTLE)));
         disk.write_at(0, torn_at, &end);
         let error = read_patiently(&mut scanner, 9, &mut now).unwrap_err();
         assert_eq!(error, Error::AheadOfLog { start: 9, last: 5 });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ScannerOptions;
-use crate::log::now::Now;
+use crate::now::Now;
 
 /// See the module's comment.
 pub(super) struct Patience {

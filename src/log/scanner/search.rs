@@ -29,12 +29,12 @@ use std::sync::Arc;
 use super::ScannerOptions;
 use super::behind::Behind;
 use super::progress::{Measure, Progress};
-use super::sequence::Sequence;
 use crate::log::budget::{Halt, Searched};
 use crate::log::files::Files;
 use crate::log::format::Lsn;
+use crate::log::order::Order;
 use crate::log::seek::Start;
-use crate::log::tail::Tail;
+use crate::log::tail::{Searching, Tail};
 
 /// How far ahead of a lower VLSN, in VLSNs, an entry can stand that nothing shows to be missing: as many as there are
 /// threads that commit at once, each of which has a lower VLSN that it has not appended yet. (One that dawdles can be
@@ -78,8 +78,8 @@ pub(super) enum Cause {
 enum Stage {
     /// What stands before the place where reading began, as far as it was not looked at.
     Behind,
-    /// What was passed.
-    Back,
+    /// What was passed, as far as it was searched.
+    Back(Searching),
     /// What was looked at behind that place and may have been completed since, once more: the rest of its file, and the
     /// file before. Before this place.
     BehindAgain(Option<Start>),
@@ -108,15 +108,15 @@ impl Search {
     }
 
     /// A detour begins. Whether it gets on; what does not is a fault of this file.
-    pub(super) fn gets_on(&mut self, sequence: &Sequence) -> bool {
-        let next_vlsn = sequence.next();
+    pub(super) fn gets_on(&mut self, order: &Order) -> bool {
+        let next_vlsn = order.next();
         let gets_on = self.progress.gets_on(Measure {
             next_vlsn,
             has_begun_anew: self.behind.read_anew_until().is_some(),
             behind: Reverse(self.behind.unread().map(|place| place.at)),
             front: self.tail.front(),
             unread: Reverse(self.tail.unread(next_vlsn)),
-            held: Reverse(sequence.held()),
+            held: Reverse(order.held()),
         });
         debug_assert!(gets_on, "the search for VLSN {next_vlsn} leads round in a circle");
         gets_on
@@ -138,32 +138,33 @@ impl Search {
         &mut self,
         vlsn: u64,
         lsn: Lsn,
-        sequence: &mut Sequence,
+        order: &mut Order,
         send_limit: Lsn,
     ) -> Searched<bool> {
         if self.tail.is_looking_back() {
             // What is missing may stand behind it.
-            let useful_from = sequence.order().map_or(0, |order| order.near_enough_from(vlsn));
-            debug_assert!(useful_from > sequence.next(), "else it would have been held back");
+            let useful_from = order.near_enough_from(vlsn);
+            debug_assert!(useful_from > order.next(), "else it would have been held back");
             self.tail.leave_for_later(lsn, useful_from);
             return Ok(true);
         }
         self.tail.put_back(lsn);
-        self.go_on_elsewhere(Cause::Full, sequence, send_limit)
+        self.go_on_elsewhere(Cause::Full, order, send_limit)
     }
 
     /// Goes on elsewhere, before something is called an error. False: what is missing is to be found nowhere.
-    pub(super) fn go_on_elsewhere(&mut self, cause: Cause, sequence: &mut Sequence, send_limit: Lsn) -> Searched<bool> {
-        Ok(self.look_everywhere(cause, sequence, send_limit)? && self.gets_on(sequence)
-            || self.begin_before_what_hides())
+    pub(super) fn go_on_elsewhere(&mut self, cause: Cause, order: &mut Order, send_limit: Lsn) -> Searched<bool> {
+        Ok(self.look_everywhere(cause, order, send_limit)? && self.gets_on(order) || self.begin_before_what_hides())
     }
 
     /// Looks at all before the place where reading began that can matter. True: the next VLSN was found, and may be sent.
     ///
     /// That a later VLSN is there shows that the next one is missing. Otherwise it would have to stand further ahead of
     /// others than it can.
-    pub(super) fn look_behind(&mut self, sequence: &mut Sequence, send_limit: Lsn) -> Searched<bool> {
-        let Some(order) = sequence.order_mut() else { return Ok(false) };
+    pub(super) fn look_behind(&mut self, order: &mut Order, send_limit: Lsn) -> Searched<bool> {
+        if !order.has_begun() {
+            return Ok(false);
+        }
         let is_missing = order.held() > 0 && order.ready().is_none();
         let far = if is_missing { self.far } else { self.far.min(EARLY_MAX) };
         while let Some(place) = self.behind.unread().filter(|place| !place.is_below(order.next(), far)) {
@@ -177,35 +178,35 @@ impl Search {
     /// Looks for what is missing wherever it can have been written since that was passed, as often and as long as that
     /// takes: to be done before something is called an error. True: something was found, or what comes next.
     #[cold]
-    pub(super) fn look_everywhere(&mut self, cause: Cause, sequence: &mut Sequence, send_limit: Lsn) -> Searched<bool> {
-        let vlsn = sequence.next();
+    pub(super) fn look_everywhere(&mut self, cause: Cause, order: &mut Order, send_limit: Lsn) -> Searched<bool> {
+        let vlsn = order.next();
         let same = self.everywhere.take().filter(|interrupted| (interrupted.cause, interrupted.vlsn) == (cause, vlsn));
         let mut look = same.unwrap_or_else(|| {
             // What was interrupted then does not answer for now.
             self.behind.give_up_look();
-            self.tail.begin_to_look_back();
             Everywhere { cause, vlsn, stage: Stage::Behind }
         });
-        let found = self.look_on_everywhere(&mut look.stage, sequence, send_limit);
+        let found = self.look_on_everywhere(&mut look.stage, order, send_limit);
         if matches!(found, Err(Halt::Busy)) {
             self.everywhere = Some(look);
         }
         found
     }
 
-    fn look_on_everywhere(&mut self, stage: &mut Stage, sequence: &mut Sequence, send_limit: Lsn) -> Searched<bool> {
+    fn look_on_everywhere(&mut self, stage: &mut Stage, order: &mut Order, send_limit: Lsn) -> Searched<bool> {
         loop {
-            *stage = match *stage {
-                Stage::Behind if self.look_behind(sequence, send_limit)? => return Ok(true),
-                Stage::Behind => Stage::Back,
-                Stage::Back if self.tail.look_back(true, sequence.next())? => return Ok(true),
-                Stage::Back => {
+            *stage = match stage {
+                Stage::Behind if self.look_behind(order, send_limit)? => return Ok(true),
+                Stage::Behind => Stage::Back(None),
+                Stage::Back(all) => {
+                    if self.tail.look_back(Some(all), order.next())? {
+                        return Ok(true);
+                    }
                     let began = self.behind.began();
-                    Stage::BehindAgain(began.filter(|began| !began.is_below(sequence.next(), self.far)))
+                    Stage::BehindAgain(began.filter(|began| !began.is_below(order.next(), self.far)))
                 }
                 Stage::BehindAgain(Some(place)) => {
-                    let Some(order) = sequence.order_mut() else { return Ok(false) };
-                    let looked = self.behind.look(place, order, send_limit)?;
+                    let looked = self.behind.look(*place, order, send_limit)?;
                     if looked.is_found {
                         return Ok(true);
                     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::log::now::Now;
 use crate::lsn::Lsn;
+use crate::now::Now;
 
 /// What the caller knows at the time of a step.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ask::TailOptions;
 use super::judge::{Name, Standing, judge_name};
 use crate::error::{Error, Result};
 use crate::log::files::{FileIdentity, Files, Listing, NumberedFile, list_error};
@@ -17,6 +18,7 @@ pub(super) struct Opened {
 
 /// See the module's comment.
 pub(super) struct Disk {
+    pub(super) options: TailOptions,
     pub(super) files: Arc<dyn Files>,
     pub(super) listing: Listing,
     pub(super) probe: Probe,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ask::{Ask, TailOptions};
+use super::ask::Ask;
 use super::disk::{Disk, Opened};
 use super::place::OpenFile;
 use crate::log::budget::{Halt, Searched};
@@ -23,8 +23,10 @@ pub(super) fn again_after(passed: u64, settle: Duration) -> Duration {
 }
 
 /// What is known of a proof.
+#[derive(Default)]
 pub(super) enum Proof {
     /// Nobody has looked.
+    #[default]
     Unknown,
     /// It is being looked for.
     Sought(Search),
@@ -72,7 +74,6 @@ impl Proof {
         file: &OpenFile,
         asked_since: Option<Instant>,
         ask: &Ask<'_>,
-        options: &TailOptions,
         disk: &mut Disk,
     ) -> Searched<Option<HoleEnd>> {
         let now = ask.now.get();
@@ -87,7 +88,7 @@ impl Proof {
             _ => Search::new(of, file, now),
         };
         loop {
-            match search.run(options.proof_bytes_max, disk) {
+            match search.run(disk) {
                 Err(Halt::Busy) => {
                     search.was_interrupted = true;
                     *self = Proof::Sought(search);
@@ -100,7 +101,7 @@ impl Proof {
                     search = Search { is_second: true, ..Search::new(of, file, now) };
                 }
                 Ok(false) => {
-                    let again_at = now + again_after(search.passed, options.settle);
+                    let again_at = now + again_after(search.passed, disk.options.settle);
                     *self = Proof::NotFound { of, began: search.began, again_at };
                     return Ok(None);
                 }
@@ -127,7 +128,7 @@ impl Search {
     /// Looks for the expected VLSN, from the hole on: over zeros and whole entries, into the files behind. Bytes that are no
     /// entry are not passed over because what is looked for stands behind them. Without an expectation any entry is
     /// proof: nothing that was promised can be missing.
-    fn run(&mut self, bytes_max: u64, disk: &mut Disk) -> Searched<bool> {
+    fn run(&mut self, disk: &mut Disk) -> Searched<bool> {
         loop {
             let Search { of, walk, end, is_blank, passed_entries, .. } = self;
             let (from, mut is_found) = (walk.next, false);
@@ -137,7 +138,7 @@ impl Search {
                     *end = HoleEnd::At(u64::from(at.offset()));
                 }
                 is_found = of.expected_vlsn.is_none_or(|expected| entry.vlsn_to_send() == Some(expected));
-                let is_enough = is_found || *passed_entries >= bytes_max;
+                let is_enough = is_found || *passed_entries >= disk.options.proof_bytes_max;
                 *passed_entries += entry.header.entry_len() as u64;
                 is_enough
             });

@@ -19,6 +19,8 @@
 //! thing to send. For a hole to be crossed it is enough that its own zeros have stood for the settle time: a backup
 //! leaves such a hole for good, and the writer goes on behind it without a pause.
 
+use super::wait::WaitReason;
+use crate::error::EntryFault;
 use crate::log::format::HeaderFault;
 use crate::log::window::Look;
 
@@ -90,6 +92,27 @@ impl Sight {
     }
 }
 
+/// What a look that is no entry is waited for as, and what it is if nothing comes, where `present` bytes are. `expected` is
+/// what an entry has to name as the one before it.
+pub(super) fn describe(look: &Look, sight: Sight, present: u64, expected: Option<u32>) -> (WaitReason, EntryFault) {
+    let reason = match sight {
+        Sight::End => WaitReason::End,
+        Sight::Hole => WaitReason::Hole,
+        Sight::Torn => WaitReason::Torn,
+        _ => WaitReason::Unreadable,
+    };
+    let fault = match *look {
+        Look::Zero => EntryFault::Hole,
+        Look::Short { needed } => EntryFault::Torn { needed: needed as u64, present },
+        Look::Oversize(size) => EntryFault::Oversize(size),
+        Look::Checksum { stored, computed, .. } => EntryFault::Checksum { stored, computed },
+        Look::Entry(ref entry) => {
+            EntryFault::BrokenChain { expected: expected.unwrap_or(0), found: entry.header.prev_offset }
+        }
+    };
+    (reason, fault)
+}
+
 /// What to do where no entry can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
@@ -124,30 +147,6 @@ pub(super) fn judge(sight: Sight, is_newest: bool, has_settled: bool, have_zeros
     }
 }
 
-/// What to make of a header that cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum HeaderVerdict {
-    /// It may be about to be written.
-    Wait,
-    /// The newest file may stay shorter than its header for as long as it likes.
-    Rest,
-    /// It is wrong.
-    Fail,
-}
-
-/// Of a header with this fault.
-pub(super) fn judge_header(fault: HeaderFault, is_newest: bool, has_settled: bool) -> HeaderVerdict {
-    if !fault.may_be_unfinished() {
-        HeaderVerdict::Fail
-    } else if !has_settled {
-        HeaderVerdict::Wait
-    } else if is_newest && matches!(fault, HeaderFault::Short(_)) {
-        HeaderVerdict::Rest
-    } else {
-        HeaderVerdict::Fail
-    }
-}
-
 /// What the next file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Content {
@@ -157,16 +156,6 @@ pub(super) enum Content {
     Entry { was_seen: bool },
     /// No entry, and this where its first belongs.
     NoEntry(Sight),
-}
-
-/// What is known of the next file when this one was read to its end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NextEvidence {
-    pub(super) content: Content,
-    pub(super) is_newest: bool,
-    /// Whether its header names an entry as this file's last that this file does not have.
-    pub(super) names_more: bool,
-    pub(super) has_settled: bool,
 }
 
 /// Whether to go on to the next file.
@@ -186,22 +175,32 @@ pub(super) enum Onward {
     Enter,
     /// An error: this file ends early.
     EndsEarly,
-    /// An error: the next file has a bad header.
+    /// An error: the file has a bad header.
     BadHeader(HeaderFault),
     /// An error: the next file is damaged where its first entry belongs.
     Damaged,
 }
 
+/// What to do about a header with this fault.
+pub(super) fn judge_header(fault: HeaderFault, is_newest: bool, has_settled: bool) -> Onward {
+    if !fault.may_be_unfinished() {
+        Onward::BadHeader(fault)
+    } else if !has_settled {
+        Onward::AwaitEntry
+    } else if is_newest && matches!(fault, HeaderFault::Short(_)) {
+        // The newest file may stay shorter than its header for as long as it likes.
+        Onward::Rest
+    } else {
+        Onward::BadHeader(fault)
+    }
+}
+
 /// The rule for leaving a file. A next file without an entry is entered only if it is not the newest, and has stood still:
-/// what it holds is judged like any lower file's content.
-pub(super) fn judge_next(next: NextEvidence) -> Onward {
-    let NextEvidence { content, is_newest, names_more, has_settled } = next;
+/// what it holds is judged like any lower file's content. `names_more`: its header names an entry as this file's last
+/// that this file does not have.
+pub(super) fn judge_next(content: Content, is_newest: bool, names_more: bool, has_settled: bool) -> Onward {
     match content {
-        Content::NoHeader(fault) => match judge_header(fault, is_newest, has_settled) {
-            HeaderVerdict::Wait => return Onward::AwaitEntry,
-            HeaderVerdict::Rest => return Onward::Rest,
-            HeaderVerdict::Fail => return Onward::BadHeader(fault),
-        },
+        Content::NoHeader(fault) => return judge_header(fault, is_newest, has_settled),
         Content::NoEntry(_) if !has_settled => return Onward::AwaitEntry,
         Content::NoEntry(sight) if is_newest => {
             return match sight {
@@ -287,8 +286,12 @@ mod tests {
     /// The newest file while it is changing and when it has settled, and a lower one.
     #[test]
     fn what_a_header_says() {
-        use HeaderVerdict::{Fail, Rest, Wait};
-        let table = [(SHORT, [Wait, Rest, Wait, Fail]), (UNWRITTEN, [Wait, Fail, Wait, Fail]), (FOREIGN, [Fail; 4])];
+        use Onward::{AwaitEntry as Wait, BadHeader, Rest};
+        let table = [
+            (SHORT, [Wait, Rest, Wait, BadHeader(SHORT)]),
+            (UNWRITTEN, [Wait, BadHeader(UNWRITTEN), Wait, BadHeader(UNWRITTEN)]),
+            (FOREIGN, [BadHeader(FOREIGN); 4]),
+        ];
         let states = [(true, false), (true, true), (false, false), (false, true)];
         for (fault, verdicts) in table {
             assert_eq!(states.map(|(newest, settled)| judge_header(fault, newest, settled)), verdicts, "{fault:?}");
@@ -337,9 +340,7 @@ mod tests {
         let states = [(true, false), (true, true), (false, false), (false, true)];
         for (content, complete, lacking) in table {
             for (onward, names_more) in [(complete, false), (lacking, true)] {
-                let judged = states.map(|(is_newest, has_settled)| {
-                    judge_next(NextEvidence { content, is_newest, names_more, has_settled })
-                });
+                let judged = states.map(|(newest, settled)| judge_next(content, newest, names_more, settled));
                 assert_eq!(judged, onward, "{content:?}, names more: {names_more}");
             }
         }

@@ -20,26 +20,26 @@ mod still;
 mod view;
 mod wait;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::block::Block;
 use super::budget::{Budget, Halt, Searched};
 use super::files::{Files, Listing, NumberedFile};
-use super::format::{HeaderFault, Lsn};
+use super::format::{EntryHeader, HeaderFault, Lsn};
 use super::probe::Probe;
 use super::window::{Look, Sighted};
 use crate::error::{EntryFault, Error, Result};
 pub use ask::{Ask, TailOptions};
 use disk::{Disk, Opened};
 use hole::{HoleEnd, Proof};
-use judge::{Content, HeaderVerdict, NextEvidence, Onward, Sight, Standing, Verdict, judge, judge_header, judge_next};
+use judge::{Onward, Sight, Standing, Verdict, describe, judge, judge_header, judge_next};
 use next_file::{NextFile, Seen, digest_of_header};
-pub use place::Skipped;
 use place::{LastEntry, LookBack, OpenFile, Passed, PassedPlaces, Place, bytes_between};
+pub use place::{Searching, Skipped};
 pub use still::Stillness;
 use still::{Scene, Settling};
-pub use view::Recalled;
 use view::View;
 pub use wait::{Wait, WaitReason};
 
@@ -62,6 +62,7 @@ pub enum Step {
 }
 
 /// What was read since reading began at a start, and what was not.
+#[derive(Default)]
 struct Course {
     /// The start, if it was found by looking for a VLSN.
     sought: Option<Lsn>,
@@ -77,18 +78,6 @@ struct Course {
 }
 
 impl Course {
-    fn begin(start: Lsn, sought: Option<Lsn>, options: &TailOptions) -> Course {
-        Course {
-            sought,
-            start,
-            front: None,
-            back: None,
-            next_file: NextFile::new(options.settle),
-            passed: PassedPlaces::default(),
-            proof: Proof::Unknown,
-        }
-    }
-
     /// The file that is read.
     #[inline]
     fn file(&self) -> Option<&OpenFile> {
@@ -104,7 +93,6 @@ impl Course {
 
 /// See the module's comment.
 pub struct Tail {
-    options: TailOptions,
     /// Of all that is read here.
     budget: Budget,
     disk: Disk,
@@ -121,11 +109,10 @@ impl Tail {
     pub fn new(files: Arc<dyn Files>, start: Lsn, options: TailOptions) -> Tail {
         let budget = Budget::default();
         Tail {
-            options,
-            disk: Disk { files, listing: Listing::default(), probe: Probe::new(budget.clone()) },
+            disk: Disk { options, files, listing: Listing::default(), probe: Probe::new(budget.clone()) },
             view: View::new(options.read_bytes, budget.clone()),
             budget,
-            course: Course::begin(start, None, &options),
+            course: Course { start, ..Course::default() },
             stillness: Stillness::new(options.settle),
             has_waited: false,
             holes_crossed: 0,
@@ -139,7 +126,7 @@ impl Tail {
 
     /// Begins at `start`, an entry's position or offset 0 of a file, whatever was read before.
     pub fn begin_at(&mut self, start: Lsn) {
-        self.course = Course::begin(start, Some(start), &self.options);
+        self.course = Course { start, sought: Some(start), ..Course::default() };
         self.view.forget();
         self.stillness.moved();
         self.stillness.filled();
@@ -148,7 +135,7 @@ impl Tail {
     /// The block that holds the payload of the entry found last.
     #[inline]
     pub fn block(&self) -> &Arc<Block> {
-        self.view.block()
+        self.view.window.block()
     }
 
     /// The block that the window had before, if it is kept.
@@ -160,13 +147,13 @@ impl Tail {
     /// Whether the window has a whole entry more, as far as its header tells.
     #[inline]
     pub fn has_more_at_hand(&self) -> bool {
-        self.course.file().is_some_and(|current| self.view.has_entry(current.place.cursor))
+        self.course.file().is_some_and(|current| self.view.window.has_entry_len(current.place.cursor))
     }
 
     /// The entry at `lsn`, which was returned before, as it was then: where its bytes are still in memory, it is neither
-    /// read nor checked again.
+    /// read nor checked again. Its header, where its payload is, and whether that is in the block before.
     #[inline]
-    pub fn recall(&self, lsn: Lsn) -> Option<Recalled<'_>> {
+    pub fn recall(&self, lsn: Lsn) -> Option<(EntryHeader, Range<usize>, bool)> {
         self.view.recall(lsn, self.course.file())
     }
 
@@ -224,7 +211,7 @@ impl Tail {
             Some(back) if back.is_over() => return None,
             Some(back) => &mut back.file,
         };
-        if let Look::Entry(entry) = self.view.look(current.place.cursor)
+        if let Look::Entry(entry) = self.view.window.look(current.place.cursor)
             && current.place.last.precedes(&entry)
         {
             let lsn = current.place.lsn();
@@ -270,7 +257,7 @@ impl Tail {
                 && current.place.last.precedes(entry)
             {
                 if lsn >= ask.send_limit {
-                    return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
+                    return Ok(Step::Wait(Wait::new(WaitReason::SendLimit, lsn, None)));
                 }
                 // What a recovery has deleted meanwhile is not sent: the replica would have what the log has not.
                 let is_to_be_checked = std::mem::take(&mut self.has_waited) && !self.is_looking_back();
@@ -290,7 +277,7 @@ impl Tail {
                 Err(Halt::Failed(Error::LogDamaged { .. }))
                     if self.course.sought.is_some_and(|sought| sought >= ask.send_limit) =>
                 {
-                    return Ok(Step::Wait(Wait::until_changed(WaitReason::SendLimit, lsn)));
+                    return Ok(Step::Wait(Wait::new(WaitReason::SendLimit, lsn, None)));
                 }
                 Err(error) => return Err(error),
             }
@@ -303,21 +290,16 @@ impl Tail {
         Step::Wait(Wait { look_again, ..wait })
     }
 
-    /// Looks again at what was passed: where it begins, or with `all` over all its zeros, which may take long. True if
-    /// an entry stands now where there was none, and it comes next there; the tail returns to where it was by itself.
-    /// `next_vlsn` is what is looked for; 0 for all that there is.
-    pub fn look_back(&mut self, all: bool, next_vlsn: u64) -> Searched<bool> {
+    /// Looks again at what was passed: where it begins, or over all its zeros, which may take long: `all` is how far that
+    /// has got. True if an entry stands now where there was none, and it comes next there; the tail returns to where it
+    /// was by itself. `next_vlsn` is what is looked for; 0 for all that there is.
+    pub fn look_back(&mut self, all: Option<&mut Searching>, next_vlsn: u64) -> Searched<bool> {
         let Course { front: Some(front), back: back @ None, passed, .. } = &mut self.course else { return Ok(false) };
         let Some((file, until)) = passed.find(all, next_vlsn, front, &mut self.disk)? else { return Ok(false) };
         *back = Some(LookBack { file, until, for_later: None });
         self.view.forget();
         self.stillness.moved();
         Ok(true)
-    }
-
-    /// The next look back over all zeros begins with the first place, whatever was interrupted.
-    pub fn begin_to_look_back(&mut self) {
-        self.course.passed.begin_anew();
     }
 
     /// Whether it reads what was passed before.
@@ -366,7 +348,7 @@ impl Tail {
         if until.is_none_or(|until| place.cursor < until) {
             self.course.passed.pass(place, until);
         }
-        self.view.forget_window();
+        self.view.window.forget();
         self.stillness.moved();
     }
 
@@ -404,20 +386,11 @@ impl Tail {
 
     /// The file to start in has no header that can be read.
     fn judge_first_header(&mut self, file: &NumberedFile, fault: HeaderFault, ask: &Ask<'_>) -> Result<Wait> {
-        let number = file.number;
-        let is_newest = self.disk.is_newest(number);
-        let error = Error::LogFileHeader { file: number, fault };
-        if judge_header(fault, is_newest, false) == HeaderVerdict::Fail {
-            return Err(error);
-        }
-        let (len, digest) = (file.len()?, digest_of_header(file)?);
-        let at = Lsn::new(number, 0);
-        let Settling { has_settled, look_again } = self.see(at, len, digest, ask);
-        match judge_header(fault, is_newest, has_settled) {
-            HeaderVerdict::Fail => Err(error),
-            HeaderVerdict::Wait | HeaderVerdict::Rest => {
-                Ok(Wait { reason: WaitReason::UnfinishedHeader, at, stalled: false, look_again })
-            }
+        let at = Lsn::new(file.number, 0);
+        let Settling { has_settled, look_again } = self.see(at, file.len()?, digest_of_header(file)?, ask);
+        match judge_header(fault, self.disk.is_newest(file.number), has_settled) {
+            Onward::BadHeader(fault) => Err(Error::LogFileHeader { file: file.number, fault }),
+            _ => Ok(Wait::new(WaitReason::UnfinishedHeader, at, look_again)),
         }
     }
 
@@ -425,7 +398,7 @@ impl Tail {
     fn wait_for_a_file(&mut self, number: u32, ask: &Ask<'_>) -> Wait {
         let at = Lsn::new(number, 0);
         let Settling { has_settled, look_again } = self.see(at, 0, 0, ask);
-        Wait { reason: WaitReason::NoFile, at, stalled: has_settled, look_again }
+        Wait { stalled: has_settled, ..Wait::new(WaitReason::NoFile, at, look_again) }
     }
 
     /// Sees that nothing can be read at `at`, for how long by now.
@@ -481,11 +454,12 @@ impl Tail {
             Sight::End | Sight::Torn | Sight::NoEntry => self.stillness.filled(),
             Sight::Grown | Sight::Truncated => {}
         }
-        let (reason, fault) = describe(look, sight, present, &place.last);
-        let wait = Wait { reason, at, stalled: false, look_again: settling.look_again };
+        let (reason, fault) = describe(look, sight, present, place.last.named());
+        let look_again = if sight == Sight::Hole { zeros.look_again } else { settling.look_again };
+        let wait = Wait::new(reason, at, look_again);
         let damaged = || {
             let expected_vlsn = ask.expected_vlsn;
-            Halt::Failed(Error::LogDamaged { at, fault, vlsn: vlsn_in(look), expected_vlsn })
+            Halt::Failed(Error::LogDamaged { at, fault, vlsn: look.vlsn(), expected_vlsn })
         };
         match judge(sight, is_newest, settling.has_settled, zeros.has_settled) {
             Verdict::LookAgain => Ok(None),
@@ -493,7 +467,6 @@ impl Tail {
                 self.stillness.moved();
                 Ok(Some(wait))
             }
-            Verdict::Wait if sight == Sight::Hole => Ok(Some(Wait { look_again: zeros.look_again, ..wait })),
             Verdict::Wait => Ok(Some(wait)),
             Verdict::Stalled => Ok(Some(Wait { stalled: true, ..wait })),
             Verdict::Cross { is_else_damaged } => {
@@ -506,7 +479,7 @@ impl Tail {
                     return Err(damaged());
                 }
                 // The proof may come without the file growing.
-                Ok(Some(Wait { stalled: true, look_again: Some(now + self.options.settle), ..wait }))
+                Ok(Some(Wait { stalled: true, look_again: Some(now + self.disk.options.settle), ..wait }))
             }
             Verdict::Leave => self.leave(at, len, ask),
             Verdict::Damaged => Err(damaged()),
@@ -517,22 +490,20 @@ impl Tail {
     /// A lower file was read to its end: goes on to the next, by the rule for leaving.
     fn leave(&mut self, at: Lsn, len: u64, ask: &Ask<'_>) -> Searched<Option<Wait>> {
         let Some(number) = self.disk.listing.above(at.file()) else {
-            return Ok(Some(Wait::until_changed(WaitReason::End, at)));
+            return Ok(Some(Wait::new(WaitReason::End, at, None)));
         };
         let Some(seen) = self.course.next_file.look(number, ask.now.get(), &mut self.disk)? else {
             let look_again = self.see(at, len, 0, ask).look_again;
-            return Ok(Some(Wait { look_again, ..Wait::until_changed(WaitReason::NextFileEmpty, at) }));
+            return Ok(Some(Wait::new(WaitReason::NextFileEmpty, at, look_again)));
         };
         let named = seen.opened.header.map_or(0, |header| header.last_entry_in_previous);
         let is_adjacent = at.file().checked_add(1) == Some(number);
         let names_more = is_adjacent && named != 0 && named >= at.offset();
         let Settling { has_settled, look_again } = self.see(at, len, seen.digest, ask);
-        let evidence =
-            NextEvidence { content: seen.content, is_newest: self.disk.is_newest(number), names_more, has_settled };
-        let wait = |reason| Ok(Some(Wait { reason, at, stalled: false, look_again }));
+        let wait = |reason| Ok(Some(Wait::new(reason, at, look_again)));
         let damaged =
             |at, fault| Err(Error::LogDamaged { at, fault, vlsn: None, expected_vlsn: ask.expected_vlsn }.into());
-        match judge_next(evidence) {
+        match judge_next(seen.content, self.disk.is_newest(number), names_more, has_settled) {
             Onward::ReadOn => Ok(None),
             Onward::AwaitEntry | Onward::Rest => wait(WaitReason::NextFileEmpty),
             Onward::AwaitLast => wait(WaitReason::LastEntryMissing),
@@ -543,15 +514,10 @@ impl Tail {
             Onward::EndsEarly => damaged(at, EntryFault::EndsEarly(named)),
             Onward::BadHeader(fault) => Err(Error::LogFileHeader { file: number, fault }.into()),
             onward @ (Onward::Stalled | Onward::Damaged) => {
-                let (Content::NoEntry(sight), Some(look)) = (seen.content, &seen.look) else {
-                    unreachable!("judged by it")
-                };
-                let present = seen.len - u64::from(seen.first.offset());
-                let (reason, fault) = describe(look, sight, present, &LastEntry::None);
-                let at = seen.first;
+                let (at, (reason, fault)) = (seen.first, seen.instead.expect("judged by it"));
                 match onward {
                     Onward::Damaged => damaged(at, fault),
-                    _ => Ok(Some(Wait { reason, at, stalled: true, look_again: None })),
+                    _ => Ok(Some(Wait { stalled: true, ..Wait::new(reason, at, None) })),
                 }
             }
         }
@@ -570,7 +536,7 @@ impl Tail {
         }
         passed.pass(left.place, None);
         self.course.next_file.forget();
-        self.view.forget_window();
+        self.view.window.forget();
         self.stillness.moved();
         Ok(())
     }
@@ -578,9 +544,9 @@ impl Tail {
     /// Crosses the hole at the cursor if what stands behind it proves that nothing is missing that comes next. `asked_since`:
     /// a search that began before that does not count; `None` where any will do.
     fn cross_hole(&mut self, asked_since: Option<Instant>, ask: &Ask<'_>) -> Searched<bool> {
-        let Tail { course, disk, options, .. } = self;
+        let Tail { course, disk, .. } = self;
         let current = course.front.as_mut().expect("only called at the front");
-        match course.proof.find(current, asked_since, ask, options, disk)? {
+        match course.proof.find(current, asked_since, ask, disk)? {
             None => return Ok(false),
             Some(HoleEnd::At(end)) => {
                 let hole = Place { last: LastEntry::Unknown, ..current.place };
@@ -600,40 +566,6 @@ impl Tail {
         self.stillness.filled();
         Ok(true)
     }
-}
-
-/// What a look that is no entry is waited for as, and what it is if nothing comes.
-fn describe(look: &Look, sight: Sight, present: u64, last: &LastEntry) -> (WaitReason, EntryFault) {
-    let reason = match sight {
-        Sight::End => WaitReason::End,
-        Sight::Hole => WaitReason::Hole,
-        Sight::Torn => WaitReason::Torn,
-        _ => WaitReason::Unreadable,
-    };
-    let fault = match look {
-        Look::Zero => EntryFault::Hole,
-        Look::Short { needed } => EntryFault::Torn { needed: *needed as u64, present },
-        Look::Oversize(size) => EntryFault::Oversize(*size),
-        Look::Checksum { stored, computed, .. } => EntryFault::Checksum { stored: *stored, computed: *computed },
-        Look::Entry(entry) => {
-            let expected = match last {
-                LastEntry::At { named, .. } => named.unwrap_or(0),
-                LastEntry::None | LastEntry::Unknown => 0,
-            };
-            EntryFault::BrokenChain { expected, found: entry.header.prev_offset }
-        }
-    };
-    (reason, fault)
-}
-
-/// What the VLSN field of what is no entry holds.
-fn vlsn_in(look: &Look) -> Option<u64> {
-    let vlsn = match look {
-        Look::Checksum { vlsn, .. } => *vlsn,
-        Look::Entry(entry) => entry.header.vlsn,
-        _ => None,
-    };
-    vlsn.and_then(|vlsn| u64::try_from(vlsn).ok())
 }
 
 #[cfg(test)]
@@ -726,7 +658,7 @@ mod tests {
         let mut reader = Reader::over(&disk([written]));
         reader.step().unwrap();
         let recalled =
-            |reader: &Reader, at: u64| reader.tail.recall(Lsn::new(0, at as u32)).map(|entry| entry.header.vlsn);
+            |reader: &Reader, at: u64| reader.tail.recall(Lsn::new(0, at as u32)).map(|(header, ..)| header.vlsn);
         assert_eq!(recalled(&reader, at[0]), Some(Some(1)));
         assert_eq!(recalled(&reader, at[1]), None, "not shown yet");
         reader.read();
@@ -776,26 +708,26 @@ mod tests {
     #[test]
     fn a_look_back_goes_to_what_was_written_late_and_returns() {
         let (disk, mut reader, hole) = with_two_places_passed();
-        assert_eq!(reader.tail.look_back(true, 2), Ok(false));
+        assert_eq!(reader.tail.look_back(Some(&mut None), 2), Ok(false));
         let end = reader.tail.position();
         disk.write_at(0, hole, &in_hole(2));
-        assert_eq!(reader.tail.look_back(false, 2), Ok(true));
+        assert_eq!(reader.tail.look_back(None, 2), Ok(true));
         assert!(reader.tail.is_looking_back());
         assert_eq!((reader.read().0, reader.tail.position()), (vec![2], end));
         assert!(!reader.tail.is_looking_back());
-        assert_eq!(reader.tail.look_back(true, 2), Ok(false), "what was read is not gone back to");
+        assert_eq!(reader.tail.look_back(Some(&mut None), 2), Ok(false), "what was read is not gone back to");
     }
 
     #[test]
     fn what_was_left_for_later_is_gone_back_to_when_it_is_needed() {
         let (disk, mut reader, hole) = with_two_places_passed();
         disk.write_at(0, hole, &in_hole(9));
-        assert_eq!(reader.tail.look_back(false, 2), Ok(true));
+        assert_eq!(reader.tail.look_back(None, 2), Ok(true));
         let Ok(Step::Found(found)) = reader.step() else { panic!("it is there") };
         reader.tail.leave_for_later(found.lsn, 5);
         assert_eq!(reader.read().0, [0_i64; 0]);
-        assert_eq!(reader.tail.look_back(true, 4), Ok(false));
-        assert_eq!(reader.tail.look_back(true, 5), Ok(true));
+        assert_eq!(reader.tail.look_back(Some(&mut None), 4), Ok(false));
+        assert_eq!(reader.tail.look_back(Some(&mut None), 5), Ok(true));
         assert_eq!(reader.read().0, [9]);
     }
 
@@ -807,18 +739,18 @@ mod tests {
             let other = Written::file(0).entries([1]).zeros(62).entries([vlsn_before]);
             let late = in_hole(2);
             disk.put(0, inode, [other.bytes, late].concat());
-            assert_eq!(reader.tail.look_back(false, 2), Ok(false), "inode {inode}");
+            assert_eq!(reader.tail.look_back(None, 2), Ok(false), "inode {inode}");
         }
         let (disk, mut reader, hole) = with_two_places_passed();
         disk.remove(0);
         reader.now += SETTLE;
         reader.read();
-        assert_eq!(reader.tail.look_back(true, 2), Ok(false));
+        assert_eq!(reader.tail.look_back(Some(&mut None), 2), Ok(false));
         disk.put(0, 1, Written::file(0).entries([1]).zeros(62).entries([3]).bytes);
         disk.write_at(0, hole, &in_hole(2));
         reader.now += SETTLE;
         reader.read();
-        assert_eq!(reader.tail.look_back(true, 2), Ok(false), "what was gone does not come back");
+        assert_eq!(reader.tail.look_back(Some(&mut None), 2), Ok(false), "what was gone does not come back");
     }
 
     /// The search for what proves the hole harmless takes many turns. What it is to find comes where it has been.

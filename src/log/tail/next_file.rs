@@ -1,13 +1,14 @@
 //! The file behind the one that is read: what it holds, for the rule for leaving.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::disk::{Disk, Opened};
 use super::hole::{ZEROS_AT_EACH_LOOK, again_after};
-use super::judge::{Content, Sight};
+use super::judge::{Content, Sight, describe};
 use super::place::low32;
 use super::view::{SCENE_BYTES, scene_digest};
-use crate::error::Result;
+use super::wait::WaitReason;
+use crate::error::{EntryFault, Result};
 use crate::log::budget::{Halt, Searched};
 use crate::log::files::{FileIdentity, NumberedFile};
 use crate::log::format::{FILE_HEADER_LEN_V3, Lsn};
@@ -18,17 +19,16 @@ use crate::log::window::Look;
 pub(super) struct Seen {
     pub(super) opened: Opened,
     pub(super) content: Content,
-    /// Where its first entry belongs, and what stands there if that is none.
+    /// Where its first entry belongs, and what stands there instead: what that is waited for as, and what it is else.
     pub(super) first: Lsn,
-    pub(super) look: Option<Look>,
-    pub(super) len: u64,
+    pub(super) instead: Option<(WaitReason, EntryFault)>,
     /// Tells two looks apart in which no entry was found.
     pub(super) digest: u32,
 }
 
 /// What is remembered of the next file from look to look.
+#[derive(Default)]
 pub(super) struct NextFile {
-    settle: Duration,
     /// The file that had an entry at the last look.
     with_entry: Option<(u32, FileIdentity)>,
     /// How far the zeros at its beginning were looked through.
@@ -46,10 +46,6 @@ struct Blank {
 }
 
 impl NextFile {
-    pub(super) fn new(settle: Duration) -> NextFile {
-        NextFile { settle, with_entry: None, blank: None }
-    }
-
     /// Another file is read.
     pub(super) fn forget(&mut self) {
         self.with_entry = None;
@@ -70,7 +66,7 @@ impl NextFile {
             Err(fault) => {
                 self.with_entry = None;
                 let (content, first, digest) = (Content::NoHeader(fault), Lsn::new(number, 0), digest()?);
-                return Ok(Some(Seen { opened, content, first, look: None, len, digest }));
+                return Ok(Some(Seen { opened, content, first, instead: None, digest }));
             }
         };
         let begins = self.begins_with_entry(file, identity, first, now, disk)?;
@@ -78,14 +74,16 @@ impl NextFile {
         let look = look.filter(|look| !matches!(look, Look::Entry(_)));
         let with_entry = look.is_none().then_some((number, identity));
         let was_seen = std::mem::replace(&mut self.with_entry, with_entry) == with_entry;
-        let (content, digest) = match &look {
-            None => (Content::Entry { was_seen }, 0),
+        let (content, instead, digest) = match &look {
+            None => (Content::Entry { was_seen }, None, 0),
             Some(look) => {
+                let sight = Sight::of(look, first, len);
+                let instead = describe(look, sight, len.saturating_sub(first), None);
                 let bytes = disk.probe.bytes(file, first, SCENE_BYTES)?;
-                (Content::NoEntry(Sight::of(look, first, len)), digest()? ^ scene_digest(bytes, look))
+                (Content::NoEntry(sight), Some(instead), digest()? ^ scene_digest(bytes, look))
             }
         };
-        Ok(Some(Seen { opened, content, first: Lsn::new(number, low32(first)), look, len, digest }))
+        Ok(Some(Seen { opened, content, first: Lsn::new(number, low32(first)), instead, digest }))
     }
 
     /// Whether a file has an entry with nothing but zeros before it. Many zeros are looked through now and then; whether an
@@ -124,7 +122,7 @@ impl NextFile {
             Ok(Stop::Entry) => Ok(true),
             Ok(Stop::NoEntry | Stop::End) => {
                 if next - first >= ZEROS_AT_EACH_LOOK {
-                    self.blank = seen(Some(now + again_after(next - first, self.settle)));
+                    self.blank = seen(Some(now + again_after(next - first, disk.options.settle)));
                 }
                 Ok(false)
             }

@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::judge::Name;
 use crate::error::{Error, Result};
-use crate::log::budget::{Halt, Searched};
+use crate::log::budget::Searched;
 use crate::log::files::{FileIdentity, NumberedFile};
 use crate::log::format::Lsn;
 use crate::log::probe::Stop;
@@ -82,6 +82,11 @@ impl Place {
 }
 
 impl LastEntry {
+    /// The offset by which the next entry names it, if that is known.
+    pub(super) fn named(&self) -> Option<u32> {
+        if let LastEntry::At { named, .. } = *self { named } else { None }
+    }
+
     /// Whether `entry` names this one as the one before it, as far as that can be told. A writer that restarted, or
     /// goes on behind a backup, may not know it: it says 0.
     #[inline]
@@ -178,10 +183,11 @@ const PASSED_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct PassedPlaces {
     places: Vec<Passed>,
-    /// The place in whose zeros a search was interrupted, and where.
-    interrupted: Option<(Lsn, u64)>,
     pub(super) skipped: Skipped,
 }
+
+/// How far a search over all zeros has got: in those of which place, and to where.
+pub type Searching = Option<(Lsn, u64)>;
 
 /// What was passed since what comes next was found last: it may be there.
 #[derive(Default)]
@@ -212,23 +218,17 @@ impl PassedPlaces {
         self.places.push(place);
     }
 
-    /// The next search over all zeros begins with the first place, whatever was interrupted.
-    pub(super) fn begin_anew(&mut self) {
-        self.interrupted = None;
-    }
-
-    /// Looks for an entry where each place begins, or with `all` behind all its zeros; takes the place out that has one
-    /// now. `current`: the file at the front. `next_vlsn` is what is looked for; 0 for all that there is.
+    /// Looks for an entry where each place begins, or behind all its zeros, from where `all` has got; takes the place out
+    /// that has one now. `current`: the file at the front. `next_vlsn` is what is looked for; 0 for all that there is.
     pub(super) fn find(
         &mut self,
-        all: bool,
+        mut all: Option<&mut Searching>,
         next_vlsn: u64,
         current: &OpenFile,
         disk: &mut Disk,
     ) -> Searched<Option<(OpenFile, Option<u64>)>> {
-        let interrupted = if all { self.interrupted.take() } else { None };
         let at_place = |(lsn, next)| Some((self.places.iter().position(|passed| passed.place.lsn() == lsn)?, next));
-        let goes_on = interrupted.and_then(at_place);
+        let goes_on = all.as_mut().and_then(|all| all.take()).and_then(at_place);
         let (resumed, resumed_at) = goes_on.unwrap_or((usize::MAX, 0));
         for at in goes_on.map_or(0, |(at, _)| at)..self.places.len() {
             let passed = &mut self.places[at];
@@ -237,12 +237,13 @@ impl PassedPlaces {
             }
             let (lsn, until) = (passed.place.lsn(), passed.until);
             let mut found = if at == resumed { resumed_at } else { passed.place.cursor };
-            match passed.find(all, &mut found, current, disk) {
-                Err(Halt::Busy) => {
-                    self.interrupted = Some((lsn, found));
-                    return Err(Halt::Busy);
+            match passed.find(all.is_some(), &mut found, current, disk) {
+                Err(halt) => {
+                    if let Some(all) = all {
+                        *all = Some((lsn, found));
+                    }
+                    return Err(halt);
                 }
-                Err(halt) => return Err(halt),
                 Ok(None) => {}
                 Ok(Some(mut file)) => {
                     self.places.remove(at);

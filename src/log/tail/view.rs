@@ -10,24 +10,14 @@ use crate::log::budget::Budget;
 use crate::log::format::{ENTRY_HEADER_LEN, EntryHeader, Lsn};
 use crate::log::window::{Look, Passage, Window};
 
-/// An entry found before.
-#[derive(Clone, Debug)]
-pub struct Recalled<'a> {
-    /// Its header.
-    pub header: EntryHeader,
-    /// Where in the block its payload is.
-    pub payload: Range<usize>,
-    /// The block.
-    pub block: &'a Arc<Block>,
-}
-
 /// How much of what stands at the cursor is compared to see whether it has changed; of an unreadable entry the checksum
 /// covers the rest.
 pub(super) const SCENE_BYTES: usize = 64 * 1024;
 
 /// See the module's comment.
 pub(super) struct View {
-    window: Window,
+    /// What the last read brought.
+    pub(super) window: Window,
     /// How many entries the window has shown.
     pub(super) shown: usize,
     /// What the window showed before it was read last, of which file.
@@ -45,11 +35,6 @@ impl View {
         self.before = None;
     }
 
-    /// Drops what was read last, and keeps what was before.
-    pub(super) fn forget_window(&mut self) {
-        self.window.forget();
-    }
-
     /// What is in the window was read; it is kept as what was before it if it will be wanted again, and all looks see
     /// nothing until there is a read. How much that should bring.
     pub(super) fn turn_over(&mut self, current: Option<&OpenFile>, is_recalled: bool) -> usize {
@@ -63,42 +48,24 @@ impl View {
         most
     }
 
-    /// The block that holds the payload of the entry shown last.
-    #[inline]
-    pub(super) fn block(&self) -> &Arc<Block> {
-        self.window.block()
-    }
-
     /// The block that the window had before, if it is kept.
     #[inline]
     pub(super) fn block_before(&self) -> Option<&Arc<Block>> {
         self.before.as_ref().map(|(_, passage)| passage.block())
     }
 
-    /// Whether the window has a whole entry at `offset`, as far as its header tells.
+    /// The entry at `lsn`, which was shown before, if its bytes are still in memory; neither read nor checked again: its
+    /// header, where in the block its payload is, and whether that is the block that the window had before.
     #[inline]
-    pub(super) fn has_entry(&self, offset: u64) -> bool {
-        self.window.has_entry_len(offset)
-    }
-
-    /// What the window shows at `offset`.
-    #[inline(always)]
-    pub(super) fn look(&self, offset: u64) -> Look {
-        self.window.look(offset)
-    }
-
-    /// The entry at `lsn`, which was shown before, if its bytes are still in memory; neither read nor checked again.
-    #[inline]
-    pub(super) fn recall(&self, lsn: Lsn, current: Option<&OpenFile>) -> Option<Recalled<'_>> {
+    pub(super) fn recall(&self, lsn: Lsn, current: Option<&OpenFile>) -> Option<(EntryHeader, Range<usize>, bool)> {
         let offset = u64::from(lsn.offset());
         if let Some(current) = current.filter(|current| current.place.number == lsn.file())
             && let Some((header, payload)) = self.window.shown(offset, current.place.cursor)
         {
-            return Some(Recalled { header, payload, block: self.window.block() });
+            return Some((header, payload, false));
         }
         let (_, before) = self.before.as_ref().filter(|&&(number, _)| number == lsn.file())?;
-        let (header, payload) = before.entry(offset)?;
-        Some(Recalled { header, payload, block: before.block() })
+        before.entry(offset).map(|(header, payload)| (header, payload, true))
     }
 
     /// Reads at the cursor and looks at what is there, with as much of it read as the file has. Confirms that the entry

@@ -11,16 +11,18 @@ pub struct Wait {
     pub reason: WaitReason,
     /// Where.
     pub at: Lsn,
-    /// Whether it has stood still for the settle time: no error, but somebody may want to know.
+    /// A VLSN that has not been found although later ones have: for the [`scanner`](crate::log::scanner) to say.
+    pub missing_vlsn: Option<u64>,
+    /// Whether it has lasted for the settle time: no error, but somebody may want to know.
     pub stalled: bool,
     /// When time alone will change the answer; `None` when only a change of the log will.
     pub look_again: Option<Instant>,
 }
 
 impl Wait {
-    /// A wait that only a change of the log ends.
-    pub fn until_changed(reason: WaitReason, at: Lsn) -> Wait {
-        Wait { reason, at, stalled: false, look_again: None }
+    /// A wait where nothing is missing, and that has not lasted long.
+    pub fn new(reason: WaitReason, at: Lsn, look_again: Option<Instant>) -> Wait {
+        Wait { reason, at, missing_vlsn: None, stalled: false, look_again }
     }
 }
 

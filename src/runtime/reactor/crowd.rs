@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::error::Result;
-use crate::log::tail::{Wait, WaitReason};
-use crate::log::{Entry, Lsn, Next, Now, Pause};
+use crate::log::{Entry, Lsn, Next, Now, Wait, WaitReason};
 use crate::options::Options;
 use crate::source::{Source, SourceProgress};
 use crate::stream::Stream;
@@ -131,8 +130,8 @@ impl Source for Reader {
             let entry = Entry { vlsn: from_vlsn, lsn, entry_type: 13, payload, payload_crc: 0, block: None };
             return Ok(Next::Entry(entry));
         }
-        let wait = Wait { reason: WaitReason::End, at: Lsn::NULL, stalled: false, look_again: None };
-        Ok(Next::Nothing(Pause { wait, missing_vlsn: None, look_again: None, stalled: false }))
+        let wait = Wait::new(WaitReason::End, Lsn::NULL, None);
+        Ok(Next::Nothing(wait))
     }
 
     fn is_notified(&self) -> bool {
