@@ -17,11 +17,11 @@ pub(super) struct Behind {
     read_bytes: usize,
     budget: Budget,
     /// Whether the place to begin at is to be sought by the first VLSN asked for.
-    is_to_be_sought: bool,
+    pub(super) is_to_be_sought: bool,
     /// Where reading began, if that was sought.
-    began: Option<Start>,
+    pub(super) began: Option<Start>,
     /// Before this place nobody has looked; `None` when nothing stands there.
-    unread: Option<Start>,
+    pub(super) unread: Option<Start>,
     hidden: Hidden,
     /// What was found out by the search for a place, and by the look that it is for, while they are not at their end.
     seek: Option<Seek>,
@@ -70,12 +70,6 @@ impl Behind {
         }
     }
 
-    /// Reading begins where the tail was told to.
-    #[inline]
-    pub(super) fn begin_as_told(&mut self) {
-        self.is_to_be_sought = false;
-    }
-
     /// Seeks the place to begin at for `vlsn`; `None` if reading is to begin where the tail was told to.
     pub(super) fn seek(&mut self, vlsn: u64) -> Searched<Option<Lsn>> {
         if !self.is_to_be_sought {
@@ -94,16 +88,6 @@ impl Behind {
             self.seek = Some(Seek::new(Arc::clone(&self.files), self.read_bytes, self.budget.clone())?);
         }
         Ok(self.seek.as_mut().expect("it is there now"))
-    }
-
-    /// Where reading began, if that was sought.
-    pub(super) fn began(&self) -> Option<Start> {
-        self.began
-    }
-
-    /// Before which place nobody has looked.
-    pub(super) fn unread(&self) -> Option<Start> {
-        self.unread
     }
 
     /// Looks before `place`, before which nobody has looked. True: the next VLSN was found, and may be sent.

@@ -99,9 +99,10 @@ struct Coming {
 
 /// Which block its payload is in.
 enum Of {
-    Tail,
-    /// The one that the tail's window had before.
-    BeforeTails,
+    /// The tail's, or the one that its window had before.
+    Tail {
+        is_before: bool,
+    },
     Again,
 }
 
@@ -222,8 +223,7 @@ impl Scanner {
                 debug_assert!(vlsn >= from_vlsn.max(1) && lsn < send_limit);
                 self.counts.returned += 1;
                 let block = match block {
-                    Of::Tail => self.search.tail.block(),
-                    Of::BeforeTails => self.search.tail.block_before().expect("it was just there"),
+                    Of::Tail { is_before } => self.search.tail.block(is_before),
                     Of::Again => self.again.block(),
                 };
                 let begin = entry.payload.start;
@@ -238,7 +238,7 @@ impl Scanner {
             }
             Ok(Answer::Nothing(pause)) => {
                 self.ended = Ended::Paused;
-                self.search.tail.stillness().sleeps(pause.look_again);
+                self.search.tail.stillness().attention.sleeps(pause.look_again);
                 Ok(Next::Nothing(pause))
             }
             Err(Halt::Busy) => Ok(Next::Busy),
@@ -314,7 +314,7 @@ impl Scanner {
             // What was looked at to find a beginning is behind the cursor already: it counts as found.
             self.order.begin_at(from_vlsn).map_err(no_room)?;
         } else {
-            self.search.behind.begin_as_told();
+            self.search.behind.is_to_be_sought = false;
         }
         Ok(())
     }
@@ -388,7 +388,7 @@ impl Scanner {
         if self.order.next() == vlsn {
             self.order.returned(held.digest);
             *self.search.tail.skipped() = Skipped::default();
-            return Ok(Some(Coming { vlsn, lsn, entry, block: Of::Tail }));
+            return Ok(Some(Coming { vlsn, lsn, entry, block: Of::Tail { is_before: false } }));
         }
         self.place_out_of_order(vlsn, held, send_limit, now)?;
         Ok(None)
@@ -500,8 +500,12 @@ impl Scanner {
         {
             self.order.returned(held.digest);
             let payload_crc = order::payload_crc(header.entry_type, held.digest);
-            let block = if is_before { Of::BeforeTails } else { Of::Tail };
-            return Ok(Some(Coming { vlsn, lsn, entry: Sighted { header, payload, payload_crc }, block }));
+            return Ok(Some(Coming {
+                vlsn,
+                lsn,
+                entry: Sighted { header, payload, payload_crc },
+                block: Of::Tail { is_before },
+            }));
         }
         let entry = match self.again.look(lsn, vlsn)? {
             Look::Entry(entry) if is_its(&entry.header) => entry,
@@ -550,7 +554,7 @@ impl Scanner {
         let may_be_new = expected == 1 && tail.listing().first() == Some(0);
         let is_below_the_log = !has_returned && self.counts.below == 0 && !may_be_new;
         let is_sealed = is_below_the_log || tail.skipped().missing_file.is_some();
-        let is_seeking = self.search.is_interrupted();
+        let is_seeking = self.search.everywhere.is_some();
         let missing = self.patience.miss(expected, is_at_end, is_sealed, is_seeking, now.get());
         let cause = if missing.is_over { Cause::Gap } else { Cause::Due };
         if missing.is_sought && self.search.look_everywhere(cause, &mut self.order, send_limit)? {
@@ -599,7 +603,7 @@ impl Scanner {
         if below.is_over {
             return Err(Error::AheadOfLog { start, last: order.below() }.into());
         }
-        let stalled_at = below.stalled_at.map(|at| self.search.tail.stillness().next_look(now, at));
+        let stalled_at = below.stalled_at.map(|at| self.search.tail.stillness().attention.next_look(now, at));
         let look_again = stalled_at.into_iter().chain(below.look_again).min();
         let stalled = below.stalled_at.is_none();
         Ok(Some(Wait { reason: WaitReason::AheadOfLog, stalled, look_again, ..idle }))

@@ -48,13 +48,13 @@ pub(super) struct Search {
     /// How far apart VLSNs can be in the window of what is held back.
     far: u64,
     /// A look everywhere that was interrupted.
-    everywhere: Option<Everywhere>,
+    pub(super) everywhere: Option<Everywhere>,
     progress: Progress,
 }
 
 /// A look for what is missing wherever it can be, and how far it has got.
 #[derive(Clone, Copy)]
-struct Everywhere {
+pub(super) struct Everywhere {
     cause: Cause,
     /// The VLSN that was missing.
     vlsn: u64,
@@ -102,18 +102,13 @@ impl Search {
         Ok(())
     }
 
-    /// Whether a look everywhere was interrupted.
-    pub(super) fn is_interrupted(&self) -> bool {
-        self.everywhere.is_some()
-    }
-
     /// A detour begins. Whether it gets on; what does not is a fault of this file.
     pub(super) fn gets_on(&mut self, order: &Order) -> bool {
         let next_vlsn = order.next();
         let gets_on = self.progress.gets_on(Measure {
             next_vlsn,
             has_begun_anew: self.behind.read_anew_until().is_some(),
-            behind: Reverse(self.behind.unread().map(|place| place.at)),
+            behind: Reverse(self.behind.unread.map(|place| place.at)),
             front: self.tail.front(),
             unread: Reverse(self.tail.unread(next_vlsn)),
             held: Reverse(order.held()),
@@ -167,7 +162,7 @@ impl Search {
         }
         let is_missing = order.held() > 0 && order.ready().is_none();
         let far = if is_missing { self.far } else { self.far.min(EARLY_MAX) };
-        while let Some(place) = self.behind.unread().filter(|place| !place.is_below(order.next(), far)) {
+        while let Some(place) = self.behind.unread.filter(|place| !place.is_below(order.next(), far)) {
             if self.behind.look_on(place, order, send_limit)? {
                 return Ok(true);
             }
@@ -202,7 +197,7 @@ impl Search {
                     if self.tail.look_back(Some(all), order.next())? {
                         return Ok(true);
                     }
-                    let began = self.behind.began();
+                    let began = self.behind.began;
                     Stage::BehindAgain(began.filter(|began| !began.is_below(order.next(), self.far)))
                 }
                 Stage::BehindAgain(Some(place)) => {

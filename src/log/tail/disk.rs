@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ask::TailOptions;
-use super::judge::{Name, Standing, judge_name};
+use super::judge::{Name, judge_name};
 use crate::error::{Error, Result};
 use crate::log::files::{FileIdentity, Files, Listing, NumberedFile, list_error};
 use crate::log::format::{FileHeader, HeaderFault};
@@ -51,22 +51,15 @@ impl Disk {
         })
     }
 
-    /// What a file that was opened is to the log now; one system call where it has its name.
-    pub(super) fn standing(
-        &mut self,
-        number: u32,
-        identity: FileIdentity,
-        was_read: bool,
-        now: Instant,
-    ) -> Result<Standing> {
+    /// Whether a file that was opened is a part of the log now; one system call where it has its name.
+    pub(super) fn has(&mut self, number: u32, identity: FileIdentity, now: Instant) -> Result<bool> {
         let name = self.name_of(number, identity)?;
         if name == Name::Free {
             // Which file is the highest now?
             self.listing.outdate();
             self.refresh(now)?;
         }
-        let is_highest = self.listing.newest().is_none_or(|newest| newest <= number);
-        Ok(judge_name(name, is_highest, was_read))
+        Ok(judge_name(name, self.listing.newest().is_none_or(|newest| newest <= number)))
     }
 
     /// How long the file of this name is; `None` if there is none.

@@ -35,29 +35,14 @@ pub(super) enum Name {
     Free,
 }
 
-/// What an open file is to the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
-    /// A part of it, or deleted by the cleaner: it is read to its end.
-    Part,
-    /// No part any more, and nothing was read from it: what has its name, or will have it, is read in its place.
-    Replaced,
-    /// No part any more, and something was read from it.
-    Gone,
-}
-
-/// What an open file is to the log. A file that lost its name and is not the highest was deleted by the cleaner. But a
-/// name is given twice only by a recovery: what has it now is the log.
-pub(super) fn judge_name(name: Name, is_highest: bool, was_read: bool) -> Standing {
-    let is_dropped = match name {
-        Name::Its => false,
-        Name::Anothers => true,
-        Name::Free => is_highest,
-    };
-    match (is_dropped, was_read) {
-        (false, _) => Standing::Part,
-        (true, false) => Standing::Replaced,
-        (true, true) => Standing::Gone,
+/// Whether an open file is a part of the log, or deleted by the cleaner: then it is read to its end. A file that lost its
+/// name and is not the highest was deleted by the cleaner. But a name is given twice only by a recovery: what has it now
+/// is the log.
+pub(super) fn judge_name(name: Name, is_highest: bool) -> bool {
+    match name {
+        Name::Its => true,
+        Name::Anothers => false,
+        Name::Free => !is_highest,
     }
 }
 
@@ -249,16 +234,10 @@ mod tests {
 
     #[test]
     fn what_a_name_says() {
-        use Standing::{Gone, Part, Replaced};
-        // Nothing read or something read, in the highest file and in a lower one.
-        let table = [
-            (Name::Its, [Part, Part], [Part, Part]),
-            (Name::Free, [Replaced, Gone], [Part, Part]),
-            (Name::Anothers, [Replaced, Gone], [Replaced, Gone]),
-        ];
-        for (name, highest, lower) in table {
-            assert_eq!([false, true].map(|was_read| judge_name(name, true, was_read)), highest, "{name:?}");
-            assert_eq!([false, true].map(|was_read| judge_name(name, false, was_read)), lower, "{name:?}");
+        // In the highest file and in a lower one.
+        let table = [(Name::Its, [true, true]), (Name::Free, [false, true]), (Name::Anothers, [false, false])];
+        for (name, is_part) in table {
+            assert_eq!([true, false].map(|is_highest| judge_name(name, is_highest)), is_part, "{name:?}");
         }
     }
 

@@ -34,7 +34,7 @@ use crate::error::{EntryFault, Error, Result};
 pub use ask::{Ask, TailOptions};
 use disk::{Disk, Opened};
 use hole::{HoleEnd, Proof};
-use judge::{Onward, Sight, Standing, Verdict, describe, judge, judge_header, judge_next};
+use judge::{Onward, Sight, Verdict, describe, judge, judge_header, judge_next};
 use next_file::{NextFile, Seen, digest_of_header};
 use place::{LastEntry, LookBack, OpenFile, Passed, PassedPlaces, Place, bytes_between};
 pub use place::{Searching, Skipped};
@@ -132,16 +132,10 @@ impl Tail {
         self.stillness.filled();
     }
 
-    /// The block that holds the payload of the entry found last.
+    /// The block that holds the payload of the entry found last, or of those [recalled](Self::recall) from before.
     #[inline]
-    pub fn block(&self) -> &Arc<Block> {
-        self.view.window.block()
-    }
-
-    /// The block that the window had before, if it is kept.
-    #[inline]
-    pub fn block_before(&self) -> Option<&Arc<Block>> {
-        self.view.block_before()
+    pub fn block(&self, is_before: bool) -> &Arc<Block> {
+        self.view.block(is_before)
     }
 
     /// Whether the window has a whole entry more, as far as its header tells.
@@ -410,20 +404,18 @@ impl Tail {
     /// Whether the current file is a part of the log. Where it is not and nothing was read from it, what has its name is
     /// read instead: nothing is lost. An error if something was.
     fn is_part(&mut self, ask: &Ask<'_>) -> Result<bool> {
-        let OpenFile { place, .. } = self.course.file_mut();
-        match self.disk.standing(place.number, place.identity, place.was_read, ask.now.get())? {
-            Standing::Part => Ok(true),
-            Standing::Replaced => {
-                (self.course.start, self.course.front) = (place.lsn(), None);
-                self.course.next_file.forget();
-                self.disk.listing.outdate();
-                Ok(false)
-            }
-            Standing::Gone => {
-                let expected_vlsn = ask.expected_vlsn;
-                Err(Error::LogFileGone { file: place.number, expected_vlsn, found_vlsn: None })
-            }
+        let place = self.course.file_mut().place;
+        if self.disk.has(place.number, place.identity, ask.now.get())? {
+            return Ok(true);
         }
+        if place.was_read {
+            let expected_vlsn = ask.expected_vlsn;
+            return Err(Error::LogFileGone { file: place.number, expected_vlsn, found_vlsn: None });
+        }
+        (self.course.start, self.course.front) = (place.lsn(), None);
+        self.course.next_file = NextFile::default();
+        self.disk.listing.outdate();
+        Ok(false)
     }
 
     /// Decides what a look at the cursor means that showed no entry. The bytes were read just now. `None`: look again.
@@ -535,7 +527,7 @@ impl Tail {
             passed.skipped.missing_file.get_or_insert(left.place.number + 1);
         }
         passed.pass(left.place, None);
-        self.course.next_file.forget();
+        self.course.next_file = NextFile::default();
         self.view.window.forget();
         self.stillness.moved();
         Ok(())
@@ -789,7 +781,7 @@ mod tests {
         let mut reader = Reader::over(&disk([written]));
         let (_, wait) = reader.read();
         assert_eq!(wait.reason, WaitReason::Unreadable);
-        reader.tail.stillness.sleeps(wait.look_again);
+        reader.tail.stillness.attention.sleeps(wait.look_again);
         reader.now += 100 * SETTLE;
         assert!(reader.tail.stillness.wakes(reader.now));
         assert!(matches!(reader.step(), Ok(Step::Wait(wait)) if wait.reason == WaitReason::Unreadable));

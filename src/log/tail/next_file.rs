@@ -29,51 +29,40 @@ pub(super) struct Seen {
 /// What is remembered of the next file from look to look.
 #[derive(Default)]
 pub(super) struct NextFile {
-    /// The file that had an entry at the last look.
-    with_entry: Option<(u32, FileIdentity)>,
-    /// How far the zeros at its beginning were looked through.
-    blank: Option<Blank>,
-}
-
-/// Zeros at the beginning of a file, as far as they were looked through.
-#[derive(Clone, Copy)]
-struct Blank {
-    number: u32,
-    identity: FileIdentity,
-    next: u64,
-    /// When to look through them again; `None` while they are being looked through.
-    again_at: Option<Instant>,
+    of: Option<(u32, FileIdentity)>,
+    /// Whether it had an entry at the last look.
+    had_entry: bool,
+    /// How far the zeros at its beginning were looked through, and when to look through them again; `None` while they are
+    /// being looked through.
+    zeros: Option<(u64, Option<Instant>)>,
 }
 
 impl NextFile {
-    /// Another file is read.
-    pub(super) fn forget(&mut self) {
-        self.with_entry = None;
-    }
-
     /// Looks at file `number` anew: a recovery may have cut it meanwhile, or put another in its place. `None`: it is not
     /// there any more.
     pub(super) fn look(&mut self, number: u32, now: Instant, disk: &mut Disk) -> Searched<Option<Seen>> {
         let Some(opened) = disk.open(number)? else {
-            self.with_entry = None;
+            *self = NextFile::default();
             return Ok(None);
         };
         let file = &opened.file;
-        let (identity, len) = (file.identity()?, file.len()?);
+        let (of, len) = (Some((number, file.identity()?)), file.len()?);
+        if self.of != of {
+            *self = NextFile { of, ..NextFile::default() };
+        }
         let digest = || digest_of_header(file).map(|digest| digest ^ low32(len));
         let first = match opened.header {
             Ok(header) => header.first_entry(),
             Err(fault) => {
-                self.with_entry = None;
+                self.had_entry = false;
                 let (content, first, digest) = (Content::NoHeader(fault), Lsn::new(number, 0), digest()?);
                 return Ok(Some(Seen { opened, content, first, instead: None, digest }));
             }
         };
-        let begins = self.begins_with_entry(file, identity, first, now, disk)?;
+        let begins = self.begins_with_entry(file, first, now, disk)?;
         let look = if begins { None } else { Some(disk.probe.look(file, first)?) };
         let look = look.filter(|look| !matches!(look, Look::Entry(_)));
-        let with_entry = look.is_none().then_some((number, identity));
-        let was_seen = std::mem::replace(&mut self.with_entry, with_entry) == with_entry;
+        let was_seen = std::mem::replace(&mut self.had_entry, look.is_none());
         let (content, instead, digest) = match &look {
             None => (Content::Entry { was_seen }, None, 0),
             Some(look) => {
@@ -88,46 +77,31 @@ impl NextFile {
 
     /// Whether a file has an entry with nothing but zeros before it. Many zeros are looked through now and then; whether an
     /// entry stands where the first belongs is seen at once.
-    fn begins_with_entry(
-        &mut self,
-        file: &NumberedFile,
-        identity: FileIdentity,
-        first: u64,
-        now: Instant,
-        disk: &mut Disk,
-    ) -> Searched<bool> {
-        let number = file.number;
-        let known = self.blank.take().filter(|known| (known.number, known.identity) == (number, identity));
+    fn begins_with_entry(&mut self, file: &NumberedFile, first: u64, now: Instant, disk: &mut Disk) -> Searched<bool> {
         let mut next = first;
-        if let Some(known) = known {
+        if let Some((passed, again_at)) = self.zeros.take() {
             if disk.probe.entry(file, first)?.is_some() {
                 return Ok(true);
             }
-            match known.again_at {
-                None => next = known.next,
+            match again_at {
+                None => next = passed,
                 Some(at) if now < at => {
-                    self.blank = Some(known);
+                    self.zeros = Some((passed, again_at));
                     return Ok(false);
                 }
                 Some(_) => {}
             }
         }
         let behind = disk.probe.behind_zeros(file, &mut next);
-        let seen = |again_at| Some(Blank { number, identity, next, again_at });
-        match behind {
-            Err(Halt::Busy) => {
-                self.blank = seen(None);
-                Err(Halt::Busy)
+        let passed = next - first;
+        self.zeros = match &behind {
+            Err(Halt::Busy) => Some((next, None)),
+            Ok(Stop::NoEntry | Stop::End) if passed >= ZEROS_AT_EACH_LOOK => {
+                Some((next, Some(now + again_after(passed, disk.options.settle))))
             }
-            Ok(Stop::Entry) => Ok(true),
-            Ok(Stop::NoEntry | Stop::End) => {
-                if next - first >= ZEROS_AT_EACH_LOOK {
-                    self.blank = seen(Some(now + again_after(next - first, disk.options.settle)));
-                }
-                Ok(false)
-            }
-            Err(halt) => Err(halt),
-        }
+            _ => None,
+        };
+        Ok(behind? == Stop::Entry)
     }
 }
 

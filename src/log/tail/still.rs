@@ -41,7 +41,8 @@ struct Since<T> {
 #[derive(Debug)]
 pub struct Stillness {
     settle: Duration,
-    attention: Attention,
+    /// Whether whoever waits was awake.
+    pub attention: Attention,
     scene: Option<Since<Scene>>,
     /// Where there are zeros, and what there is of the header of the entry that will stand there.
     zeros: Option<Since<(Lsn, u32)>>,
@@ -88,12 +89,7 @@ impl Stillness {
         self.zeros = None;
     }
 
-    /// What is waited for is looked at next at `look_again`, or when something changes.
-    pub fn sleeps(&mut self, look_again: Option<Instant>) {
-        self.attention.sleeps(look_again);
-    }
-
-    /// The first look after that. True: it was overslept, and what had not settled before begins to anew.
+    /// The first look after a sleep. True: it was overslept, and what had not settled before begins to anew.
     pub fn wakes(&mut self, now: Instant) -> bool {
         let is_overslept = self.attention.wakes(now);
         if is_overslept {
@@ -101,11 +97,6 @@ impl Stillness {
             self.zeros.iter_mut().for_each(|zeros| zeros.begin_anew(now));
         }
         is_overslept
-    }
-
-    /// When to look next at what is to be judged at `judged_at`.
-    pub fn next_look(&self, now: Instant, judged_at: Instant) -> Instant {
-        self.attention.next_look(now, judged_at)
     }
 }
 

@@ -48,10 +48,10 @@ impl View {
         most
     }
 
-    /// The block that the window had before, if it is kept.
+    /// The window's block, or the one that it had before, if anything was recalled from there.
     #[inline]
-    pub(super) fn block_before(&self) -> Option<&Arc<Block>> {
-        self.before.as_ref().map(|(_, passage)| passage.block())
+    pub(super) fn block(&self, is_before: bool) -> &Arc<Block> {
+        if is_before { self.before.as_ref().expect("it was just there").1.block() } else { self.window.block() }
     }
 
     /// The entry at `lsn`, which was shown before, if its bytes are still in memory; neither read nor checked again: its
