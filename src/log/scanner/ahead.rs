@@ -14,7 +14,8 @@ use crate::log::files::Files;
 use crate::log::probe::{Stop, Walk};
 use crate::log::seek::Seek;
 
-/// After how long it is looked again at the latest, where it is in doubt: that reads many bytes.
+/// After how long it is looked again at the latest, where it is in doubt: that reads many bytes. What is just being written
+/// is whole by then, and what is still in doubt waits for a change of the log.
 const DOUBT_MAX: Duration = Duration::from_secs(60);
 
 /// A search for a VLSN just below a start, or above. What the [budget](super::super::budget) interrupts goes on where it
@@ -75,8 +76,7 @@ impl Ahead {
                     return Ok(Some(self.highest));
                 }
                 // What is being written is whole soon. What is damaged stays so.
-                let longest = DOUBT_MAX.max(self.settle);
-                self.again_at.get_or_insert(now + (now - self.since).clamp(self.settle, longest));
+                self.again_at.get_or_insert(now + (now - self.since).clamp(self.settle, self.longest()));
                 return Ok(None);
             };
             let (began, highest) = (walk.next, &mut self.highest);
@@ -88,6 +88,15 @@ impl Ahead {
             self.walk = None;
         }
         Ok(Some(enough))
+    }
+
+    /// When time alone may end the doubt.
+    pub(super) fn look_again(&self) -> Option<Instant> {
+        self.again_at.filter(|&at| at <= self.since + 2 * self.longest())
+    }
+
+    fn longest(&self) -> Duration {
+        DOUBT_MAX.max(self.settle)
     }
 
     /// Goes down to the next file to be read. False: there is none.

@@ -588,7 +588,7 @@ impl Scanner {
             };
             let Some(last) = ahead.search(now)? else {
                 self.patience.forget();
-                let look_again = idle.look_again.into_iter().chain(ahead.again_at).min();
+                let look_again = idle.look_again.into_iter().chain(ahead.look_again()).min();
                 return Ok(Some(Wait { look_again, ..idle }));
             };
             order.note(last);
