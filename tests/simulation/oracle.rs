@@ -538,7 +538,9 @@ impl<'a> Walk<'a> {
         }
         if vlsn > expected {
             let ahead = vlsn - expected;
-            if ahead >= self.question.entries_max || self.held_bytes + len > self.question.bytes_max {
+            // A second entry of one VLSN takes the place of the first.
+            let replaced = self.held.get(&vlsn).map_or(0, |&(_, len, _)| len);
+            if ahead >= self.question.entries_max || self.held_bytes - replaced + len > self.question.bytes_max {
                 return Err(self.gap(position));
             }
         }
