@@ -10,11 +10,11 @@
 mod common;
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use common::log_of;
 use noxu_feeder::acks::Acks;
-use noxu_feeder::chunk::fill::{Filled, fill};
+use noxu_feeder::chunk::fill::Filled;
+use noxu_feeder::feed::{Feed, OwnFeed};
 use noxu_feeder::log::{Log, Lsn, Next, Now};
 use noxu_feeder::options::Options;
 use noxu_feeder::source::{LogSource, Source};
@@ -42,17 +42,14 @@ fn measured_scan(source: &mut LogSource, last: u64) -> u64 {
 /// Reads and frames up to VLSN `last` and beyond, and has all of it taken.
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn measured_send(source: &mut LogSource, stream: &mut Stream, last: u64) -> u64 {
+fn measured_send(feed: &mut OwnFeed, stream: &mut Stream, last: u64) -> u64 {
     let now = Now::default();
     while stream.sent_vlsn() < last {
-        let mut chunk = stream.empty_chunk();
-        let from = stream.next_vlsn();
-        let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-        let filled = fill(filling, source, from, &stream.chunk_limits(), now.get());
+        let (portion, filled) = feed.next(stream.next_vlsn(), now.get());
         assert!(!matches!(filled, Filled::Failed(_)), "{filled:?}");
-        stream.push(chunk);
+        portion.into_iter().for_each(|portion| stream.push(portion));
         let offered: u64 = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());
-        stream.sent(offered);
+        stream.sent(offered, |chunk| feed.take_back(chunk));
     }
     stream.sent_vlsn()
 }
@@ -93,7 +90,7 @@ fn main() {
             if path == "scan" {
                 measured_scan(&mut source, entries)
             } else {
-                measured_send(&mut source, &mut stream, entries)
+                measured_send(&mut OwnFeed::new(Box::new(source), options.chunks()), &mut stream, entries)
             }
         }
     };

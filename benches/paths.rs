@@ -9,14 +9,14 @@ mod common;
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::time::Instant;
 
 use common::{RECORD, log_of};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use noxu_feeder::acks::Acks;
-use noxu_feeder::chunk::fill::{Filled, fill};
+use noxu_feeder::chunk::fill::Filled;
 use noxu_feeder::chunk::{Chunk, ChunkLimits};
+use noxu_feeder::feed::{Feed, OwnFeed};
 use noxu_feeder::log::checksum::Checksummer;
 use noxu_feeder::log::format::{ENTRY_HEADER_LEN_VLSN, encode_entry};
 use noxu_feeder::log::order::{Order, WindowLimits};
@@ -97,17 +97,15 @@ fn send(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(entries));
         group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
             bencher.iter(|| {
-                let mut source = source(dir.path());
+                let mut feed = OwnFeed::new(Box::new(source(dir.path())), options.chunks());
                 let mut stream = Stream::new(1, options.stream());
                 let now = Instant::now();
                 while stream.sent_vlsn() < entries {
-                    let mut chunk = stream.empty_chunk();
-                    let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-                    let filled = fill(filling, &mut source, stream.next_vlsn(), &stream.chunk_limits(), now);
+                    let (portion, filled) = feed.next(stream.next_vlsn(), now);
                     assert!(!matches!(filled, Filled::Failed(_)));
-                    stream.push(chunk);
+                    portion.into_iter().for_each(|portion| stream.push(portion));
                     let offered = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());
-                    stream.sent(offered);
+                    stream.sent(offered, |chunk| feed.take_back(chunk));
                 }
             });
         });

@@ -4,6 +4,7 @@ pub mod chunk;
 pub mod diagnostics;
 pub mod error;
 mod failpoint;
+pub mod feed;
 pub mod ffi;
 pub mod log;
 pub mod lsn;

@@ -9,6 +9,7 @@ use crate::acks::{Acks, Deadline, End, Waited};
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
 use crate::failpoint::failpoint;
+use crate::feed::OwnFeed;
 use crate::options::Options;
 use crate::runtime::driver::Driver;
 use crate::runtime::inbox::Arrival;
@@ -249,7 +250,7 @@ impl Runner {
         Session::new(
             Stream::new(self.start_vlsn, self.options.stream()),
             transport,
-            source,
+            Box::new(OwnFeed::new(source, self.options.chunks())),
             Arc::clone(&self.link),
             functions,
             self.options.session(),

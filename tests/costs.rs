@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use common::log_of;
 use noxu_feeder::acks::{Ack, Acks, Deadline, Polled, Waited};
-use noxu_feeder::chunk::fill::{Filled, fill};
+use noxu_feeder::chunk::fill::Filled;
+use noxu_feeder::feed::{Feed, OwnFeed};
 use noxu_feeder::log::{Log, Lsn, Next, Now};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
@@ -104,22 +105,21 @@ fn reading_out_of_order_allocates_less_than_once_for_each_time_it_is_so() {
 fn allocated_by_sending(entries: u64, len: usize, taken: u64) -> u64 {
     let dir = log_of(entries, len, None);
     let options = Options::default();
-    let mut source = LogSource::new(open(&dir, &options), Lsn::NULL);
+    let source = LogSource::new(open(&dir, &options), Lsn::NULL);
+    let mut feed = OwnFeed::new(Box::new(source), options.chunks());
     let mut stream = Stream::new(1, options.stream());
     let now = Instant::now();
     let (mut before, mut after) = (None, None);
     let mut is_dry = false;
     while !is_dry || stream.has_output() {
         while !is_dry && stream.wants_chunk() {
-            let mut chunk = stream.empty_chunk();
-            let from = stream.next_vlsn();
-            let filled = fill(Arc::get_mut(&mut chunk).unwrap(), &mut source, from, &stream.chunk_limits(), now);
+            let (portion, filled) = feed.next(stream.next_vlsn(), now);
             is_dry = matches!(filled, Filled::Dry(_));
             assert!(!matches!(filled, Filled::Failed(_)), "{filled:?}");
-            stream.push(chunk);
+            portion.into_iter().for_each(|portion| stream.push(portion));
         }
         let offered: u64 = stream.with_output(|pieces| pieces.iter().map(|piece| piece.len() as u64).sum());
-        stream.sent(offered.min(taken));
+        stream.sent(offered.min(taken), |chunk| feed.take_back(chunk));
         if stream.sent_vlsn() >= entries / 4 {
             before.get_or_insert_with(allocations);
         }

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["log", "wire"],
     &["source"],
     &["chunk"],
+    &["feed"],
     &["stream", "transport"],
     &["acks"],
     &["session", "states"],

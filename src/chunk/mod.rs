@@ -106,6 +106,11 @@ impl Chunk {
         self.marks.last().map(|mark| mark.vlsn)
     }
 
+    /// The VLSN of its frame `index`, counted from 0.
+    pub fn vlsn_of(&self, index: usize) -> Option<u64> {
+        self.marks.get(index).map(|mark| mark.vlsn)
+    }
+
     /// Whether it takes no more frames.
     pub fn is_full(&self, limits: &ChunkLimits) -> bool {
         self.len >= limits.bytes as u64 || self.marks.len() >= limits.frames_max

@@ -73,16 +73,20 @@ impl Options {
         self.millis(Index::channel_connect_timeout_ms)
     }
 
+    /// For the chunks of a run.
+    pub fn chunks(&self) -> ChunkLimits {
+        ChunkLimits {
+            bytes: self.size(Index::runner_chunk_bytes),
+            share_from: self.size(Index::runner_share_from_bytes),
+            ..ChunkLimits::default()
+        }
+    }
+
     /// For a stream.
     pub fn stream(&self) -> StreamOptions {
         let accept = self.number(Index::ack_beyond_sent) == 1;
         StreamOptions {
             beyond_sent: if accept { BeyondSent::Accept } else { BeyondSent::Error },
-            chunk: ChunkLimits {
-                bytes: self.size(Index::runner_chunk_bytes),
-                share_from: self.size(Index::runner_share_from_bytes),
-                ..ChunkLimits::default()
-            },
             queue_bytes_max: self.size(Index::runner_queue_bytes_max),
         }
     }

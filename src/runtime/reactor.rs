@@ -662,6 +662,7 @@ mod tests {
     use super::*;
     use crate::acks::Deadline;
     use crate::failpoint::hooks;
+    use crate::feed::OwnFeed;
     use crate::log::format::{FileHeader, encode_entry};
     use crate::log::{Log, Lsn};
     use crate::lsn::FileName;
@@ -729,7 +730,8 @@ mod tests {
         let link = Arc::new(Link::new(waker, c"r".to_owned(), 1000, 1, None));
         let stream = Stream::new(1, options.stream());
         let (callbacks, now) = (Arc::new(Nobody), Instant::now());
-        let session = Session::new(stream, transport, source, Arc::clone(&link), callbacks, options.session(), now);
+        let feed = Box::new(OwnFeed::new(source, options.chunks()));
+        let session = Session::new(stream, transport, feed, Arc::clone(&link), callbacks, options.session(), now);
         (session, link, replica)
     }
 

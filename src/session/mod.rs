@@ -1,4 +1,4 @@
-//! A session: one replica being fed. Source, stream and transport, driven in turns that never wait.
+//! A session: one replica being fed. Feed, stream and transport, driven in turns that never wait.
 
 mod hastening;
 pub mod link;
@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::acks::End;
-use crate::chunk::fill::{Filled, fill};
+use crate::chunk::fill::Filled;
 use crate::diagnostics::Level;
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::log::Wait;
-use crate::source::{Origin, Source};
+use crate::source::Origin;
 use crate::stream::outstanding::Outstanding;
 use crate::stream::{Stream, StreamCounts};
 use crate::sys::poll::Interest;
@@ -80,7 +81,7 @@ enum Phase {
 pub struct Session {
     stream: Stream,
     transport: Box<dyn Transport>,
-    source: Box<dyn Source>,
+    feed: Box<dyn Feed>,
     link: Arc<Link>,
     callbacks: Arc<dyn Callbacks>,
     options: SessionOptions,
@@ -131,19 +132,19 @@ impl Session {
     pub fn new(
         stream: Stream,
         transport: Box<dyn Transport>,
-        mut source: Box<dyn Source>,
+        mut feed: Box<dyn Feed>,
         link: Arc<Link>,
         callbacks: Arc<dyn Callbacks>,
         options: SessionOptions,
         now: Instant,
     ) -> Session {
         let outstanding = Outstanding::new(stream.start_vlsn());
-        source.feeds(&link.replica_name().to_string_lossy());
+        feed.feeds(&link.replica_name().to_string_lossy());
         link.set_inherited_fd(transport.inherited_fd());
         Session {
             stream,
             transport,
-            source,
+            feed,
             link,
             callbacks,
             options,
@@ -169,7 +170,7 @@ impl Session {
 
     /// What its source reads from, if that tells when there is more.
     pub fn origin(&self) -> Option<Arc<dyn Origin>> {
-        self.source.origin()
+        self.feed.origin()
     }
 
     /// Whether the source had nothing when it was asked last.
@@ -184,12 +185,12 @@ impl Session {
 
     /// Tells the source that something is said to have changed.
     pub fn distrust(&mut self) {
-        self.source.distrust();
+        self.feed.distrust();
     }
 
     /// Whether the log's notification tells of every change that the source waits for.
     pub fn is_notified(&self) -> bool {
-        self.source.is_notified()
+        self.feed.is_notified()
     }
 
     /// Lets the source be asked again: it may have more.
@@ -296,7 +297,8 @@ impl Session {
 
     /// The transport took so many bytes.
     fn note_sent(&mut self, count: usize, now: Instant) {
-        self.stream.sent(count as u64);
+        let Session { stream, feed, .. } = self;
+        stream.sent(count as u64, |chunk| feed.take_back(chunk));
         self.unacked.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
         self.last_taken = now;
     }
@@ -315,7 +317,7 @@ impl Session {
             sent_vlsn: self.stream.sent_vlsn().max(start_vlsn.saturating_sub(1)),
             stream: self.stream.counts(),
             queued_bytes: self.stream.queued_bytes(),
-            source: self.source.progress(),
+            source: self.feed.progress(),
             pause: self.reading.pause,
             sleeps: 0,
             is_notified: false,
@@ -434,25 +436,21 @@ impl Session {
 
     /// Reads a chunk. True if anything came of it.
     fn fill(&mut self, now: Instant) -> bool {
-        let mut chunk = self.stream.empty_chunk();
-        let filling = Arc::get_mut(&mut chunk).expect("an empty chunk has one owner");
-        let from_vlsn = self.stream.next_vlsn();
-        let filled = fill(filling, &mut *self.source, from_vlsn, &self.stream.chunk_limits(), now);
-        let pause = if let Filled::Dry(pause) = &filled { Some(pause) } else { None };
-        self.source.note_turn(pause);
-        let any = !chunk.is_empty();
+        let (portion, filled) = self.feed.next(self.stream.next_vlsn(), now);
+        let any = portion.is_some();
         if any && !self.stream.has_output() {
             self.last_taken = now;
         }
-        let started = self.stream.start_vlsn();
-        self.stream.push(chunk);
-        if started == 0 {
-            self.unacked.outstanding = Outstanding::new(self.stream.start_vlsn());
+        if let Some(portion) = portion {
+            let is_first = self.stream.start_vlsn() == 0;
+            self.stream.push(portion);
+            if is_first {
+                self.unacked.outstanding = Outstanding::new(self.stream.start_vlsn());
+            }
         }
         match filled {
             Filled::Full | Filled::Busy => true,
             Filled::Dry(pause) => {
-                self.stream.ran_dry();
                 self.note_stall(&pause);
                 self.reading.pause = Some(pause);
                 any
@@ -527,9 +525,10 @@ mod tests {
     use super::*;
     use crate::chunk::ChunkLimits;
     use crate::error::Result;
+    use crate::feed::OwnFeed;
     use crate::log::tail::WaitReason;
     use crate::log::{Entry, Lsn, Next, Now};
-    use crate::source::SourceProgress;
+    use crate::source::{Source, SourceProgress};
     use crate::stream::StreamOptions;
     use crate::sys::waker::Wakeups;
     use crate::transport::{Closing, Driven};
@@ -598,11 +597,11 @@ mod tests {
         let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
-        let stream = Stream::new(1, StreamOptions { chunk, queue_bytes_max: 1, ..StreamOptions::default() });
-        let source = Box::new(Growing(Arc::clone(&last)));
+        let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
+        let feed = Box::new(OwnFeed::new(Box::new(Growing(Arc::clone(&last))), chunk));
         let transport = Box::new(Sink(Arc::clone(&sends)));
         let now = Instant::now();
-        let mut session = Session::new(stream, transport, source, link, Arc::new(Nobody), options, now);
+        let mut session = Session::new(stream, transport, feed, link, Arc::new(Nobody), options, now);
         let mut scratch = Scratch::default();
         let mut send = |entries: u64| {
             last.fetch_add(entries, Ordering::Relaxed);
@@ -639,10 +638,10 @@ mod tests {
         let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
         let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
         let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
-        let source = Box::new(Searching(Arc::clone(&asked)));
+        let feed = Box::new(OwnFeed::new(Box::new(Searching(Arc::clone(&asked))), ChunkLimits::default()));
         let transport = Box::new(Sink(Arc::default()));
         let now = Instant::now();
-        let mut session = Session::new(stream, transport, source, Arc::clone(&link), Arc::new(Nobody), options, now);
+        let mut session = Session::new(stream, transport, feed, Arc::clone(&link), Arc::new(Nobody), options, now);
         let mut scratch = Scratch::default();
         for turns in 1..=10 {
             assert!(matches!(session.turn(now, &mut scratch), Turn::Progress), "the loop must not sleep");
@@ -795,9 +794,10 @@ mod tests {
             let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
             let options = SessionOptions { write_timeout: WRITE_TIMEOUT, linger: LINGER };
             let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1 << 20, ..StreamOptions::default() });
-            let (transport, source) = (Box::new(Scripted(Arc::clone(&line))), Box::new(Arc::clone(&supply)));
+            let transport = Box::new(Scripted(Arc::clone(&line)));
+            let feed = Box::new(OwnFeed::new(Box::new(Arc::clone(&supply)), ChunkLimits::default()));
             let now = Instant::now();
-            let session = Session::new(stream, transport, source, link, Arc::new(Nobody), options, now);
+            let session = Session::new(stream, transport, feed, link, Arc::new(Nobody), options, now);
             Played { line, supply, session, scratch: Scratch::default(), now }
         }
 

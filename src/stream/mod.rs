@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::chunk::{Chunk, ChunkLimits};
+use crate::chunk::Chunk;
 use crate::error::{Error, Result};
+use crate::feed::Portion;
 use crate::wire::ack::AckReader;
 
 /// What an ack above the highest VLSN sent means.
@@ -31,8 +32,6 @@ pub enum BeyondSent {
 pub struct StreamOptions {
     /// What an ack above the highest VLSN sent means.
     pub beyond_sent: BeyondSent,
-    /// How chunks are filled.
-    pub chunk: ChunkLimits,
     /// While this many bytes wait to be sent, no further chunk is wanted.
     pub queue_bytes_max: usize,
 }
@@ -48,6 +47,15 @@ pub struct StreamCounts {
     pub acks: u64,
 }
 
+/// A chunk that is being sent, or will be.
+#[derive(Debug)]
+struct Queued {
+    chunk: Arc<Chunk>,
+    /// Up to which of its bytes it was sent, or is not to be; and how many of its frames end there or before.
+    sent: u64,
+    frames: usize,
+}
+
 /// See the module's comment.
 #[derive(Debug)]
 pub struct Stream {
@@ -60,15 +68,8 @@ pub struct Stream {
     sent_vlsn: u64,
     /// The highest VLSN acknowledged.
     known_vlsn: u64,
-    queue: VecDeque<Arc<Chunk>>,
+    queue: VecDeque<Queued>,
     queued_bytes: u64,
-    /// How much of the first chunk has been sent, in bytes and in frames.
-    front_sent: u64,
-    front_frames: usize,
-    /// Chunks to fill again.
-    spare: Vec<Arc<Chunk>>,
-    /// How many bytes make the next chunk full.
-    chunk_bytes: usize,
     acks: AckReader,
     counts: StreamCounts,
 }
@@ -76,12 +77,6 @@ pub struct Stream {
 /// How many pieces are offered to a transport at once. Every system takes that many in one call, and that many hold the
 /// bytes of several chunks.
 pub const PIECES_MAX: usize = 256;
-
-/// How many bytes make the first chunk full after the source had no more. The replica gets something to do soon.
-const FIRST_CHUNK_BYTES: usize = 128 * 1024;
-
-/// How many chunks are kept to be filled again.
-const SPARE_MAX: usize = 4;
 
 impl Stream {
     /// A stream that begins with VLSN `start_vlsn`; 0 for the lowest that the source has.
@@ -94,10 +89,6 @@ impl Stream {
             known_vlsn: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            front_sent: 0,
-            front_frames: 0,
-            spare: Vec::new(),
-            chunk_bytes: FIRST_CHUNK_BYTES,
             acks: AckReader::default(),
             counts: StreamCounts::default(),
         }
@@ -143,99 +134,57 @@ impl Stream {
         self.queued_bytes < self.options.queue_bytes_max as u64
     }
 
-    /// A chunk to be filled, empty and owned by the caller alone.
-    pub fn empty_chunk(&mut self) -> Arc<Chunk> {
-        // The chunk used last is still in a cache. To prefer it also keeps the others small.
-        let Some(at) = self.spare.iter_mut().rposition(|chunk| Arc::get_mut(chunk).is_some()) else {
-            return Arc::default();
-        };
-        let mut chunk = self.spare.remove(at);
-        Arc::get_mut(&mut chunk).expect("looked at above").clear(&self.options.chunk);
-        chunk
-    }
-
-    /// When the next chunk is full. Each chunk after a full one may have twice its bytes, up to the limit in the
-    /// options.
-    pub fn chunk_limits(&self) -> ChunkLimits {
-        let limits = &self.options.chunk;
-        // Behind a full chunk, bandwidth counts and not latency.
-        let send_first = if self.chunk_bytes == FIRST_CHUNK_BYTES { limits.send_first } else { 0 };
-        ChunkLimits { bytes: self.chunk_bytes.min(limits.bytes), send_first, ..*limits }
-    }
-
-    /// Notes that the source has no more for now.
-    pub fn ran_dry(&mut self) {
-        self.chunk_bytes = FIRST_CHUNK_BYTES;
-    }
-
-    /// Queues a chunk. Its VLSNs continue those of the chunks queued before.
-    pub fn push(&mut self, chunk: Arc<Chunk>) {
-        let limits = self.chunk_limits();
-        if chunk.is_full(&limits) {
-            self.chunk_bytes = limits.bytes * 2;
-        }
-        let Some(last_vlsn) = chunk.last_vlsn() else {
-            self.keep(chunk);
+    /// Queues frames. Their VLSNs continue those of the frames queued before.
+    pub fn push(&mut self, Portion { chunk, begin }: Portion) {
+        let (frames, _) = chunk.frames_until(begin);
+        let (Some(first_vlsn), Some(last_vlsn)) = (chunk.vlsn_of(frames), chunk.last_vlsn()) else {
+            debug_assert!(false, "a portion has a frame");
             return;
         };
         if self.start_vlsn == 0 {
-            self.start_vlsn = chunk.first_vlsn().unwrap_or(0);
+            self.start_vlsn = first_vlsn;
         }
-        debug_assert!(last_vlsn >= self.next_vlsn, "a chunk must not go back");
+        debug_assert!(first_vlsn >= self.next_vlsn, "a portion must not go back");
         self.next_vlsn = last_vlsn.saturating_add(1);
-        self.queued_bytes += chunk.len();
-        self.queue.push_back(chunk);
+        self.queued_bytes += chunk.len() - begin;
+        self.queue.push_back(Queued { chunk, sent: begin, frames });
     }
 
     /// Calls `send` with the bytes to send next, in at most [`PIECES_MAX`] pieces.
     pub fn with_output<T>(&self, send: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
         let mut count = 0;
-        let mut from = self.front_sent;
-        for chunk in &self.queue {
-            count += chunk.gather(from, &mut pieces[count..]);
+        for queued in &self.queue {
+            count += queued.chunk.gather(queued.sent, &mut pieces[count..]);
             if count == PIECES_MAX {
                 break;
             }
-            from = 0;
         }
         send(&pieces[..count])
     }
 
-    /// Notes that the transport took `bytes` of the output.
-    pub fn sent(&mut self, mut bytes: u64) {
+    /// Notes that the transport took `bytes` of the output. Calls `done` with each chunk of which all was sent.
+    pub fn sent(&mut self, mut bytes: u64, mut done: impl FnMut(Arc<Chunk>)) {
         self.counts.bytes += bytes;
         self.queued_bytes -= bytes;
-        while let Some(front) = self.queue.front() {
-            let taken = bytes.min(front.len() - self.front_sent);
+        while let Some(front) = self.queue.front_mut() {
+            let taken = bytes.min(front.chunk.len() - front.sent);
             bytes -= taken;
-            self.front_sent += taken;
-            let (frames, last_vlsn) = front.frames_until(self.front_sent);
-            self.counts.frames += (frames - self.front_frames) as u64;
-            self.front_frames = frames;
+            front.sent += taken;
+            let (frames, last_vlsn) = front.chunk.frames_until(front.sent);
+            self.counts.frames += (frames - front.frames) as u64;
+            front.frames = frames;
             if let Some(vlsn) = last_vlsn {
                 self.sent_vlsn = self.sent_vlsn.max(vlsn);
             }
-            if self.front_sent < front.len() {
+            if front.sent < front.chunk.len() {
                 break;
             }
-            self.front_sent = 0;
-            self.front_frames = 0;
-            if let Some(done) = self.queue.pop_front() {
-                self.keep(done);
+            if let Some(Queued { chunk, .. }) = self.queue.pop_front() {
+                done(chunk);
             }
         }
         debug_assert_eq!(bytes, 0, "the transport took more than there was");
-    }
-
-    fn keep(&mut self, mut chunk: Arc<Chunk>) {
-        if let Some(chunk) = Arc::get_mut(&mut chunk) {
-            // Cleared now, so that the blocks it refers to are free for reading at once.
-            chunk.clear(&self.options.chunk);
-        }
-        if self.spare.len() < SPARE_MAX {
-            self.spare.push(chunk);
-        }
     }
 
     /// Takes bytes that arrived; hands every ack in them to `sink`, in order, after [`known_vlsn`](Self::known_vlsn)
@@ -260,22 +209,22 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::ChunkLimits;
     use crate::log::{Entry, Lsn};
 
     fn options() -> StreamOptions {
         StreamOptions { queue_bytes_max: 1000, ..StreamOptions::default() }
     }
 
-    fn chunk_of(stream: &mut Stream, vlsns: impl IntoIterator<Item = u64>) -> Arc<Chunk> {
-        let mut chunk = stream.empty_chunk();
-        let filling = Arc::get_mut(&mut chunk).unwrap();
+    fn portion(vlsns: impl IntoIterator<Item = u64>) -> Portion {
+        let mut chunk = Chunk::default();
         for vlsn in vlsns {
             let payload = b"payload";
             let payload_crc = crc32fast::hash(payload);
             let entry = Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload, payload_crc, block: None };
-            filling.push(&entry, &ChunkLimits::default()).unwrap();
+            chunk.push(&entry, &ChunkLimits::default()).unwrap();
         }
-        chunk
+        Portion::whole(Arc::new(chunk))
     }
 
     fn output(stream: &Stream) -> Vec<u8> {
@@ -296,17 +245,15 @@ mod tests {
     fn bytes_leave_in_order_however_little_the_transport_takes() {
         for step in [1, 2, 27, 28, 29, 1000] {
             let mut stream = Stream::new(1, options());
-            let chunk = chunk_of(&mut stream, 1..=3);
-            stream.push(chunk);
-            let chunk = chunk_of(&mut stream, 4..=5);
-            stream.push(chunk);
+            stream.push(portion(1..=3));
+            stream.push(portion(4..=5));
             let whole = output(&stream);
             let mut sent = Vec::new();
             while stream.has_output() {
                 let now = output(&stream);
                 let taken = now.len().min(step);
                 sent.extend_from_slice(&now[..taken]);
-                stream.sent(taken as u64);
+                stream.sent(taken as u64, |_| ());
                 assert_eq!(stream.sent_vlsn(), sent.len() as u64 / 28, "28 bytes a frame");
             }
             assert_eq!(sent, whole);
@@ -316,38 +263,29 @@ mod tests {
     }
 
     #[test]
-    fn chunks_grow_until_the_source_runs_dry() {
-        let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
-        let mut stream = Stream::new(1, StreamOptions { chunk, ..options() });
-        let mut vlsn = 0;
-        let mut push = |stream: &mut Stream, is_full: bool| {
-            let limits = stream.chunk_limits();
-            vlsn += 1;
-            let payload = vec![0; if is_full { limits.bytes } else { 1 }];
-            let mut chunk = stream.empty_chunk();
-            let entry =
-                Entry { vlsn, lsn: Lsn::new(0, 36), entry_type: 13, payload: &payload, payload_crc: 0, block: None };
-            Arc::get_mut(&mut chunk).unwrap().push(&entry, &limits).unwrap();
-            assert_eq!(chunk.is_full(&limits), is_full);
-            stream.push(chunk);
-            stream.chunk_limits().bytes
-        };
-        let sizes = [false, true, false, true, true].map(|is_full| push(&mut stream, is_full));
-        let (first, second) = (FIRST_CHUNK_BYTES, 2 * FIRST_CHUNK_BYTES);
-        assert_eq!(sizes, [first, second, second, 300_000, 300_000], "each twice the last, up to the limit");
-        stream.ran_dry();
-        assert_eq!(stream.chunk_limits().bytes, first);
-        let few = ChunkLimits { bytes: 1000, ..ChunkLimits::default() };
-        assert_eq!(Stream::new(1, StreamOptions { chunk: few, ..options() }).chunk_limits().bytes, 1000);
+    fn a_portion_begins_with_any_frame_of_its_chunk() {
+        let whole = portion(5..=9);
+        let mut stream = Stream::new(7, options());
+        stream.push(Portion { begin: 2 * 28, ..whole.clone() });
+        assert_eq!((stream.next_vlsn(), stream.sent_vlsn(), stream.queued_bytes()), (10, 6, 3 * 28));
+        let mut all = Stream::new(5, options());
+        all.push(whole.clone());
+        assert_eq!(output(&stream), output(&all)[2 * 28..]);
+        stream.sent(28, |_| panic!("two frames are left"));
+        assert_eq!((stream.sent_vlsn(), stream.counts().frames), (7, 1));
+        let mut done = 0;
+        stream.sent(2 * 28, |chunk| done += chunk.frames());
+        assert_eq!((stream.sent_vlsn(), stream.counts().frames, done), (9, 3, 5));
+        let mut from_lowest = Stream::new(0, options());
+        from_lowest.push(Portion { begin: 28, ..whole });
+        assert_eq!(from_lowest.start_vlsn(), 6);
     }
 
     #[test]
     fn the_known_vlsn_is_the_highest_ack_and_every_ack_is_handed_out() {
         let mut stream = Stream::new(1, options());
-        let chunk = chunk_of(&mut stream, 1..=50);
-        let len = chunk.len();
-        stream.push(chunk);
-        stream.sent(len);
+        stream.push(portion(1..=50));
+        stream.sent(stream.queued_bytes(), |_| ());
         assert_eq!(stream.known_vlsn(), 0);
         assert_eq!(acks_of(&mut stream, &[ack(42), ack(10), ack(42)].concat()).unwrap(), [42, 10, 42]);
         assert_eq!((stream.known_vlsn(), stream.counts().acks), (42, 3));
@@ -374,14 +312,13 @@ mod tests {
     fn an_ack_above_the_highest_sent_is_neither_believed_nor_delivered() {
         let mut stream = Stream::new(10, options());
         assert_eq!(acks_of(&mut stream, &ack(9)).unwrap(), [9], "a resumed replica's repeated ack is fine");
-        let chunk = chunk_of(&mut stream, 10..=11);
-        stream.push(chunk);
+        stream.push(portion(10..=11));
         let error = acks_of(&mut stream, &ack(10)).unwrap_err();
         assert_eq!(error, Error::AckBeyondSent { acked: 10, sent: 9 });
-        stream.sent(27);
+        stream.sent(27, |_| ());
         assert!(acks_of(&mut stream, &ack(10)).is_err(), "a byte of the frame is missing");
         assert_eq!(stream.known_vlsn(), 9);
-        stream.sent(1);
+        stream.sent(1, |_| ());
         assert_eq!(acks_of(&mut stream, &ack(10)).unwrap(), [10]);
         assert!(acks_of(&mut stream, &ack(11)).is_err());
     }
@@ -394,18 +331,18 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_bounded_and_chunks_are_used_again() {
+    fn the_queue_is_bounded_and_chunks_come_back_when_they_were_sent() {
         let mut stream = Stream::new(1, options());
         let mut vlsn = 0;
         while stream.wants_chunk() {
             vlsn += 1;
-            let chunk = chunk_of(&mut stream, [vlsn]);
-            stream.push(chunk);
+            stream.push(portion([vlsn]));
         }
         assert_eq!(stream.queued_bytes(), 1000u64.div_ceil(28) * 28);
-        stream.sent(stream.queued_bytes());
-        assert_eq!(stream.spare.len(), SPARE_MAX);
-        let last = Arc::as_ptr(&stream.spare[SPARE_MAX - 1]);
-        assert_eq!(Arc::as_ptr(&stream.empty_chunk()), last);
+        let mut back = Vec::new();
+        stream.sent(3 * 28 - 1, |chunk| back.push(chunk.last_vlsn()));
+        assert_eq!(back, [Some(1), Some(2)]);
+        stream.sent(stream.queued_bytes(), |chunk| back.push(chunk.last_vlsn()));
+        assert_eq!((back.len() as u64, stream.has_output()), (vlsn, false));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use noxu_feeder::chunk::fill::{Filled, fill};
 use noxu_feeder::chunk::{Chunk, ChunkLimits};
 use noxu_feeder::error::Error;
+use noxu_feeder::feed::Portion;
 use noxu_feeder::stream::{Stream, StreamOptions};
 
 use crate::rng::Rng;
@@ -21,6 +22,7 @@ const PREFIX_LEN: usize = 21;
 /// A connection with a replica.
 pub(crate) struct Link {
     rng: Rng,
+    limits: ChunkLimits,
     stream: Stream,
     /// Frames yielded and not received whole yet: VLSN, type, payload.
     under_way: VecDeque<(u64, u8, Arc<[u8]>)>,
@@ -49,10 +51,10 @@ impl Link {
             share_from: rng.pick(&[0, 10, 100, usize::MAX]),
             ..ChunkLimits::default()
         };
-        let options =
-            StreamOptions { chunk: limits, queue_bytes_max: rng.pick(&[1, 500, 50_000]), ..StreamOptions::default() };
+        let options = StreamOptions { queue_bytes_max: rng.pick(&[1, 500, 50_000]), ..StreamOptions::default() };
         Link {
             rng,
+            limits,
             stream: Stream::new(start_vlsn, options),
             under_way: VecDeque::new(),
             arrived: Vec::new(),
@@ -72,12 +74,13 @@ impl Link {
     pub(crate) fn pump(&mut self, subject: &mut Subject) -> Result<bool, String> {
         let mut moved = false;
         while self.stream.wants_chunk() && subject.failed.is_none() && !self.rng.one_in(6) {
-            let mut chunk = self.stream.empty_chunk();
-            let filling = Arc::get_mut(&mut chunk).ok_or("a chunk to be filled is shared")?;
-            let filled = self.fill(filling, subject)?;
+            let mut chunk = Chunk::default();
+            let filled = self.fill(&mut chunk, subject)?;
             moved |= !chunk.is_empty();
             self.is_busy = matches!(filled, Filled::Busy);
-            self.stream.push(chunk);
+            if !chunk.is_empty() {
+                self.stream.push(Portion::whole(Arc::new(chunk)));
+            }
             if !matches!(filled, Filled::Full | Filled::Busy) {
                 break;
             }
@@ -95,15 +98,12 @@ impl Link {
             next => next,
         };
         let now = subject.now();
-        let filled = fill(chunk, subject, from, &self.stream.chunk_limits(), now);
+        let filled = fill(chunk, subject, from, &self.limits, now);
         let yielded = std::mem::take(&mut subject.yielded);
         if chunk.frames() != yielded.len() {
             return Err(format!("a chunk has {} frames of {} entries", chunk.frames(), yielded.len()));
         }
         self.under_way.extend(yielded);
-        if matches!(filled, Filled::Dry(_)) {
-            self.stream.ran_dry();
-        }
         Ok(filled)
     }
 
@@ -121,7 +121,7 @@ impl Link {
                 taken.extend_from_slice(&piece[..piece.len().min(room)]);
             }
         });
-        self.stream.sent(taken.len() as u64);
+        self.stream.sent(taken.len() as u64, |_| ());
         self.arrived.extend_from_slice(&taken);
         while self.decode()? {}
         if self.stream.sent_vlsn() != self.sent {

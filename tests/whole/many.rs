@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use noxu_feeder::acks::End;
+use noxu_feeder::feed::OwnFeed;
 use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runtime::driver::Driver;
@@ -118,7 +119,7 @@ impl Many {
         let session = Session::new(
             Stream::new(1, options.stream()),
             Box::new(SimTransport { shared: Arc::clone(shared), feed: at }),
-            Box::new(LogSource::new(log, Lsn::NULL)),
+            Box::new(OwnFeed::new(Box::new(LogSource::new(log, Lsn::NULL)), options.chunks())),
             link,
             Arc::new(HostFunctions { shared: Arc::clone(shared), feed: at, takes_acks }),
             options.session(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::error::Result;
+use crate::feed::OwnFeed;
 use crate::log::{Entry, Lsn, Next, Now, Wait, WaitReason};
 use crate::options::Options;
 use crate::source::{Source, SourceProgress};
@@ -238,11 +239,11 @@ impl Crowd {
             let line = Arc::<Line>::default();
             let link = Arc::new(Link::new(self.reactor.wakeups.waker(), c"r".to_owned(), 1000, 1, None));
             let stream = Stream::new(1, options.stream());
-            let source = Box::new(Reader(Arc::clone(log)));
+            let feed = Box::new(OwnFeed::new(Box::new(Reader(Arc::clone(log))), options.chunks()));
             let transport = Box::new(Arc::clone(&line));
             let now = self.around.lock().unwrap().now;
             let session =
-                Session::new(stream, transport, source, Arc::clone(&link), Arc::new(Nobody), options.session(), now);
+                Session::new(stream, transport, feed, Arc::clone(&link), Arc::new(Nobody), options.session(), now);
             self.reactor.begin(session, Vec::new());
             self.links.push(link);
             self.lines.push(line);
