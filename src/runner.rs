@@ -12,9 +12,9 @@ use crate::failpoint::failpoint;
 use crate::feed::OwnFeed;
 use crate::options::Options;
 use crate::runtime::driver::Driver;
-use crate::runtime::inbox::Arrival;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::system;
+use crate::runtime::task::Stillborn;
 use crate::session::Session;
 use crate::session::link::{Callbacks, Link, Snapshot};
 use crate::source::{Origin, Source};
@@ -216,15 +216,16 @@ impl Runner {
         let mut reactor = Reactor::new(driver, wakeups, self.options.reactor());
         match channel.into_transport(self.threads()) {
             Ok((transport, arrived)) => {
-                let session = self.session(transport, source, functions, now);
-                reactor.add(Arrival::Session(Box::new(session), arrived));
+                let mut session = self.session(transport, source, functions, now);
+                session.arrived(arrived);
+                reactor.add(Box::new(session));
             }
             Err(error) => {
                 let end = match error {
                     Error::ChannelClosed => End::ClosedByPeer(Closing::Finished),
                     other => End::Failed(other),
                 };
-                reactor.add(Arrival::Ended(Arc::clone(&self.link), functions, end));
+                reactor.add(Box::new(Stillborn { link: Arc::clone(&self.link), callbacks: functions, end }));
             }
         }
         (reactor, told)

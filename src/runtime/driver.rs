@@ -17,8 +17,8 @@ pub enum Key {
     Bell,
     /// A log's notification.
     Log(SlotKey),
-    /// A session.
-    Session(SlotKey),
+    /// A task.
+    Task(SlotKey),
     /// What other threads hand over to the loop.
     Inbox,
 }
@@ -29,7 +29,7 @@ impl Key {
         match self {
             Key::Bell => 0,
             Key::Log(slot) => 1 << 62 | slot.to_bits(),
-            Key::Session(slot) => 2 << 62 | slot.to_bits(),
+            Key::Task(slot) => 2 << 62 | slot.to_bits(),
             Key::Inbox => 3 << 62,
         }
     }
@@ -39,7 +39,7 @@ impl Key {
         match bits >> 62 {
             0 => Key::Bell,
             1 => Key::Log(SlotKey::from_bits(bits)),
-            2 => Key::Session(SlotKey::from_bits(bits)),
+            2 => Key::Task(SlotKey::from_bits(bits)),
             _ => Key::Inbox,
         }
     }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_key_comes_back_from_its_number() {
         let slot = Slots::default().insert(());
-        for key in [Key::Bell, Key::Log(slot), Key::Session(slot), Key::Inbox] {
+        for key in [Key::Bell, Key::Log(slot), Key::Task(slot), Key::Inbox] {
             assert_eq!(Key::from_bits(key.to_bits()), key);
         }
     }

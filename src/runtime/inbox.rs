@@ -1,29 +1,19 @@
-//! The inbox: other threads hand sessions over to a loop that runs.
+//! The inbox: other threads hand tasks over to a loop that runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::driver::Key;
-use crate::acks::End;
-use crate::session::Session;
-use crate::session::link::{Callbacks, Link};
+use super::task::Task;
 use crate::sync::Mutex;
 use crate::sys::waker::{Waker, Wakeups};
-
-/// What is handed over.
-pub enum Arrival {
-    /// A session, and the bytes that its replica has sent already.
-    Session(Box<Session>, Vec<u8>),
-    /// A session that ended before it began. Its host is told by the loop.
-    Ended(Arc<Link>, Arc<dyn Callbacks>, End),
-}
 
 /// Why something was not taken: it comes back.
 pub enum Refused {
     /// The inbox is full. It has room again when the loop has come round.
-    Full(Arrival),
+    Full(Box<dyn Task>),
     /// The loop takes nothing more.
-    Closed(Arrival),
+    Closed(Box<dyn Task>),
 }
 
 /// What a loop and those who hand over share.
@@ -33,7 +23,7 @@ pub(super) struct Inbox {
 }
 
 struct Contents {
-    arrivals: VecDeque<Arrival>,
+    tasks: VecDeque<Box<dyn Task>>,
     /// How many it takes from other threads.
     room: usize,
     is_open: bool,
@@ -42,13 +32,13 @@ struct Contents {
 impl Inbox {
     /// A closed one.
     pub(super) fn new(wakeups: &Arc<Wakeups>) -> Arc<Inbox> {
-        let contents = Contents { arrivals: VecDeque::new(), room: 0, is_open: false };
+        let contents = Contents { tasks: VecDeque::new(), room: 0, is_open: false };
         let inbox = Inbox { waker: wakeups.waker(), contents: Mutex::new(contents) };
         inbox.waker.introduce(Key::Inbox.to_bits());
         Arc::new(inbox)
     }
 
-    /// From now on `room` arrivals may wait in it.
+    /// From now on `room` tasks may wait in it.
     pub(super) fn open(&self, room: usize) {
         let mut contents = self.contents.lock();
         contents.room = room.max(1);
@@ -56,15 +46,15 @@ impl Inbox {
     }
 
     /// Puts in what the loop's owner has, whatever the room.
-    pub(super) fn put(&self, arrival: Arrival) {
-        self.contents.lock().arrivals.push_back(arrival);
+    pub(super) fn put(&self, task: Box<dyn Task>) {
+        self.contents.lock().tasks.push_back(task);
         self.waker.wake();
     }
 
     /// Takes out all that is there.
-    pub(super) fn take(&self) -> VecDeque<Arrival> {
+    pub(super) fn take(&self) -> VecDeque<Box<dyn Task>> {
         self.waker.hear();
-        std::mem::take(&mut self.contents.lock().arrivals)
+        std::mem::take(&mut self.contents.lock().tasks)
     }
 
     /// Takes nothing more.
@@ -76,11 +66,11 @@ impl Inbox {
     /// Whether there is nothing in it, and there never will be.
     pub(super) fn is_done(&self) -> bool {
         let contents = self.contents.lock();
-        !contents.is_open && contents.arrivals.is_empty()
+        !contents.is_open && contents.tasks.is_empty()
     }
 }
 
-/// Hands sessions over to one loop. Any thread, also the loop's own, inside a function of the host.
+/// Hands tasks over to one loop. Any thread, also the loop's own, inside a function of the host.
 #[derive(Clone)]
 pub struct Handle {
     inbox: Arc<Inbox>,
@@ -92,27 +82,27 @@ impl Handle {
         Handle { inbox: Arc::clone(inbox), wakeups: Arc::clone(wakeups) }
     }
 
-    /// A waker for a session of this loop.
+    /// A waker for a task of this loop.
     pub fn waker(&self) -> Waker {
         self.wakeups.waker()
     }
 
     /// Hands over. Never blocks.
-    pub fn add(&self, arrival: Arrival) -> Result<(), Refused> {
+    pub fn add(&self, task: Box<dyn Task>) -> Result<(), Refused> {
         let mut contents = self.inbox.contents.lock();
         if !contents.is_open {
-            return Err(Refused::Closed(arrival));
+            return Err(Refused::Closed(task));
         }
-        if contents.arrivals.len() >= contents.room {
-            return Err(Refused::Full(arrival));
+        if contents.tasks.len() >= contents.room {
+            return Err(Refused::Full(task));
         }
-        contents.arrivals.push_back(arrival);
+        contents.tasks.push_back(task);
         drop(contents);
         self.inbox.waker.wake();
         Ok(())
     }
 
-    /// The loop takes nothing more, and ends with its last session.
+    /// The loop takes nothing more, and ends with its last task.
     pub fn close(&self) {
         self.inbox.close();
     }

@@ -1,7 +1,7 @@
-//! The reactor: one loop that drives sessions, and sleeps in the kernel when none of them can go on.
+//! The reactor: one loop that drives tasks, and sleeps in the kernel when none of them can go on. Most are sessions.
 //!
 //! It waits for everything at once: sockets, the logs' notifications, the bell that other threads ring, the next deadline.
-//! A session gets a turn when there is something for it: its descriptor is ready, its deadline has come, its log has news,
+//! A task gets a turn when there is something for it: its descriptor is ready, its deadline has come, its log has news,
 //! or somebody has called for it. So a wake costs what is ready, and not all that there is.
 //!
 //! Before the loop sleeps on a log it arms the notification, and those who had nothing look once more, so that what was
@@ -14,16 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::driver::{Driver, Key};
-use super::inbox::{Arrival, Handle, Inbox};
+use super::inbox::{Handle, Inbox};
 use super::slots::{SlotKey, Slots};
+use super::task::{Reads, Step, Task};
 use super::timers::Timers;
 use super::watched::Watched;
 use crate::acks::End;
-use crate::diagnostics::Level;
 use crate::error::Error;
-use crate::session::link::{Callbacks, Link, Snapshot};
-use crate::session::{Scratch, Session, Turn, Wants};
-use crate::source::Origin;
+use crate::session::{Scratch, Wants};
 use crate::sys::poll::Interest;
 use crate::sys::waker::Wakeups;
 
@@ -45,26 +43,26 @@ impl ReactorOptions {
 
 const READ: Interest = Interest { read: true, write: false };
 
-/// While no session rests, nobody would notice what comes for others, or the log's notification. So it is looked for
+/// While no task rests, nobody would notice what comes for others, or the log's notification. So it is looked for
 /// after so many rounds.
 const BUSY_ROUNDS_MAX: u32 = 64;
 
-/// A session, and what the loop knows of it.
+/// A task, and what the loop knows of it.
 struct Member {
-    session: Session,
+    task: Box<dyn Task>,
     /// What it reads.
-    log: SlotKey,
+    log: Option<SlotKey>,
     /// What the driver waits for on its behalf.
     waited_for: Option<(RawFd, Interest)>,
     /// Whether it is in the queue for a turn.
     is_queued: bool,
     /// Whether it is in its log's list of those who had nothing.
     is_listed: bool,
-    /// Whether its source had nothing when it was asked last, and has given nothing since.
+    /// Whether what it reads had nothing when it was asked last, and has given nothing since.
     had_nothing: bool,
-    /// Of how much of its log's news its source has been told.
+    /// Of how much of its log's news it has been told.
     heard: u64,
-    /// Whether its source was asked, since it has read something, whether the notification tells of what it waits for: that
+    /// Whether it was asked, since it has read something, whether the notification tells of what it waits for: that
     /// asks the file system.
     is_notice_known: bool,
 }
@@ -72,9 +70,9 @@ struct Member {
 /// Whom there is something for.
 #[derive(Default)]
 struct Due {
-    /// The sessions that get a turn, in this order.
+    /// The tasks that get a turn, in this order.
     turns: VecDeque<SlotKey>,
-    /// Logs of which a session has run dry in this round: they may want to be armed.
+    /// Logs of which a task has run dry in this round: they may want to be armed.
     dry: Vec<SlotKey>,
     /// Logs that were armed, and are being looked at once more in this round.
     armed: Vec<SlotKey>,
@@ -88,7 +86,7 @@ struct Spare {
     scratch: Scratch,
     ready: Vec<Key>,
     tokens: Vec<u64>,
-    sessions: Vec<SlotKey>,
+    tasks: Vec<SlotKey>,
     logs: Vec<SlotKey>,
 }
 
@@ -97,9 +95,9 @@ pub struct Reactor {
     driver: Box<dyn Driver>,
     wakeups: Arc<Wakeups>,
     options: ReactorOptions,
-    sessions: Slots<Member>,
+    tasks: Slots<Member>,
     logs: Slots<Watched>,
-    /// When each session wants a turn, and each log a safety look.
+    /// When each task wants a turn, and each log a safety look.
     deadlines: Timers,
     safety_looks: Timers,
     due: Due,
@@ -112,14 +110,14 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// A loop without sessions, that those who have a waker of `wakeups` wake.
+    /// A loop without tasks, that those who have a waker of `wakeups` wake.
     pub fn new(driver: Box<dyn Driver>, wakeups: Arc<Wakeups>, options: ReactorOptions) -> Reactor {
         Reactor {
             driver,
             inbox: Inbox::new(&wakeups),
             wakeups,
             options,
-            sessions: Slots::default(),
+            tasks: Slots::default(),
             logs: Slots::default(),
             deadlines: Timers::default(),
             safety_looks: Timers::default(),
@@ -131,18 +129,18 @@ impl Reactor {
     }
 
     /// Adds what the loop's own thread has, before it runs.
-    pub fn add(&mut self, arrival: Arrival) {
-        self.inbox.put(arrival);
+    pub fn add(&mut self, task: Box<dyn Task>) {
+        self.inbox.put(task);
     }
 
-    /// From now on other threads hand sessions over by the handle, of which `room` may wait to be taken in; and the loop runs
-    /// on while it has no session, until the handle is closed.
+    /// From now on other threads hand tasks over by the handle, of which `room` may wait to be taken in; and the loop runs on
+    /// while it has none, until the handle is closed.
     pub fn open(&mut self, room: usize) -> Handle {
         self.inbox.open(room);
         Handle::new(&self.inbox, &self.wakeups)
     }
 
-    /// Drives all sessions until the last has ended and there will be no other.
+    /// Drives all tasks until the last has ended and there will be no other.
     pub fn run(&mut self) {
         while self.step() {}
     }
@@ -153,7 +151,7 @@ impl Reactor {
             self.wakeups.bell().wake_up(false);
             self.hear(false);
         }
-        if self.sessions.is_empty() && self.inbox.is_done() {
+        if self.tasks.is_empty() && self.inbox.is_done() {
             return false;
         }
         if self.due.turns.is_empty() {
@@ -164,7 +162,7 @@ impl Reactor {
         true
     }
 
-    /// One turn for each who is in the queue now. Then the logs are armed whose sessions have run dry.
+    /// One turn for each who is in the queue now. Then the logs are armed whose readers have run dry.
     fn round(&mut self) {
         for _ in 0..self.due.turns.len() {
             if let Some(key) = self.due.turns.pop_front() {
@@ -177,35 +175,26 @@ impl Reactor {
             return;
         }
         self.busy_rounds += 1;
-        if self.due.turns.len() < self.sessions.len() || self.busy_rounds >= BUSY_ROUNDS_MAX {
+        if self.due.turns.len() < self.tasks.len() || self.busy_rounds >= BUSY_ROUNDS_MAX {
             self.look();
         }
     }
 
-    // --- sessions ---------------------------------------------------------------------------------------------
+    // --- tasks ------------------------------------------------------------------------------------------------
 
     /// Takes in what was handed over.
     fn take_in(&mut self) {
-        for arrival in self.inbox.take() {
-            match arrival {
-                Arrival::Session(session, arrived) => self.begin(*session, arrived),
-                Arrival::Ended(link, callbacks, end) => {
-                    tell(&link, &*callbacks, &end);
-                    drop(callbacks);
-                    link.acks.finish();
-                }
-            }
+        for task in self.inbox.take() {
+            self.begin(task);
         }
     }
 
-    /// A session joins. `arrived`: bytes that its replica has sent already.
-    fn begin(&mut self, mut session: Session, arrived: Vec<u8>) {
-        session.arrived(arrived);
-        let link = Arc::clone(session.link());
-        let log = self.join(session.origin());
-        let heard = self.logs.get(log).map_or(0, |log| log.watch.news());
-        let key = self.sessions.insert(Member {
-            session,
+    /// A task joins.
+    fn begin(&mut self, task: Box<dyn Task>) {
+        let log = self.join(&*task);
+        let heard = log.and_then(|log| self.logs.get(log)).map_or(0, |log| log.watch.news());
+        let key = self.tasks.insert(Member {
+            task,
             log,
             waited_for: None,
             is_queued: false,
@@ -214,113 +203,129 @@ impl Reactor {
             heard,
             is_notice_known: false,
         });
-        link.waker.introduce(Key::Session(key).to_bits());
+        if let Some(member) = self.tasks.get(key) {
+            member.task.waker().introduce(Key::Task(key).to_bits());
+        }
         self.queue(key, false);
     }
 
-    /// Puts a session in the queue for a turn; `nothing_came`: its descriptor has just been found not to be ready.
+    /// Puts a task in the queue for a turn; `nothing_came`: its descriptor has just been found not to be ready.
     fn queue(&mut self, key: SlotKey, nothing_came: bool) {
-        let Some(member) = self.sessions.get_mut(key) else { return };
+        let Some(member) = self.tasks.get_mut(key) else { return };
         if !std::mem::replace(&mut member.is_queued, true) {
             self.due.turns.push_back(key);
             if nothing_came {
-                member.session.note_nothing_came();
+                member.task.note_nothing_came();
             }
         }
     }
 
     fn turn(&mut self, key: SlotKey) {
         let now = self.driver.now();
-        let Some(member) = self.sessions.get_mut(key) else { return };
-        let Some(log) = self.logs.get_mut(member.log) else { return };
+        let Some(member) = self.tasks.get_mut(key) else { return };
         member.is_queued = false;
-        if !log.watch.is_quiet() {
-            member.session.look_again();
+        let log = member.log;
+        if log.and_then(|log| self.logs.get(log)).is_some_and(|log| !log.watch.is_quiet()) {
+            member.task.look_again();
         }
-        let (next_vlsn, mut found) = (member.session.next_vlsn(), None);
-        let turn = member.session.turn(now, &mut self.spare.scratch);
-        if member.session.next_vlsn() > next_vlsn {
+        let before = member.task.read_so_far();
+        let step = member.task.turn(now, &mut self.spare.scratch);
+        if member.task.read_so_far() > before {
             member.is_notice_known = false;
-            if std::mem::take(&mut member.had_nothing) {
-                found = Some(member.log);
+            if std::mem::take(&mut member.had_nothing)
+                && let Some(log) = log
+            {
+                self.note_found(log);
             }
         }
-        if let Some(log) = found {
-            self.note_found(log);
-        }
         self.publish(key);
-        match turn {
-            Turn::Progress => self.queue(key, false),
-            Turn::Blocked(wants) => self.block(key, wants, now),
-            Turn::Ended(end) => self.finish(key, end, now),
+        match step {
+            Step::Progress => self.queue(key, false),
+            Step::Blocked(wants) => self.block(key, wants, now),
+            Step::Becomes(task) => {
+                // What the two have in common, like a descriptor, is let go of before the next begins with it.
+                drop(self.take_out(key));
+                self.begin(task);
+            }
+            Step::Ended(end) => self.finish(key, end, now),
         }
     }
 
     /// Nothing can move in it: notes what it waits for.
     fn block(&mut self, key: SlotKey, wants: Wants, now: Instant) {
-        let Some(member) = self.sessions.get_mut(key) else { return };
+        let Some(member) = self.tasks.get_mut(key) else { return };
         self.deadlines.set(key.index(), wants.deadline);
-        let wait = member.session.wait_on(wants.interest);
-        if member.waited_for != Some(wait) {
-            if let Err(error) = self.driver.wait_on(Key::Session(key), wait.0, wait.1) {
+        let wait = member.task.wait_on(wants.interest);
+        if member.waited_for != wait {
+            let waited = match wait {
+                Some((fd, interest)) => self.driver.wait_on(Key::Task(key), fd, interest),
+                None => {
+                    self.driver.forget(Key::Task(key));
+                    Ok(())
+                }
+            };
+            if let Err(error) = waited {
                 return self.finish(key, End::Failed(Error::os("wait for", "the replica", error)), now);
             }
-            member.waited_for = Some(wait);
+            member.waited_for = wait;
         }
-        if member.session.is_dry() {
+        if member.task.is_dry() {
             self.run_dry(key, now);
         }
     }
 
-    /// Its source has nothing, and it waits for more.
+    /// What it reads has nothing, and it waits for more.
     fn run_dry(&mut self, key: SlotKey, now: Instant) {
-        let Some(member) = self.sessions.get_mut(key) else { return };
-        let Some(log) = self.logs.get_mut(member.log) else { return };
+        let Some(member) = self.tasks.get_mut(key) else { return };
+        let Some(log_key) = member.log else { return };
+        let Some(log) = self.logs.get_mut(log_key) else { return };
         member.had_nothing = true;
         if member.is_listed {
             return;
         }
         if !log.watch.note_dry(key, member.heard) {
             member.heard = log.watch.news();
-            member.session.distrust();
-            member.session.look_again();
+            member.task.distrust();
+            member.task.look_again();
             return self.queue(key, false);
         }
         member.is_listed = true;
         if log.watch.wants_arming() {
-            self.due.dry.push(member.log);
+            self.due.dry.push(log_key);
         } else if log.watch.is_notified()
             && !std::mem::replace(&mut member.is_notice_known, true)
-            && !member.session.is_notified()
+            && !member.task.is_notified()
         {
             log.watch.note_unnotified();
-            self.safety_looks.set(member.log.index(), Some(self.options.next_look(now, false)));
+            self.safety_looks.set(log_key.index(), Some(self.options.next_look(now, false)));
         }
     }
 
     fn publish(&self, key: SlotKey) {
-        let Some(member) = self.sessions.get(key) else { return };
-        let is_notified = self.logs.get(member.log).is_some_and(|log| log.watch.is_notified());
-        member.session.link().publish(Snapshot { is_notified, ..member.session.snapshot() });
+        let Some(member) = self.tasks.get(key) else { return };
+        let is_notified = member.log.and_then(|log| self.logs.get(log)).is_some_and(|log| log.watch.is_notified());
+        member.task.publish(is_notified);
     }
 
-    /// Tells the host that a session has ended, as the last thing it hears of it.
-    fn finish(&mut self, key: SlotKey, end: End, now: Instant) {
-        let Some(Member { session, log, waited_for, .. }) = self.sessions.remove(key) else { return };
+    /// It is no task of this loop any more.
+    fn take_out(&mut self, key: SlotKey) -> Option<Box<dyn Task>> {
+        let Member { task, log, waited_for, .. } = self.tasks.remove(key)?;
         self.deadlines.set(key.index(), None);
         if waited_for.is_some() {
-            self.driver.forget(Key::Session(key));
+            self.driver.forget(Key::Task(key));
         }
-        self.leave(log);
-        let link = Arc::clone(session.link());
-        link.waker.retire();
-        link.publish(session.snapshot());
-        link.note_ended(now);
-        tell(&link, &**session.callbacks(), &end);
-        link.set_inherited_fd(None);
-        // With the session goes this loop's hold on the host's functions and on the channel.
-        drop(session);
-        link.acks.finish();
+        if let Some(log) = log {
+            self.leave(log);
+        }
+        task.waker().retire();
+        Some(task)
+    }
+
+    /// A task has ended.
+    fn finish(&mut self, key: SlotKey, end: End, now: Instant) {
+        if let Some(task) = self.take_out(key) {
+            task.end(end, now);
+        }
     }
 
     /// The loop cannot go on: all end with that.
@@ -328,7 +333,7 @@ impl Reactor {
         self.inbox.close();
         self.take_in();
         let now = self.driver.now();
-        let all: Vec<SlotKey> = self.sessions.iter().map(|(key, _)| key).collect();
+        let all: Vec<SlotKey> = self.tasks.iter().map(|(key, _)| key).collect();
         for key in all {
             self.finish(key, End::Failed(error.clone()), now);
         }
@@ -336,8 +341,13 @@ impl Reactor {
 
     // --- logs -------------------------------------------------------------------------------------------------
 
-    /// Another session reads from there.
-    fn join(&mut self, origin: Option<Arc<dyn Origin>>) -> SlotKey {
+    /// Another task reads: what, if that is for the loop to look after.
+    fn join(&mut self, task: &dyn Task) -> Option<SlotKey> {
+        let origin = match task.reads() {
+            Reads::Nothing => return None,
+            Reads::Own => None,
+            Reads::From(origin) => Some(origin),
+        };
         let is_it = |log: &Watched| log.origin.as_ref().zip(origin.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
         let known = self.logs.iter().find(|(_, log)| is_it(log)).map(|(key, _)| key);
         let key = known.unwrap_or_else(|| {
@@ -350,16 +360,16 @@ impl Reactor {
             key
         });
         if let Some(log) = self.logs.get_mut(key) {
-            log.sessions += 1;
+            log.readers += 1;
         }
-        key
+        Some(key)
     }
 
-    /// A session that has read from there is gone.
+    /// A task that has read from there is gone.
     fn leave(&mut self, key: SlotKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
-        log.sessions -= 1;
-        if log.sessions == 0 {
+        log.readers -= 1;
+        if log.readers == 0 {
             log.waker.retire();
             if log.is_waited_for {
                 self.driver.forget(Key::Log(key));
@@ -372,29 +382,29 @@ impl Reactor {
     /// Those who had nothing in that log look again; `nothing_came`: and what is ready was just told of.
     fn wake_dry(&mut self, key: SlotKey, nothing_came: bool) {
         let Some(log) = self.logs.get_mut(key) else { return };
-        let mut dry = std::mem::take(&mut self.spare.sessions);
+        let mut dry = std::mem::take(&mut self.spare.tasks);
         log.watch.take_dry(&mut dry);
         self.safety_looks.set(key.index(), None);
         for key in dry.drain(..) {
-            if let Some(member) = self.sessions.get_mut(key) {
+            if let Some(member) = self.tasks.get_mut(key) {
                 member.is_listed = false;
-                member.session.look_again();
+                member.task.look_again();
                 self.queue(key, nothing_came);
             }
         }
-        self.spare.sessions = dry;
+        self.spare.tasks = dry;
     }
 
-    /// Those who had nothing in that log look whether a notification got lost. Their sources are told before that: nothing is
+    /// Those who had nothing in that log look whether a notification got lost. They are told before that: nothing is
     /// under way that would have to be sent first, and a second look would cost another wake-up.
     fn look_for_safety(&mut self, key: SlotKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
         log.watch.note_news();
         let news = log.watch.news();
         for &key in log.watch.dry() {
-            if let Some(member) = self.sessions.get_mut(key) {
+            if let Some(member) = self.tasks.get_mut(key) {
                 member.heard = news;
-                member.session.distrust();
+                member.task.distrust();
             }
         }
         self.wake_dry(key, true);
@@ -408,7 +418,7 @@ impl Reactor {
         }
     }
 
-    /// A session has found something where it had nothing. Others who rest will look, too, when the log is armed.
+    /// A task has found something where it had nothing. Others who rest will look, too, when the log is armed.
     fn note_found(&mut self, key: SlotKey) {
         let Some(log) = self.logs.get_mut(key) else { return };
         log.watch.note_found();
@@ -453,7 +463,7 @@ impl Reactor {
         }
     }
 
-    /// Arms the logs of which a session has run dry.
+    /// Arms the logs of which a task has run dry.
     fn arm_logs(&mut self) {
         let mut logs = std::mem::replace(&mut self.due.dry, std::mem::take(&mut self.spare.logs));
         logs.drain(..).for_each(|key| self.arm(key));
@@ -462,26 +472,26 @@ impl Reactor {
 
     fn arm(&mut self, key: SlotKey) {
         let Some(log) = self.logs.get_mut(key).filter(|log| log.watch.wants_arming()) else { return };
-        let mut dry = std::mem::take(&mut self.spare.sessions);
+        let mut dry = std::mem::take(&mut self.spare.tasks);
         log.watch.take_dry(&mut dry);
         // One that has found something since it was listed does not wait for the log.
         dry.retain(|&key| {
-            let Some(member) = self.sessions.get_mut(key) else { return false };
+            let Some(member) = self.tasks.get_mut(key) else { return false };
             member.is_listed = false;
-            member.session.is_dry()
+            member.task.is_dry()
         });
         if !dry.is_empty() {
             let is_armed = log.arm();
             let mut is_notified = is_armed;
             for &key in &dry {
-                let Some(member) = self.sessions.get_mut(key) else { continue };
+                let Some(member) = self.tasks.get_mut(key) else { continue };
                 // For the look that is to come: what was appended is under way already.
                 if std::mem::replace(&mut member.heard, log.watch.news()) != log.watch.news() {
-                    member.session.distrust();
+                    member.task.distrust();
                 }
-                is_notified &= member.session.is_notified();
+                is_notified &= member.task.is_notified();
                 member.is_notice_known = true;
-                member.session.look_again();
+                member.task.look_again();
             }
             log.watch.note_armed(is_notified);
             self.due.armed.push(key);
@@ -490,7 +500,7 @@ impl Reactor {
         for key in dry.drain(..) {
             self.queue(key, false);
         }
-        self.spare.sessions = dry;
+        self.spare.tasks = dry;
     }
 
     /// Waits for a log's notification, when it was armed for the first time.
@@ -542,7 +552,7 @@ impl Reactor {
         }
         // First those whose descriptors are ready: nothing came for the others.
         for key in &ready {
-            if let Key::Session(key) = key {
+            if let Key::Task(key) = key {
                 self.queue(*key, false);
             }
         }
@@ -579,13 +589,15 @@ impl Reactor {
                         self.note_news(key, nothing_came);
                     }
                 }
-                Key::Session(key) => {
-                    let Some(member) = self.sessions.get(key) else { continue };
+                Key::Task(key) => {
+                    let Some(member) = self.tasks.get(key) else { continue };
                     let log = member.log;
-                    member.session.link().waker.hear();
+                    member.task.waker().hear();
                     self.queue(key, nothing_came);
                     // Of a source of the host's own nobody else tells that there is more.
-                    if self.logs.get(log).is_some_and(|log| log.origin.is_none()) {
+                    if let Some(log) = log
+                        && self.logs.get(log).is_some_and(|log| log.origin.is_none())
+                    {
                         self.note_news(log, nothing_came);
                     }
                 }
@@ -600,7 +612,7 @@ impl Reactor {
     fn expire(&mut self) {
         let now = self.driver.now();
         while let Some(index) = self.deadlines.take_due(now) {
-            if let Some(key) = self.sessions.key_at(index) {
+            if let Some(key) = self.tasks.key_at(index) {
                 self.queue(key, true);
             }
         }
@@ -620,28 +632,10 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         self.inbox.close();
         let error = Error::Panicked("the loop has ended".into());
-        for arrival in self.inbox.take() {
-            let (link, callbacks, end) = match arrival {
-                Arrival::Session(session, _) => {
-                    let link = Arc::clone(session.link());
-                    (link, Arc::clone(session.callbacks()), End::Failed(error.clone()))
-                }
-                Arrival::Ended(link, callbacks, end) => (link, callbacks, end),
-            };
-            tell(&link, &*callbacks, &end);
-            link.set_inherited_fd(None);
-            link.acks.finish();
+        for task in self.inbox.take() {
+            task.end(End::Failed(error.clone()), self.driver.now());
         }
     }
-}
-
-fn tell(link: &Link, callbacks: &dyn Callbacks, end: &End) {
-    match end {
-        End::Failed(error) => link.say(Level::Error, format_args!("the run failed: {error}")),
-        end => link.say(Level::Info, format_args!("the run ended: {}", end.state())),
-    }
-    link.acks.end(end.clone());
-    callbacks.ended(end);
 }
 
 #[cfg(test)]
@@ -655,10 +649,11 @@ mod tests {
     use std::os::fd::{OwnedFd, RawFd};
     use std::os::unix::net::UnixStream;
     use std::rc::Rc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::super::inbox::Refused;
     use super::super::system;
+    use super::super::task::Stillborn;
     use super::*;
     use crate::acks::Deadline;
     use crate::failpoint::hooks;
@@ -667,7 +662,9 @@ mod tests {
     use crate::log::{Log, Lsn};
     use crate::lsn::FileName;
     use crate::options::Options;
-    use crate::source::{LogSource, Source};
+    use crate::session::Session;
+    use crate::session::link::{Callbacks, Link};
+    use crate::source::{LogSource, Origin, Source};
     use crate::stream::Stream;
     use crate::sys::poll::wait_for;
     use crate::sys::waker::Waker;
@@ -752,7 +749,7 @@ mod tests {
             let options = ReactorOptions { safety_look, ..Options::default().reactor() };
             let mut reactor = Reactor::new(system::for_few(), wakeups, options);
             let (session, link, replica) = session(reactor.wakeups.waker(), source);
-            reactor.begin(session, Vec::new());
+            reactor.begin(Box::new(session));
             Stepped { reactor, link, replica }
         }
 
@@ -763,12 +760,12 @@ mod tests {
 
         /// Whether the next step would sleep: nothing is left to do, and no descriptor ends the sleep before it begins.
         fn would_sleep(&self) -> bool {
-            let Reactor { sessions, logs, due, wakeups, .. } = &self.reactor;
+            let Reactor { tasks, logs, due, wakeups, .. } = &self.reactor;
             let is_readable = |fd: RawFd| wait_for(fd, READ, Some(Instant::now())).unwrap();
             due.turns.is_empty()
                 && !wakeups.bell().is_rung()
                 && !is_readable(wakeups.inherited_fd())
-                && !sessions.iter().any(|(_, member)| is_readable(member.session.wait_on(READ).0))
+                && !tasks.iter().any(|(_, member)| is_readable(member.task.wait_on(READ).unwrap().0))
                 && !logs.iter().filter_map(|(_, log)| log.origin.as_ref()?.watch_fd()).any(is_readable)
         }
 
@@ -1009,7 +1006,7 @@ mod tests {
             for at in 0..20 {
                 let source = Box::new(LogSource::new(Arc::clone(&opened[at % 2]), Lsn::NULL));
                 let (session, link, mut replica) = session(handle.waker(), source);
-                let mut arrival = Arrival::Session(Box::new(session), Vec::new());
+                let mut arrival: Box<dyn Task> = Box::new(session);
                 while let Err(refused) = handle.add(arrival) {
                     let Refused::Full(back) = refused else { panic!("it is open") };
                     arrival = back;
@@ -1037,7 +1034,7 @@ mod tests {
             handle.close();
             running.join().unwrap();
             let (late, ..) = session(handle.waker(), Box::new(LogSource::new(Arc::clone(&opened[0]), Lsn::NULL)));
-            let refused = handle.add(Arrival::Session(Box::new(late), Vec::new()));
+            let refused = handle.add(Box::new(late));
             assert!(matches!(refused, Err(Refused::Closed(_))));
         }
     }
@@ -1052,7 +1049,7 @@ mod tests {
             .map(|at| {
                 let source = Box::new(LogSource::new(Arc::clone(&log), Lsn::NULL));
                 let (session, link, _) = session(handle.waker(), source);
-                let added = handle.add(Arrival::Session(Box::new(session), Vec::new()));
+                let added = handle.add(Box::new(session));
                 assert_eq!(matches!(added, Err(Refused::Full(_))), at == 2);
                 link
             })
@@ -1062,6 +1059,63 @@ mod tests {
             assert_eq!(link.acks.ended().is_some(), at < 2);
             assert_eq!(link.acks.wait_finished(Deadline::from_millis(0)), at < 2, "nobody waits for it");
         }
+    }
+
+    /// Waits for its waker alone, and becomes a session when it has been used.
+    struct Waiting {
+        waker: Waker,
+        is_over: Arc<AtomicBool>,
+        next: Option<Session>,
+    }
+
+    impl Task for Waiting {
+        fn waker(&self) -> &Waker {
+            &self.waker
+        }
+
+        fn turn(&mut self, _: Instant, _: &mut Scratch) -> Step {
+            match self.next.take_if(|_| self.is_over.load(Ordering::Acquire)) {
+                Some(session) => Step::Becomes(Box::new(session)),
+                None => {
+                    let interest = Interest { read: false, write: false };
+                    Step::Blocked(Wants { interest, deadline: None })
+                }
+            }
+        }
+
+        fn wait_on(&self, _: Interest) -> Option<(RawFd, Interest)> {
+            None
+        }
+
+        fn end(self: Box<Self>, _: End, _: Instant) {
+            panic!("it has become something else");
+        }
+    }
+
+    #[test]
+    fn a_task_waits_for_its_waker_and_becomes_a_session() {
+        let log = LogDir::with(3);
+        let opened = log.open();
+        let mut stepped = Stepped::over(&opened, Duration::from_secs(3600));
+        stepped.go_to_sleep();
+        stepped.expect(1..=3);
+        let (waker, is_over) = (stepped.reactor.wakeups.waker(), Arc::new(AtomicBool::new(false)));
+        let source = Box::new(LogSource::new(opened, Lsn::NULL));
+        let (next, link, mut replica) = session(stepped.reactor.wakeups.waker(), source);
+        let waiting = Waiting { waker, is_over: Arc::clone(&is_over), next: Some(next) };
+        stepped.reactor.begin(Box::new(waiting));
+        stepped.go_to_sleep();
+        assert_eq!((stepped.reactor.tasks.len(), stepped.reactor.logs.len()), (2, 1));
+        is_over.store(true, Ordering::Release);
+        let found = stepped.reactor.tasks.iter().find_map(|(_, member)| member.log.is_none().then_some(&member.task));
+        found.expect("it reads nothing").waker().wake();
+        stepped.go_to_sleep();
+        receive(&mut replica, 1..=3);
+        assert_eq!(stepped.reactor.tasks.len(), 2);
+        assert!(stepped.reactor.tasks.iter().all(|(_, member)| member.log.is_some()), "both read the log");
+        link.stop();
+        stepped.link.stop();
+        while stepped.reactor.step() {}
     }
 
     /// Hands another session over when its own has ended.
@@ -1076,7 +1130,7 @@ mod tests {
 
         fn ended(&self, _: &End) {
             if let Some((handle, session)) = self.0.lock().unwrap().take() {
-                assert!(handle.add(Arrival::Session(Box::new(session), Vec::new())).is_ok());
+                assert!(handle.add(Box::new(session)).is_ok());
                 handle.close();
             }
         }
@@ -1092,7 +1146,7 @@ mod tests {
         let (next, link, mut replica) = session(handle.waker(), source());
         let first = Arc::new(Link::new(handle.waker(), c"r".to_owned(), 1000, 1, None));
         let successor = Arc::new(Successor(std::sync::Mutex::new(Some((handle, next)))));
-        reactor.add(Arrival::Ended(Arc::clone(&first), successor, End::Stopped));
+        reactor.add(Box::new(Stillborn { link: Arc::clone(&first), callbacks: successor, end: End::Stopped }));
         let running = std::thread::spawn(move || reactor.run());
         receive(&mut replica, 1..=2);
         drop(replica);

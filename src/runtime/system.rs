@@ -9,13 +9,13 @@ use std::io;
 use super::driver::Driver;
 pub use poll::Poll;
 
-/// For a loop with one session, or a few. It has no descriptor of its own, and needs no call when a connection is full and
+/// For a loop with one task, or a few. It has no descriptor of its own, and needs no call when a connection is full and
 /// is waited for to be written to, which `epoll` does: a runner's loop sleeps with one system call, and changes nothing else.
 pub fn for_few() -> Box<dyn Driver> {
     Box::new(Poll::default())
 }
 
-/// For a loop with many sessions.
+/// For a loop with many tasks.
 pub fn for_many() -> io::Result<Box<dyn Driver>> {
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(miri)))]
     return Ok(Box::new(epoll::Epoll::new()?));
@@ -44,7 +44,7 @@ mod tests {
 
     fn keys<const N: usize>() -> [Key; N] {
         let mut slots = Slots::default();
-        [(); N].map(|()| Key::Session(slots.insert(())))
+        [(); N].map(|()| Key::Task(slots.insert(())))
     }
 
     fn ready(driver: &mut dyn Driver) -> Vec<Key> {

@@ -156,8 +156,8 @@ pub struct Watched {
     pub waker: Arc<Waker>,
     /// What is known of it.
     pub watch: Watch,
-    /// How many sessions read it.
-    pub sessions: usize,
+    /// How many tasks read it.
+    pub readers: usize,
     /// Whether the driver waits for its notification.
     pub is_waited_for: bool,
     /// Whether the loop has noted that it may have events.
@@ -167,7 +167,7 @@ pub struct Watched {
 impl Watched {
     /// One that nobody reads yet.
     pub fn new(origin: Option<Arc<dyn Origin>>, waker: Arc<Waker>) -> Watched {
-        Watched { origin, waker, watch: Watch::default(), sessions: 0, is_waited_for: false, is_eventful: false }
+        Watched { origin, waker, watch: Watch::default(), readers: 0, is_waited_for: false, is_eventful: false }
     }
 
     /// Takes the events that there may be.

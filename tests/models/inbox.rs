@@ -6,8 +6,9 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use noxu_feeder_models::acks::End;
-use noxu_feeder_models::runtime::inbox::{Arrival, Handle, Refused};
+use noxu_feeder_models::runtime::inbox::{Handle, Refused};
 use noxu_feeder_models::runtime::reactor::{Reactor, ReactorOptions};
+use noxu_feeder_models::runtime::task::Stillborn;
 use noxu_feeder_models::session::link::{Callbacks, Link};
 use noxu_feeder_models::sys::waker::Wakeups;
 
@@ -30,7 +31,7 @@ impl Callbacks for Told {
     }
 }
 
-/// A loop without sessions on a thread of its own, which takes `room` arrivals at once; how many it had told when it was
+/// A loop without tasks on a thread of its own, which takes `room` tasks at once; how many it had told when it was
 /// over. Who drops it tells the others.
 fn running(room: usize, told: &Arc<Told>) -> (thread::JoinHandle<u32>, Handle) {
     let (far, wakeups) = (Duration::from_secs(3600), Wakeups::new().unwrap());
@@ -46,9 +47,9 @@ fn running(room: usize, told: &Arc<Told>) -> (thread::JoinHandle<u32>, Handle) {
 }
 
 /// Something that is to be told of its end, and nothing else.
-fn arrival(handle: &Handle, told: &Arc<Told>) -> Arrival {
+fn task(handle: &Handle, told: &Arc<Told>) -> Box<Stillborn> {
     let link = Arc::new(Link::new(handle.waker(), c"replica".to_owned(), 1, 1, None));
-    Arrival::Ended(link, Arc::clone(told) as Arc<dyn Callbacks>, End::Stopped)
+    Box::new(Stillborn { link, callbacks: Arc::clone(told) as Arc<dyn Callbacks>, end: End::Stopped })
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn what_a_loop_takes_is_told_also_if_it_is_closed_at_that_moment() {
         let (running, handle) = running(1, &told);
         let adding = {
             let (handle, told) = (handle.clone(), Arc::clone(&told));
-            thread::spawn(move || handle.add(arrival(&handle, &told)).is_ok())
+            thread::spawn(move || handle.add(task(&handle, &told)).is_ok())
         };
         handle.close();
         let is_taken = adding.join().unwrap();
@@ -73,9 +74,9 @@ fn two_who_hand_over_wake_the_loop_and_a_full_inbox_gives_back() {
         let (running, handle) = running(1, &told);
         let adding = {
             let (handle, told) = (handle.clone(), Arc::clone(&told));
-            thread::spawn(move || handle.add(arrival(&handle, &told)).is_ok())
+            thread::spawn(move || handle.add(task(&handle, &told)).is_ok())
         };
-        let taken = match handle.add(arrival(&handle, &told)) {
+        let taken = match handle.add(task(&handle, &told)) {
             Ok(()) => 1,
             Err(Refused::Full(_)) => 0,
             Err(Refused::Closed(_)) => panic!("nobody has closed it"),
@@ -93,7 +94,7 @@ fn a_loop_that_sleeps_takes_what_comes() {
     in_every_order(Some(2), || {
         let told = Arc::new(Told::default());
         let (running, handle) = running(1, &told);
-        assert!(handle.add(arrival(&handle, &told)).is_ok());
+        assert!(handle.add(task(&handle, &told)).is_ok());
         // No close wakes it up before it has told.
         while told.0.load(Ordering::Relaxed) == 0 {
             thread::yield_now();

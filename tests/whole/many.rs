@@ -7,7 +7,7 @@ use noxu_feeder::feed::OwnFeed;
 use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runtime::driver::Driver;
-use noxu_feeder::runtime::inbox::{Arrival, Handle, Refused};
+use noxu_feeder::runtime::inbox::{Handle, Refused};
 use noxu_feeder::runtime::reactor::Reactor;
 use noxu_feeder::session::Session;
 use noxu_feeder::session::link::{Callbacks, Link as HostLink};
@@ -125,7 +125,7 @@ impl Many {
             options.session(),
             clock.now(),
         );
-        let refused = handle.add(Arrival::Session(Box::new(session), Vec::new())).err();
+        let refused = handle.add(Box::new(session)).err();
         let mut world = shared.lock().expect("nobody panics with it");
         match refused {
             None => world.seen.note(Met::Joined),

@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::feed::OwnFeed;
 use crate::log::{Entry, Lsn, Next, Now, Wait, WaitReason};
 use crate::options::Options;
-use crate::source::{Source, SourceProgress};
+use crate::session::Session;
+use crate::session::link::{Callbacks, Link};
+use crate::source::{Origin, Source, SourceProgress};
 use crate::stream::Stream;
 use crate::sys::waker::Waker;
 use crate::transport::{Closing, Driven, Transfer, Transport};
@@ -244,18 +246,18 @@ impl Crowd {
             let now = self.around.lock().unwrap().now;
             let session =
                 Session::new(stream, transport, feed, Arc::clone(&link), Arc::new(Nobody), options.session(), now);
-            self.reactor.begin(session, Vec::new());
+            self.reactor.begin(Box::new(session));
             self.links.push(link);
             self.lines.push(line);
         }
         let mut around = self.around.lock().unwrap();
         around.lines = self
             .reactor
-            .sessions
+            .tasks
             .iter()
             .map(|(key, member)| {
-                let at = self.links.iter().position(|link| Arc::ptr_eq(link, member.session.link())).unwrap();
-                (Key::Session(key), Arc::clone(&self.lines[at]))
+                let at = self.links.iter().position(|link| std::ptr::eq(&link.waker, member.task.waker())).unwrap();
+                (Key::Task(key), Arc::clone(&self.lines[at]))
             })
             .collect();
         let (key, _) = self.reactor.logs.iter().last().unwrap();
@@ -270,7 +272,7 @@ impl Crowd {
             let before = self.around.lock().unwrap().sleeps;
             self.reactor.step();
             let has_slept = self.around.lock().unwrap().sleeps > before;
-            if self.reactor.sessions.is_empty() || has_slept && self.reactor.due.turns.is_empty() {
+            if self.reactor.tasks.is_empty() || has_slept && self.reactor.due.turns.is_empty() {
                 return;
             }
         }
@@ -348,7 +350,7 @@ fn one_that_is_stopped_or_closed_gives_no_other_a_turn() {
     crowd.settle();
     assert_eq!(crowd.around.lock().unwrap().sleeps, sleeps + 1);
     assert_eq!(crowd.who(), [0usize; 0], "of those that are gone nobody hears");
-    assert_eq!(crowd.reactor.sessions.len(), 98);
+    assert_eq!(crowd.reactor.tasks.len(), 98);
 }
 
 #[test]
