@@ -765,7 +765,7 @@ mod tests {
             due.turns.is_empty()
                 && !wakeups.bell().is_rung()
                 && !is_readable(wakeups.inherited_fd())
-                && !tasks.iter().any(|(_, member)| is_readable(member.task.wait_on(READ).unwrap().0))
+                && !tasks.iter().any(|(_, member)| member.task.wait_on(READ).is_some_and(|(fd, _)| is_readable(fd)))
                 && !logs.iter().filter_map(|(_, log)| log.origin.as_ref()?.watch_fd()).any(is_readable)
         }
 
