@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 
 use parking_lot::RwLock;
 
-use super::border::{Handle, Opaque, buffer, bytes, free, give, guard, null, opaque, out, string, with};
+use super::border::{Handle, Opaque, Owned, ask, free, give, given, guard, null, opaque, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, nxf_status};
@@ -33,21 +33,17 @@ const BUSY: Error = Error::WrongState { call: "channel", reason: "it is in use" 
 /// Lends a channel to `body`, which gives it back on failure. On success the handle is freed. No lock is held while
 /// `body` runs: it asks a channel of the host's own whether it is open. If the host uses the handle there, it finds the
 /// channel lent.
-///
-/// # Safety
-/// `channel` is NULL or a live handle that nobody else uses.
-pub(crate) unsafe fn hand_over<T>(
-    channel: *mut nxf_channel,
+pub(crate) fn hand_over<T>(
+    channel: Option<Owned<nxf_channel>>,
     body: impl FnOnce(Box<dyn Channel>) -> Result<T, (Box<dyn Channel>, Error)>,
 ) -> Result<T> {
-    // SAFETY: promised by the caller.
-    let handle = unsafe { channel.as_ref() }.ok_or(null("channel"))?.handle();
+    let channel = channel.ok_or_else(|| null("channel"))?;
+    let handle = channel.handle();
     let cell = handle.check()?;
     let inner = cell.try_write().ok_or(BUSY)?.take().ok_or(BUSY)?;
     match handle.watch(|| body(inner)).unwrap_or_else(|panic| resume_unwind(panic)) {
         Ok(done) => {
-            // SAFETY: the caller's handle, which belongs to the library from now on.
-            drop(unsafe { super::border::take(channel) });
+            drop(channel.take());
             Ok(done)
         }
         Err((inner, error)) => {
@@ -71,18 +67,16 @@ pub unsafe extern "C" fn nxf_channel_tcp_connect(
     channel: *mut *mut nxf_channel,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(channel, "channel")?;
-            let (host, options) = (string(host, "host")?, copied(options)?);
-            let socket = tcp_connect(host, port, options.connect_timeout())?;
-            let options = options.socket();
-            options.prepare(socket.as_fd())?;
-            place.write(nxf_channel::give(SocketChannel::new(socket, options)));
-            Ok(NXF_OK)
-        })
-    }
+    given!(host: string, options: reference, channel: out, err: optional_out);
+    guard(err, || {
+        let place = channel?;
+        let (host, options) = (host?, copied(options)?);
+        let socket = tcp_connect(host, port, options.connect_timeout())?;
+        let options = options.socket();
+        options.prepare(socket.as_fd())?;
+        place.write(nxf_channel::give(SocketChannel::new(socket, options)));
+        Ok(NXF_OK)
+    })
 }
 
 /// Makes a channel of a connected stream socket, TCP or Unix domain, such as one that the host has accepted. Makes the
@@ -96,32 +90,35 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
     channel: *mut *mut nxf_channel,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(channel, "channel")?;
-            let options = copied(options)?;
-            if fd < 0 {
-                return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
-            }
-            // A connection that was made and has failed since is another error than a socket that was never connected.
-            if let Err(error) = socket::take_error(BorrowedFd::borrow_raw(fd))
-                && error.raw_os_error() != Some(libc::ENOTSOCK)
-                && error.raw_os_error() != Some(libc::EBADF)
-            {
-                return Err(Error::Connection { os: error.into() });
-            }
-            let is_stream = socket::is_connected_stream(BorrowedFd::borrow_raw(fd))
-                .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
-            if !is_stream {
-                return Err(Error::invalid("fd", format!("{fd} is no connected stream socket")));
-            }
-            let options = options.socket();
-            options.prepare(BorrowedFd::borrow_raw(fd))?;
-            place.write(nxf_channel::give(SocketChannel::new(OwnedFd::from_raw_fd(fd), options)));
-            Ok(NXF_OK)
-        })
-    }
+    given!(options: reference, channel: out, err: optional_out);
+    guard(err, || {
+        let place = channel?;
+        let options = copied(options)?;
+        if fd < 0 {
+            return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
+        }
+        // SAFETY: not -1. The host leaves a descriptor that it gives open during the call; that another number is no
+        // descriptor is found out by the first use.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        // A connection that was made and has failed since is another error than a socket that was never connected.
+        if let Err(error) = socket::take_error(borrowed)
+            && error.raw_os_error() != Some(libc::ENOTSOCK)
+            && error.raw_os_error() != Some(libc::EBADF)
+        {
+            return Err(Error::Connection { os: error.into() });
+        }
+        let is_stream = socket::is_connected_stream(borrowed)
+            .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
+        if !is_stream {
+            return Err(Error::invalid("fd", format!("{fd} is no connected stream socket")));
+        }
+        let options = options.socket();
+        options.prepare(borrowed)?;
+        // SAFETY: it is a socket, as was just seen, and the host gives it away with this call, which cannot fail now.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        place.write(nxf_channel::give(SocketChannel::new(socket, options)));
+        Ok(NXF_OK)
+    })
 }
 
 /// Uses a channel. The read lock keeps the channel from being handed over meanwhile. Nobody waits for it: handing over
@@ -140,16 +137,14 @@ pub unsafe extern "C" fn nxf_channel_local_pair(
     b: *mut *mut nxf_channel,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let (place_a, place_b) = (out(a, "a")?, out(b, "b")?);
-            let (one, other) = local_pair(copied(options)?.local());
-            place_a.write(nxf_channel::give(one));
-            place_b.write(nxf_channel::give(other));
-            Ok(NXF_OK)
-        })
-    }
+    given!(options: reference, a: out, b: out, err: optional_out);
+    guard(err, || {
+        let (place_a, place_b) = (a?, b?);
+        let (one, other) = local_pair(copied(options)?.local());
+        place_a.write(nxf_channel::give(one));
+        place_b.write(nxf_channel::give(other));
+        Ok(NXF_OK)
+    })
 }
 
 /// Sends a message of at most 64 MiB, whole. Waits while the peer does not read, for at most the option
@@ -167,14 +162,12 @@ pub unsafe extern "C" fn nxf_channel_send(
     len: usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(channel, err, |cell| {
-            let message = bytes(message, len, "message")?;
-            lent(cell, |channel| channel.send(message))?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(channel: reference, message[len]: items, err: optional_out);
+    with(channel, err, |cell| {
+        let message = message?;
+        lent(cell, |channel| channel.send(message))?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Receives a message into buf, and writes its length to *len. timeout_ms: 0 tries, -1 waits for as long as it takes.
@@ -193,62 +186,50 @@ pub unsafe extern "C" fn nxf_channel_receive(
     timeout_ms: c_int,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(channel, err, |cell| {
-            let place = out(len, "len")?;
-            let into = buffer(buf, capacity, "buf")?;
-            let deadline = Deadline::from_millis(timeout_ms).instant();
-            match lent(cell, |channel| channel.receive(into, deadline)) {
-                Ok(Received::Message(len)) => {
-                    place.write(len);
-                    Ok(NXF_OK)
-                }
-                Ok(Received::Again) => Ok(NXF_AGAIN),
-                Ok(Received::Closed) => Ok(NXF_CLOSED),
-                Err(Error::BufferTooSmall { capacity, needed }) => {
-                    place.write(needed);
-                    Err(Error::BufferTooSmall { capacity, needed })
-                }
-                Err(error) => Err(error),
+    given!(channel: reference, buf[capacity]: buffer, len: out, err: optional_out);
+    with(channel, err, |cell| {
+        let (place, into) = (len?, buf?);
+        let deadline = Deadline::from_millis(timeout_ms).instant();
+        match lent(cell, |channel| channel.receive(into, deadline)) {
+            Ok(Received::Message(len)) => {
+                place.write(len);
+                Ok(NXF_OK)
             }
-        })
-    }
+            Ok(Received::Again) => Ok(NXF_AGAIN),
+            Ok(Received::Closed) => Ok(NXF_CLOSED),
+            Err(Error::BufferTooSmall { capacity, needed }) => {
+                place.write(needed);
+                Err(Error::BufferTooSmall { capacity, needed })
+            }
+            Err(error) => Err(error),
+        }
+    })
 }
 
 /// Closes a channel. Calls that wait on it, in any thread, end with NXF_CLOSED. Closing twice is fine. The channel must
 /// still be released. Any thread, also while others send and receive.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_close(channel: *mut nxf_channel, err: *mut *mut nxf_error) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(channel, err, |cell| {
-            lent(cell, |channel| {
-                channel.close();
-                Ok(NXF_OK)
-            })
+    given!(channel: reference, err: optional_out);
+    with(channel, err, |cell| {
+        lent(cell, |channel| {
+            channel.close();
+            Ok(NXF_OK)
         })
-    }
+    })
 }
 
 /// Whether neither side has closed the channel, as far as is known without asking the network. False for NULL. Any
 /// thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_is_open(channel: *const nxf_channel) -> bool {
-    let mut is_open = false;
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(channel, std::ptr::null_mut(), |cell| {
-            is_open = lent(cell, |channel| Ok(channel.is_open()))?;
-            Ok(NXF_OK)
-        });
-    }
-    is_open
+    given!(channel: reference);
+    ask(channel, false, |cell| lent(cell, |channel| Ok(channel.is_open())).unwrap_or(false))
 }
 
 /// Closes and releases a channel that no runner has taken over, and that no other thread is using. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_channel_free(channel: *mut nxf_channel) {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(channel, |channel| channel.0, |cell| cell.try_read()?.as_ref()?.inherited_fd()) };
+    given!(channel: owned);
+    free(channel, |channel| channel.0, |cell| cell.try_read()?.as_ref()?.inherited_fd());
 }

@@ -1,6 +1,6 @@
 //! The bytes of the protocol: for hosts that write the other end, and for tests.
 
-use super::border::{buffer, bytes, guard, out};
+use super::border::{given, guard, items, null};
 use super::error::nxf_error;
 use super::scanner::nxf_entry;
 use super::status::{NXF_OK, nxf_status};
@@ -28,28 +28,27 @@ pub unsafe extern "C" fn nxf_frame_encode(
     len: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(len, "len")?;
-            let entry = entry.as_ref().ok_or_else(|| super::border::null("entry"))?;
-            if entry.vlsn == 0 {
-                return Err(Error::invalid("entry", "has VLSN 0, which means none"));
-            }
-            let payload = bytes(entry.payload, entry.payload_len, "payload")?;
-            let prefix = frame_prefix(entry.vlsn, entry.entry_type, payload.len(), crc32fast::hash(payload))?;
-            let header = &prefix[MESSAGE_PREFIX_LEN..];
-            let needed = header.len() + payload.len();
-            let into = buffer(buf, capacity, "buf")?;
-            place.write(needed);
-            let Some(room) = into.get_mut(..needed) else {
-                return Err(Error::BufferTooSmall { capacity, needed });
-            };
-            room[..header.len()].copy_from_slice(header);
-            room[header.len()..].copy_from_slice(payload);
-            Ok(NXF_OK)
-        })
-    }
+    given!(entry: reference, buf[capacity]: buffer, len: out, err: optional_out);
+    guard(err, || {
+        let place = len?;
+        let entry = entry.ok_or_else(|| null("entry"))?;
+        if entry.vlsn == 0 {
+            return Err(Error::invalid("entry", "has VLSN 0, which means none"));
+        }
+        // SAFETY: an entry has as many bytes of payload as it says, and its caller has lent it for this call.
+        let payload = unsafe { items(entry.payload, entry.payload_len, "payload")? };
+        let prefix = frame_prefix(entry.vlsn, entry.entry_type, payload.len(), crc32fast::hash(payload))?;
+        let header = &prefix[MESSAGE_PREFIX_LEN..];
+        let needed = header.len() + payload.len();
+        let into = buf?;
+        place.write(needed);
+        let Some(room) = into.get_mut(..needed) else {
+            return Err(Error::BufferTooSmall { capacity, needed });
+        };
+        room[..header.len()].copy_from_slice(header);
+        room[header.len()..].copy_from_slice(payload);
+        Ok(NXF_OK)
+    })
 }
 
 /// Takes a frame apart and checks its lengths and its checksum. The payload of *entry points into the message, and is
@@ -62,21 +61,19 @@ pub unsafe extern "C" fn nxf_frame_decode(
     entry: *mut nxf_entry,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(entry, "entry")?;
-            let frame = Frame::decode(bytes(message, len, "message")?)?;
-            place.write(nxf_entry {
-                vlsn: frame.vlsn,
-                lsn: 0,
-                payload: frame.payload.as_ptr(),
-                payload_len: frame.payload.len(),
-                entry_type: frame.entry_type,
-            });
-            Ok(NXF_OK)
-        })
-    }
+    given!(message[len]: items, entry: out, err: optional_out);
+    guard(err, || {
+        let place = entry?;
+        let frame = Frame::decode(message?)?;
+        place.write(nxf_entry {
+            vlsn: frame.vlsn,
+            lsn: 0,
+            payload: frame.payload.as_ptr(),
+            payload_len: frame.payload.len(),
+            entry_type: frame.entry_type,
+        });
+        Ok(NXF_OK)
+    })
 }
 
 /// Writes the acknowledgement of a VLSN to buf: NXF_ACK_LEN bytes. NXF_E_BUFFER_TOO_SMALL: capacity is less.
@@ -87,17 +84,14 @@ pub unsafe extern "C" fn nxf_ack_encode(
     capacity: usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let into = buffer(buf, capacity, "buf")?;
-            let Some(room) = into.first_chunk_mut::<NXF_ACK_LEN>() else {
-                return Err(Error::BufferTooSmall { capacity, needed: NXF_ACK_LEN });
-            };
-            *room = vlsn.to_le_bytes();
-            Ok(NXF_OK)
-        })
-    }
+    given!(buf[capacity]: buffer, err: optional_out);
+    guard(err, || {
+        let Some(room) = buf?.first_chunk_mut::<NXF_ACK_LEN>() else {
+            return Err(Error::BufferTooSmall { capacity, needed: NXF_ACK_LEN });
+        };
+        *room = vlsn.to_le_bytes();
+        Ok(NXF_OK)
+    })
 }
 
 /// Reads the VLSN of an acknowledgement. Bytes behind the first NXF_ACK_LEN are ignored. NXF_E_PROTOCOL: the message is
@@ -109,14 +103,11 @@ pub unsafe extern "C" fn nxf_ack_decode(
     vlsn: *mut u64,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(vlsn, "vlsn")?;
-            let message = bytes(message, len, "message")?;
-            let reason = || format!("{len} bytes, fewer than {NXF_ACK_LEN}");
-            place.write(ack_vlsn(message).ok_or_else(|| Error::Malformed { what: "ack", reason: reason() })?);
-            Ok(NXF_OK)
-        })
-    }
+    given!(message[len]: items, vlsn: out, err: optional_out);
+    guard(err, || {
+        let place = vlsn?;
+        let reason = || format!("{len} bytes, fewer than {NXF_ACK_LEN}");
+        place.write(ack_vlsn(message?).ok_or_else(|| Error::Malformed { what: "ack", reason: reason() })?);
+        Ok(NXF_OK)
+    })
 }

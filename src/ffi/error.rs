@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use super::border::{Out, give, given, take};
+use super::border::{Out, Owned, give, given};
 use super::status::{NXF_OK, nxf_status};
 use crate::diagnostics::Replica;
 use crate::error::Error;
@@ -32,20 +32,24 @@ impl nxf_error {
     pub(crate) fn boxed(error: Error, replica: Option<CString>) -> *mut nxf_error {
         give(nxf_error::new(error, replica))
     }
+
+    pub(crate) fn status(&self) -> nxf_status {
+        self.error.status()
+    }
 }
 
 /// The status that the function returned: negative. NXF_OK for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_status(err: *const nxf_error) -> nxf_status {
-    given!(err: optional);
-    err.map_or(NXF_OK, |err| err.error.status())
+    given!(err: reference);
+    err.map_or(NXF_OK, nxf_error::status)
 }
 
 /// What happened, in words, with every fact that is known; one line, never NULL. Valid until the error is freed. ""
 /// for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_char {
-    given!(err: optional);
+    given!(err: reference);
     err.map_or(c"".as_ptr(), |err| err.message.as_ptr())
 }
 
@@ -53,21 +57,21 @@ pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_ch
 /// make. Valid until the error is freed. "" if the error concerns no replica, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_replica(err: *const nxf_error) -> *const c_char {
-    given!(err: optional);
+    given!(err: reference);
     err.map_or(c"".as_ptr(), |err| err.replica.as_ptr())
 }
 
 /// The operating system's error number (an errno). 0 if there is no such number, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_errno(err: *const nxf_error) -> i32 {
-    given!(err: optional);
+    given!(err: reference);
     err.and_then(|err| err.error.errno()).unwrap_or(0)
 }
 
 /// Writes the number of the log file concerned to *file. False, and nothing written, if the error concerns no file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_file(err: *const nxf_error, file: *mut u32) -> bool {
-    given!(err: optional, file: optional_out);
+    given!(err: reference, file: optional_out);
     write_fact(err.and_then(|err| err.error.file()), file)
 }
 
@@ -75,7 +79,7 @@ pub unsafe extern "C" fn nxf_error_file(err: *const nxf_error, file: *mut u32) -
 /// a file.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_offset(err: *const nxf_error, offset: *mut u64) -> bool {
-    given!(err: optional, offset: optional_out);
+    given!(err: reference, offset: optional_out);
     write_fact(err.and_then(|err| err.error.offset()), offset)
 }
 
@@ -83,14 +87,14 @@ pub unsafe extern "C" fn nxf_error_offset(err: *const nxf_error, offset: *mut u6
 /// error concerns no VLSN.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_vlsn(err: *const nxf_error, vlsn: *mut u64) -> bool {
-    given!(err: optional, vlsn: optional_out);
+    given!(err: reference, vlsn: optional_out);
     write_fact(err.and_then(|err| err.error.vlsn()), vlsn)
 }
 
 /// Whether another attempt may succeed although nothing is repaired, as after a network failure. False for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_is_retriable(err: *const nxf_error) -> bool {
-    given!(err: optional);
+    given!(err: reference);
     err.is_some_and(|err| err.error.is_retriable())
 }
 
@@ -98,17 +102,15 @@ pub unsafe extern "C" fn nxf_error_is_retriable(err: *const nxf_error) -> bool {
 /// NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_needs_restore(err: *const nxf_error) -> bool {
-    given!(err: optional);
+    given!(err: reference);
     err.is_some_and(|err| err.error.needs_restore())
 }
 
 /// Releases an error, and its message with it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_free(err: *mut nxf_error) {
-    if !err.is_null() {
-        // SAFETY: an error object of this library, which belongs to the caller.
-        drop(unsafe { take(err) });
-    }
+    given!(err: owned);
+    drop(err.map(Owned::take));
 }
 
 /// Writes a fact that is known to its place, if there is one. Returns whether it is known.

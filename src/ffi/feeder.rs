@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, bytes, free, give, guard_about, name_of, null, opaque, out, string, with, write_text};
+use super::border::{Handle, ask, free, give, given, guard_about, name_of, null, opaque, with, write_text};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_OK, nxf_status};
@@ -40,49 +40,31 @@ pub unsafe extern "C" fn nxf_feeder_new(
     feeder: *mut *mut nxf_feeder,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard_about(
-            || name_of(replica_name),
-            err,
-            || {
-                let place = out(feeder, "feeder")?;
-                let (name, options) = (string(replica_name, "replica_name")?, copied(options)?);
-                let tracker = Tracker::new(name, options.feeder_queue_bytes_max(), Instant::now());
-                place.write(give(nxf_feeder(Handle::new(Mutex::new(tracker)))));
-                Ok(NXF_OK)
-            },
-        )
-    }
-}
-
-/// Reads one number of a tracker; 0 for NULL and after a fork.
-///
-/// # Safety
-/// `feeder` is NULL or a live handle.
-unsafe fn read(feeder: *const nxf_feeder, number: impl FnOnce(&Tracker) -> u64) -> u64 {
-    let mut found = 0;
-    // SAFETY: promised by the caller.
-    unsafe {
-        with(feeder, std::ptr::null_mut(), |tracker| {
-            found = number(&tracker.lock());
+    given!(replica_name: string, options: reference, feeder: out, err: optional_out);
+    let about = name_of(&replica_name);
+    guard_about(
+        || about,
+        err,
+        || {
+            let place = feeder?;
+            let (name, options) = (replica_name?, copied(options)?);
+            let tracker = Tracker::new(name, options.feeder_queue_bytes_max(), Instant::now());
+            place.write(give(nxf_feeder(Handle::new(Mutex::new(tracker)))));
             Ok(NXF_OK)
-        });
-    }
-    found
+        },
+    )
 }
 
 /// Its state, an NXF_FEEDER_...; NXF_FEEDER_IDLE for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_state(feeder: *const nxf_feeder) -> u32 {
-    let number = |tracker: &Tracker| match tracker.state() {
-        State::Idle => u64::from(NXF_FEEDER_IDLE),
-        State::Handshaking => u64::from(NXF_FEEDER_HANDSHAKING),
-        State::Streaming => u64::from(NXF_FEEDER_STREAMING),
-        State::Shutdown => u64::from(NXF_FEEDER_SHUTDOWN),
-    };
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe { read(feeder, number) as u32 }
+    given!(feeder: reference);
+    ask(feeder, NXF_FEEDER_IDLE, |tracker| match tracker.lock().state() {
+        State::Idle => NXF_FEEDER_IDLE,
+        State::Handshaking => NXF_FEEDER_HANDSHAKING,
+        State::Streaming => NXF_FEEDER_STREAMING,
+        State::Shutdown => NXF_FEEDER_SHUTDOWN,
+    })
 }
 
 /// Sets the state, an NXF_FEEDER_... Any state may follow any other, and this does not count as activity.
@@ -93,41 +75,39 @@ pub unsafe extern "C" fn nxf_feeder_set_state(
     state: u32,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(feeder, err, |tracker| {
-            let state = match state {
-                NXF_FEEDER_IDLE => State::Idle,
-                NXF_FEEDER_HANDSHAKING => State::Handshaking,
-                NXF_FEEDER_STREAMING => State::Streaming,
-                NXF_FEEDER_SHUTDOWN => State::Shutdown,
-                other => return Err(Error::invalid("state", format!("{other} is no NXF_FEEDER_..."))),
-            };
-            tracker.lock().set_state(state);
-            Ok(NXF_OK)
-        })
-    }
+    given!(feeder: reference, err: optional_out);
+    with(feeder, err, |tracker| {
+        let state = match state {
+            NXF_FEEDER_IDLE => State::Idle,
+            NXF_FEEDER_HANDSHAKING => State::Handshaking,
+            NXF_FEEDER_STREAMING => State::Streaming,
+            NXF_FEEDER_SHUTDOWN => State::Shutdown,
+            other => return Err(Error::invalid("state", format!("{other} is no NXF_FEEDER_..."))),
+        };
+        tracker.lock().set_state(state);
+        Ok(NXF_OK)
+    })
 }
 
 /// The next VLSN to send; 0 at first, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_current_vlsn(feeder: *const nxf_feeder) -> u64 {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe { read(feeder, Tracker::current_vlsn) }
+    given!(feeder: reference);
+    ask(feeder, 0, |tracker| tracker.lock().current_vlsn())
 }
 
 /// The highest VLSN acknowledged; 0 at first, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_acked_vlsn(feeder: *const nxf_feeder) -> u64 {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe { read(feeder, Tracker::acked_vlsn) }
+    given!(feeder: reference);
+    ask(feeder, 0, |tracker| tracker.lock().acked_vlsn())
 }
 
 /// How far the replica is behind: current minus acknowledged, never below 0. 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_lag(feeder: *const nxf_feeder) -> u64 {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe { read(feeder, Tracker::lag) }
+    given!(feeder: reference);
+    ask(feeder, 0, |tracker| tracker.lock().lag())
 }
 
 /// Queues the message [vlsn: 8 bytes, little-endian][entry_type: 1 byte][data]. The current VLSN becomes vlsn + 1, if
@@ -142,14 +122,11 @@ pub unsafe extern "C" fn nxf_feeder_queue_entry(
     len: usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(feeder, err, |tracker| {
-            let data = bytes(data, len, "data")?;
-            tracker.lock().queue_entry(vlsn, entry_type, data, Instant::now())?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(feeder: reference, data[len]: items, err: optional_out);
+    with(feeder, err, |tracker| {
+        tracker.lock().queue_entry(vlsn, entry_type, data?, Instant::now())?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Takes all messages that are queued now out of the queue, the oldest first, and hands each to callback, on this
@@ -163,58 +140,53 @@ pub unsafe extern "C" fn nxf_feeder_drain(
     count: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(feeder, err, |tracker| {
-            let callback = callback.ok_or_else(|| null("callback"))?;
-            let queued = tracker.lock().queued();
-            let mut taken = 0;
-            while taken < queued
-                && let Some(message) = { tracker.lock().dequeue() }
-            {
-                callback(context, message.as_ptr(), message.len());
-                taken += 1;
-            }
-            if !count.is_null() {
-                count.write(taken);
-            }
-            Ok(NXF_OK)
-        })
-    }
+    given!(feeder: reference, count: optional_out, err: optional_out);
+    with(feeder, err, |tracker| {
+        let callback = callback.ok_or_else(|| null("callback"))?;
+        let queued = tracker.lock().queued();
+        let mut taken = 0;
+        while taken < queued
+            && let Some(message) = { tracker.lock().dequeue() }
+        {
+            // SAFETY: the host gave function and context for each other; the message lives during the call.
+            unsafe { callback(context, message.as_ptr(), message.len()) };
+            taken += 1;
+        }
+        if let Some(place) = count {
+            place.write(taken);
+        }
+        Ok(NXF_OK)
+    })
 }
 
 /// Notes an acknowledgement. One that is lower than the highest counts only as activity. Fails only for NULL and after
 /// a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_record_ack(feeder: *const nxf_feeder, vlsn: u64) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(feeder, std::ptr::null_mut(), |tracker| {
-            tracker.lock().record_ack(vlsn, Instant::now());
-            Ok(NXF_OK)
-        })
-    }
+    given!(feeder: reference);
+    with(feeder, None, |tracker| {
+        tracker.lock().record_ack(vlsn, Instant::now());
+        Ok(NXF_OK)
+    })
 }
 
 /// Notes activity of another kind. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_touch(feeder: *const nxf_feeder) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(feeder, std::ptr::null_mut(), |tracker| {
-            tracker.lock().touch(Instant::now());
-            Ok(NXF_OK)
-        })
-    }
+    given!(feeder: reference);
+    with(feeder, None, |tracker| {
+        tracker.lock().touch(Instant::now());
+        Ok(NXF_OK)
+    })
 }
 
 /// Whether more than timeout_ms milliseconds have passed since the last activity: queueing, an acknowledgement, or a
 /// touch. True if timeout_ms is 0 or less; false for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_is_timed_out(feeder: *const nxf_feeder, timeout_ms: c_int) -> bool {
+    given!(feeder: reference);
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe { read(feeder, |tracker| u64::from(tracker.is_timed_out(timeout, Instant::now()))) != 0 }
+    ask(feeder, false, |tracker| tracker.lock().is_timed_out(timeout, Instant::now()))
 }
 
 /// Writes a text for people to buf, NUL-terminated: the replica's name, state, current and acknowledged VLSN and lag.
@@ -228,8 +200,8 @@ pub unsafe extern "C" fn nxf_feeder_debug_text(
     len: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe { with(feeder, err, |tracker| write_text(&format!("{:?}", tracker.lock()), buf, capacity, len)) }
+    given!(feeder: reference, buf[capacity]: text_buffer, len: out, err: optional_out);
+    with(feeder, err, |tracker| write_text(&format!("{:?}", tracker.lock()), buf, len))
 }
 
 /// Writes the replica's name to buf, NUL-terminated, and its length without the NUL to *len. NXF_E_BUFFER_TOO_SMALL:
@@ -242,18 +214,16 @@ pub unsafe extern "C" fn nxf_feeder_replica_name(
     len: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(feeder, err, |tracker| {
-            let name = tracker.lock().replica_name().to_owned();
-            write_text(&name, buf, capacity, len)
-        })
-    }
+    given!(feeder: reference, buf[capacity]: text_buffer, len: out, err: optional_out);
+    with(feeder, err, |tracker| {
+        let name = tracker.lock().replica_name().to_owned();
+        write_text(&name, buf, len)
+    })
 }
 
 /// Releases a tracker and the messages that it has queued. No other thread may be using it. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_feeder_free(feeder: *mut nxf_feeder) {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(feeder, |feeder| feeder.0, |_| None) };
+    given!(feeder: owned);
+    free(feeder, |feeder| feeder.0, |_| None);
 }

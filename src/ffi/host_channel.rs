@@ -4,10 +4,10 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::border::{Context, guard, out, sized};
+use super::border::{Context, Growing, given, guard};
 use super::channel::nxf_channel;
 use super::error::nxf_error;
-use super::options::nxf_options;
+use super::options::{copied, nxf_options};
 use super::status::{
     NXF_AGAIN, NXF_CLOSED, NXF_E_BUFFER_TOO_SMALL, NXF_OK, NXF_TIMEOUT, described, nxf_drop_callback, nxf_status,
 };
@@ -52,6 +52,11 @@ pub struct nxf_channel_vtable {
     pub is_open: Option<unsafe extern "C" fn(context: *mut c_void) -> bool>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
+}
+
+// SAFETY: a struct as C has them, of functions that may be NULL, behind its size.
+unsafe impl Growing for nxf_channel_vtable {
+    const LEAST: usize = std::mem::offset_of!(nxf_channel_vtable, is_open);
 }
 
 struct HostChannel {
@@ -140,24 +145,18 @@ pub unsafe extern "C" fn nxf_channel_from_callbacks(
     channel: *mut *mut nxf_channel,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all members of the vtable.
-    unsafe {
-        guard(err, || {
-            let place = out(channel, "channel")?;
-            let least = std::mem::offset_of!(nxf_channel_vtable, is_open);
-            let vtable = sized(vtable, "vtable", least)?;
-            let needed = [
-                ("send", vtable.send.is_some()),
-                ("receive", vtable.receive.is_some()),
-                ("close", vtable.close.is_some()),
-            ];
-            if let Some((member, _)) = needed.into_iter().find(|(_, is_there)| !is_there) {
-                return Err(missing(member));
-            }
-            super::options::copied(options)?;
-            let context = Context::new(context, vtable.drop);
-            place.write(nxf_channel::give(HostChannel { vtable, context, closed: AtomicBool::new(false) }));
-            Ok(NXF_OK)
-        })
-    }
+    given!(vtable: sized, options: reference, channel: out, err: optional_out);
+    guard(err, || {
+        let place = channel?;
+        let vtable = vtable?;
+        let needed =
+            [("send", vtable.send.is_some()), ("receive", vtable.receive.is_some()), ("close", vtable.close.is_some())];
+        if let Some((member, _)) = needed.into_iter().find(|(_, is_there)| !is_there) {
+            return Err(missing(member));
+        }
+        copied(options)?;
+        let context = Context::new(context, vtable.drop);
+        place.write(nxf_channel::give(HostChannel { vtable, context, closed: AtomicBool::new(false) }));
+        Ok(NXF_OK)
+    })
 }

@@ -1,10 +1,10 @@
 //! Logs: the directories that are read.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::border::{Handle, c_string, free, give, guard, opaque, out, with};
+use super::border::{Handle, free, give, given, guard, opaque, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
@@ -17,13 +17,9 @@ pub struct nxf_log(Handle<Arc<Log>>);
 opaque!(nxf_log, "log", Arc<Log>);
 
 /// Opens the log directory `env_dir`.
-///
-/// # Safety
-/// `env_dir` is NULL or a NUL-terminated string, `options` NULL or a live handle.
-pub(crate) unsafe fn open(env_dir: *const c_char, options: *const nxf_options) -> Result<Arc<Log>> {
+pub(crate) fn open(env_dir: Result<&CStr>, options: Option<&nxf_options>) -> Result<Arc<Log>> {
     use std::os::unix::ffi::OsStrExt;
-    // SAFETY: promised by the caller.
-    let (env_dir, options) = unsafe { (c_string(env_dir, "env_dir")?, copied(options)?) };
+    let (env_dir, options) = (env_dir?, copied(options)?);
     let path = Path::new(std::ffi::OsStr::from_bytes(env_dir.to_bytes()));
     Log::open(path, options.scanner(), options.logger)
 }
@@ -40,14 +36,12 @@ pub unsafe extern "C" fn nxf_log_open(
     log: *mut *mut nxf_log,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(log, "log")?;
-            place.write(give(nxf_log(Handle::new(open(env_dir, options)?))));
-            Ok(NXF_OK)
-        })
-    }
+    given!(env_dir: c_string, options: reference, log: out, err: optional_out);
+    guard(err, || {
+        let place = log?;
+        place.write(give(nxf_log(Handle::new(open(env_dir, options)?))));
+        Ok(NXF_OK)
+    })
 }
 
 /// Tells the runners of this log that the host has appended to it: they look again. Where the system notifies of
@@ -55,13 +49,11 @@ pub unsafe extern "C" fn nxf_log_open(
 /// cheap, never blocks. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(log, std::ptr::null_mut(), |log| {
-            log.notify();
-            Ok(NXF_OK)
-        })
-    }
+    given!(log: reference);
+    with(log, None, |log| {
+        log.notify();
+        Ok(NXF_OK)
+    })
 }
 
 /// From now on, every scanner and runner of this log reads only entries that begin below this LSN. This is for a host
@@ -70,13 +62,11 @@ pub unsafe extern "C" fn nxf_log_notify(log: *const nxf_log) -> nxf_status {
 /// fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_set_send_limit(log: *const nxf_log, lsn: u64) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(log, std::ptr::null_mut(), |log| {
-            log.set_send_limit(Lsn(lsn));
-            Ok(NXF_OK)
-        })
-    }
+    given!(log: reference);
+    with(log, None, |log| {
+        log.set_send_limit(Lsn(lsn));
+        Ok(NXF_OK)
+    })
 }
 
 /// Writes the lowest VLSN that the log holds without a hole behind it, and the highest VLSN up to which the log is
@@ -92,24 +82,22 @@ pub unsafe extern "C" fn nxf_log_vlsn_range(
     last: *mut u64,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(log, err, |log| {
-            let (place_first, place_last) = (out(first, "first")?, out(last, "last")?);
-            let Some((first, last)) = log.vlsn_range()? else {
-                return Ok(NXF_AGAIN);
-            };
-            log.note_vlsn(last);
-            place_first.write(first);
-            place_last.write(last);
-            Ok(NXF_OK)
-        })
-    }
+    given!(log: reference, first: out, last: out, err: optional_out);
+    with(log, err, |log| {
+        let (place_first, place_last) = (first?, last?);
+        let Some((first, last)) = log.vlsn_range()? else {
+            return Ok(NXF_AGAIN);
+        };
+        log.note_vlsn(last);
+        place_first.write(first);
+        place_last.write(last);
+        Ok(NXF_OK)
+    })
 }
 
 /// Releases a log. No other thread may be using it. Scanners and runners that read it go on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_log_free(log: *mut nxf_log) {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(log, |log| log.0, |log| log.inherited_fds()) };
+    given!(log: owned);
+    free(log, |log| log.0, |log| log.inherited_fds());
 }

@@ -1,7 +1,8 @@
 //! The C interface: casts and checks, and nothing else. The modules behind it take every decision.
 //!
 //! The header `include/noxu_feeder.h` is generated from these files, in the order of the modules below. Each export
-//! does its work inside [`guard`](crate::ffi::border): arguments are checked, a fork is noticed, a panic becomes a
+//! begins with [`given`](crate::ffi::border): its pointers become references and places, and what follows is safe code.
+//! It does its work inside [`guard`](crate::ffi::border): arguments are checked, a fork is noticed, a panic becomes a
 //! status.
 #![allow(non_camel_case_types, reason = "these are the names that C sees")]
 #![allow(clippy::missing_safety_doc, reason = "the documentation is the header's: what C has to keep is said there")]

@@ -7,9 +7,7 @@ use ::log::LevelFilter;
 
 use parking_lot::Mutex;
 
-use super::border::{
-    Context, Handle, Opaque, free, give, guard, null, opaque, out, string, with, write_sized, write_text,
-};
+use super::border::{Context, Growing, Handle, Opaque, free, give, given, guard, opaque, with, write_text};
 use super::error::nxf_error;
 use super::status::{NXF_CLOSED, NXF_OK, nxf_drop_callback, nxf_status};
 use crate::error::{Error, Result};
@@ -23,13 +21,9 @@ use crate::sys::thread::hold_off_cancelling;
 pub struct nxf_options(Handle<Mutex<Options>>);
 opaque!(nxf_options, "options", Mutex<Options>);
 
-/// The options behind the pointer, or the defaults.
-///
-/// # Safety
-/// `options` is NULL or a live handle.
-pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
-    // SAFETY: promised by the caller.
-    match unsafe { options.as_ref() } {
+/// The options that the caller has given, or the defaults.
+pub(crate) fn copied(options: Option<&nxf_options>) -> Result<Options> {
+    match options {
         Some(options) => Ok(options.handle().check()?.lock().clone()),
         None => Ok(Options::default()),
     }
@@ -38,13 +32,11 @@ pub(crate) unsafe fn copied(options: *const nxf_options) -> Result<Options> {
 /// Makes a set of options, all at their defaults. It belongs to the caller, who releases it with nxf_options_free().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_new(options: *mut *mut nxf_options, err: *mut *mut nxf_error) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            out(options, "options")?.write(give(nxf_options(Handle::new(Mutex::new(Options::default())))));
-            Ok(NXF_OK)
-        })
-    }
+    given!(options: out, err: optional_out);
+    guard(err, || {
+        options?.write(give(nxf_options(Handle::new(Mutex::new(Options::default())))));
+        Ok(NXF_OK)
+    })
 }
 
 /// Sets the option of this key. Both strings are copied; numbers are decimal. NXF_E_INVALID_OPTION, and nothing
@@ -56,13 +48,11 @@ pub unsafe extern "C" fn nxf_options_set(
     value: *const c_char,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(options, err, |options| {
-            options.lock().set(string(key, "key")?, string(value, "value")?)?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(options: reference, key: string, value: string, err: optional_out);
+    with(options, err, |options| {
+        options.lock().set(key?, value?)?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Writes the value of the option of this key to buf, NUL-terminated, in the form in which it is set, and its length
@@ -77,13 +67,8 @@ pub unsafe extern "C" fn nxf_options_get(
     len: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let value = copied(options)?.value_of(string(key, "key")?)?;
-            write_text(&value, buf, capacity, len)
-        })
-    }
+    given!(options: reference, key: string, buf[capacity]: text_buffer, len: out, err: optional_out);
+    guard(err, || write_text(&copied(options)?.value_of(key?)?, buf, len))
 }
 
 /// A whole number, in the unit that the key's last part names.
@@ -113,9 +98,12 @@ pub struct nxf_option {
     pub kind: u32,
 }
 
-/// The bytes of nxf_option that belong to no member.
-const PADDING: std::ops::Range<usize> =
-    std::mem::offset_of!(nxf_option, kind) + size_of::<u32>()..size_of::<nxf_option>();
+// SAFETY: a struct as C has them, of pointers and numbers, and its size is the first.
+unsafe impl Growing for nxf_option {
+    #[allow(clippy::single_range_in_vec_init, reason = "there is one such stretch")]
+    const PADDING: &[std::ops::Range<usize>] =
+        &[std::mem::offset_of!(nxf_option, kind) + size_of::<u32>()..size_of::<nxf_option>()];
+}
 
 /// Writes the description of an option to *option. Writes at most option->struct_size bytes, which the caller has set
 /// to sizeof(nxf_option). at counts the options from 0 on, in the order of docs/options.md; another version may have
@@ -132,17 +120,13 @@ pub unsafe extern "C" fn nxf_options_describe(
     option: *mut nxf_option,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            if option.is_null() {
-                return Err(null("option"));
-            }
-            let Some(texts) = texts().get(at) else { return Ok(NXF_CLOSED) };
-            write_sized(option, "option", PADDING, |struct_size| Ok(texts.described(struct_size)))?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(option: sized_out, err: optional_out);
+    guard(err, || {
+        let place = option?;
+        let Some(texts) = texts().get(at) else { return Ok(NXF_CLOSED) };
+        place.write(|struct_size| texts.described(struct_size))?;
+        Ok(NXF_OK)
+    })
 }
 
 /// The texts of an option, as C strings.
@@ -225,27 +209,25 @@ pub unsafe extern "C" fn nxf_options_set_log_callback(
     drop: nxf_drop_callback,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(options, err, |options| {
-            let filter = match level_max {
-                NXF_LEVEL_ERROR => LevelFilter::Error,
-                NXF_LEVEL_WARN => LevelFilter::Warn,
-                NXF_LEVEL_INFO => LevelFilter::Info,
-                NXF_LEVEL_DEBUG => LevelFilter::Debug,
-                other => return Err(Error::invalid("level_max", format!("{other} is no NXF_LEVEL_..."))),
-            };
-            let context = Context::new(context, drop);
-            let logger = callback.map(|callback| {
-                let logger: Arc<dyn ::log::Log> = Arc::new(HostLogger { filter, callback, context });
-                logger
-            });
-            // The logger before is dropped with no lock held, because dropping it calls the host.
-            let before = std::mem::replace(&mut options.lock().logger, logger);
-            std::mem::drop(before);
-            Ok(NXF_OK)
-        })
-    }
+    given!(options: reference, err: optional_out);
+    with(options, err, |options| {
+        let filter = match level_max {
+            NXF_LEVEL_ERROR => LevelFilter::Error,
+            NXF_LEVEL_WARN => LevelFilter::Warn,
+            NXF_LEVEL_INFO => LevelFilter::Info,
+            NXF_LEVEL_DEBUG => LevelFilter::Debug,
+            other => return Err(Error::invalid("level_max", format!("{other} is no NXF_LEVEL_..."))),
+        };
+        let context = Context::new(context, drop);
+        let logger = callback.map(|callback| {
+            let logger: Arc<dyn ::log::Log> = Arc::new(HostLogger { filter, callback, context });
+            logger
+        });
+        // The logger before is dropped with no lock held, because dropping it calls the host.
+        let before = std::mem::replace(&mut options.lock().logger, logger);
+        std::mem::drop(before);
+        Ok(NXF_OK)
+    })
 }
 
 /// A function of the host's, as a logger.
@@ -280,6 +262,6 @@ impl ::log::Log for HostLogger {
 /// Releases a set of options. The objects made with them go on. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_options_free(options: *mut nxf_options) {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(options, |options| options.0, |_| None) };
+    given!(options: owned);
+    free(options, |options| options.0, |_| None);
 }

@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Instant;
 
 use super::border::{
-    Context, Handle, Opaque, buffer, give, guard, guard_about, items, name_of, null, opaque, out, string, take, with,
-    write_sized,
+    Context, Growing, Handle, Opaque, ask, give, given, guard, guard_about, name_of, null, opaque, with,
 };
 use super::channel::{hand_over as hand_over_channel, nxf_channel};
 use super::error::nxf_error;
@@ -222,21 +222,20 @@ pub unsafe extern "C" fn nxf_runner_new(
     runner: *mut *mut nxf_runner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard_about(
-            || name_of(replica_name),
-            err,
-            || {
-                let place = out(runner, "runner")?;
-                let name = CString::new(string(replica_name, "replica_name")?).unwrap_or_default();
-                let options = copied(options)?;
-                let made = hand_over_channel(channel, |channel| Runner::new(channel, name, start_vlsn, options))?;
-                place.write(give(nxf_runner(Handle::new(Arc::new(made)), AtomicPtr::default())));
-                Ok(NXF_OK)
-            },
-        )
-    }
+    given!(channel: owned, replica_name: string, options: reference, runner: out, err: optional_out);
+    let about = name_of(&replica_name);
+    guard_about(
+        || about,
+        err,
+        || {
+            let place = runner?;
+            let name = CString::new(replica_name?).unwrap_or_default();
+            let options = copied(options)?;
+            let made = hand_over_channel(channel, |channel| Runner::new(channel, name, start_vlsn, options))?;
+            place.write(give(nxf_runner(Handle::new(Arc::new(made)), AtomicPtr::default())));
+            Ok(NXF_OK)
+        },
+    )
 }
 
 /// Sets the callback that receives every acknowledgement; none is kept for nxf_runner_poll_acks() then. Only before the
@@ -252,20 +251,18 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
     drop: nxf_drop_callback,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            let function = callback.ok_or_else(|| null("callback"))?;
-            runner.check_can_set("set_ack_callback")?;
-            let context = Context::new(context, drop);
-            runner.set_ack_function(Box::new(move |name, vlsn| {
-                let context = &context;
-                // The host gave function and context for each other; the name lives during the call.
-                function(context.pointer(), name.as_ptr(), vlsn);
-            }))?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference, err: optional_out);
+    with(runner, err, |runner| {
+        let function = callback.ok_or_else(|| null("callback"))?;
+        runner.check_can_set("set_ack_callback")?;
+        let context = Context::new(context, drop);
+        runner.set_ack_function(Box::new(move |name, vlsn| {
+            let context = &context;
+            // SAFETY: the host gave function and context for each other; the name lives during the call.
+            unsafe { function(context.pointer(), name.as_ptr(), vlsn) };
+        }))?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Sets the callback that is called when the run has ended. It is never called for a runner that was not started. Only
@@ -278,28 +275,21 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
     drop: nxf_drop_callback,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            let function = callback.ok_or_else(|| null("callback"))?;
-            runner.check_can_set("set_end_callback")?;
-            let context = Context::new(context, drop);
-            runner.set_end_function(Box::new(move |name, end| {
-                let context = &context;
-                let why = end.result().err().map(|error| nxf_error::new(error, Some(name.to_owned())));
-                let how = why.as_ref().map_or(NXF_OK, nxf_error_status_of);
-                let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-                // The host gave function and context for each other; name and error live during the call.
-                function(context.pointer(), name.as_ptr(), how, why);
-            }))?;
-            Ok(NXF_OK)
-        })
-    }
-}
-
-fn nxf_error_status_of(error: &nxf_error) -> nxf_status {
-    // SAFETY: a reference is a valid pointer.
-    unsafe { super::error::nxf_error_status(error) }
+    given!(runner: reference, err: optional_out);
+    with(runner, err, |runner| {
+        let function = callback.ok_or_else(|| null("callback"))?;
+        runner.check_can_set("set_end_callback")?;
+        let context = Context::new(context, drop);
+        runner.set_end_function(Box::new(move |name, end| {
+            let context = &context;
+            let why = end.result().err().map(|error| nxf_error::new(error, Some(name.to_owned())));
+            let how = why.as_ref().map_or(NXF_OK, nxf_error::status);
+            let why = why.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            // SAFETY: the host gave function and context for each other; name and error live during the call.
+            unsafe { function(context.pointer(), name.as_ptr(), how, why) };
+        }))?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Starts the run on a thread of its own, whose stack may grow to the option runner.stack_bytes (8 MiB), and returns at
@@ -313,13 +303,11 @@ pub unsafe extern "C" fn nxf_runner_start(
     scanner: *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            hand_over_scanner(scanner, |source| runner.start(source))?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference, scanner: owned, err: optional_out);
+    with(runner, err, |runner| {
+        hand_over_scanner(scanner, |source| runner.start(source))?;
+        Ok(NXF_OK)
+    })
 }
 
 /// Runs on the caller's thread until the run ends. Returns the status that nxf_runner_result() returns from then on. To
@@ -334,28 +322,26 @@ pub unsafe extern "C" fn nxf_runner_run(
     scanner: *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        let mut kept = None;
-        let status = with(runner, err, |runner| {
-            kept = Some(Arc::clone(runner));
+    given!(runner: reference, scanner: owned, err: optional_out);
+    let mut kept = None;
+    let status = with(runner, err, |runner| {
+        kept = Some(Arc::clone(runner));
+        Ok(NXF_OK)
+    });
+    // From here on this call keeps the run alive, and does not touch the handle: another thread may free the handle as
+    // soon as the run has ended.
+    let Some(runner) = kept else { return status };
+    let status = guard_about(
+        || Some(runner.replica_name().to_owned()),
+        err,
+        || {
+            let end = hand_over_scanner(scanner, |source| runner.run(source))?;
+            end.result()?;
             Ok(NXF_OK)
-        });
-        // This call keeps the run alive and lets go of the handle: another thread may free the handle as soon as the
-        // run has ended.
-        let Some(runner) = kept else { return status };
-        let status = guard_about(
-            || Some(runner.replica_name().to_owned()),
-            err,
-            || {
-                let end = hand_over_scanner(scanner, |source| runner.run(source))?;
-                end.result()?;
-                Ok(NXF_OK)
-            },
-        );
-        in_library(HoldOff::AtOnce, || drop(runner));
-        status
-    }
+        },
+    );
+    in_library(HoldOff::AtOnce, || drop(runner));
+    status
 }
 
 /// Takes up to capacity acknowledgements, in the order received, and writes their number to *count. Waits for the
@@ -373,31 +359,31 @@ pub unsafe extern "C" fn nxf_runner_poll_acks(
     count: *mut usize,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says; nxf_ack has the layout of Ack.
-    unsafe {
-        with(runner, err, |runner| {
-            let place = out(count, "count")?;
-            if capacity == 0 {
-                return Err(Error::invalid("capacity", "is 0"));
-            }
-            let into = buffer(acks.cast::<Ack>(), capacity, "acks")?;
-            let deadline = Deadline::from_millis(timeout_ms);
-            runner.refuse_waiting_inside("poll_acks", deadline)?;
-            let (status, taken) = match runner.acks().poll(into, deadline) {
-                Polled::Acks(taken) => (NXF_OK, taken),
-                Polled::TimedOut => (NXF_TIMEOUT, 0),
-                Polled::Ended => (NXF_CLOSED, 0),
-            };
-            place.write(taken);
-            Ok(status)
-        })
-    }
+    // Of the same layout, as is asserted below.
+    let acks = acks.cast::<Ack>();
+    given!(runner: reference, acks[capacity]: buffer, count: out, err: optional_out);
+    with(runner, err, |runner| {
+        let place = count?;
+        if capacity == 0 {
+            return Err(Error::invalid("capacity", "is 0"));
+        }
+        let into = acks?;
+        let deadline = Deadline::from_millis(timeout_ms);
+        runner.refuse_waiting_inside("poll_acks", deadline)?;
+        let (status, taken) = match runner.acks().poll(into, deadline) {
+            Polled::Acks(taken) => (NXF_OK, taken),
+            Polled::TimedOut => (NXF_TIMEOUT, 0),
+            Polled::Ended => (NXF_CLOSED, 0),
+        };
+        place.write(taken);
+        Ok(status)
+    })
 }
 
 const _: () = assert!(
     size_of::<nxf_ack>() == size_of::<Ack>()
-        && std::mem::offset_of!(nxf_ack, vlsn) == std::mem::offset_of!(Ack, vlsn)
-        && std::mem::offset_of!(nxf_ack, merged) == std::mem::offset_of!(Ack, merged)
+        && offset_of!(nxf_ack, vlsn) == offset_of!(Ack, vlsn)
+        && offset_of!(nxf_ack, merged) == offset_of!(Ack, merged)
 );
 
 /// A descriptor that is readable while acknowledgements wait to be polled, or the run has ended. It belongs to the
@@ -409,15 +395,13 @@ pub unsafe extern "C" fn nxf_runner_event_fd(
     fd: *mut c_int,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            let place = out(fd, "fd")?;
-            let made = runner.acks().event_fd();
-            place.write(made.map_err(|error| Error::os("make", "an event descriptor", error))?);
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference, fd: out, err: optional_out);
+    with(runner, err, |runner| {
+        let place = fd?;
+        let made = runner.acks().event_fd();
+        place.write(made.map_err(|error| Error::os("make", "an event descriptor", error))?);
+        Ok(NXF_OK)
+    })
 }
 
 /// Waits until the replica has acknowledged vlsn or more: timeout_ms 0 tries, -1 waits for as long as it takes. Any
@@ -433,100 +417,69 @@ pub unsafe extern "C" fn nxf_runner_wait_acked(
     timeout_ms: c_int,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| match runner.wait_acked(vlsn, Deadline::from_millis(timeout_ms))? {
-            Waited::Acked => Ok(NXF_OK),
-            Waited::TimedOut => Ok(NXF_TIMEOUT),
-            Waited::Ended(end) => {
-                end.result()?;
-                Ok(NXF_CLOSED)
-            }
-        })
-    }
+    given!(runner: reference, err: optional_out);
+    with(runner, err, |runner| match runner.wait_acked(vlsn, Deadline::from_millis(timeout_ms))? {
+        Waited::Acked => Ok(NXF_OK),
+        Waited::TimedOut => Ok(NXF_TIMEOUT),
+        Waited::Ended(end) => {
+            end.result()?;
+            Ok(NXF_CLOSED)
+        }
+    })
 }
 
 /// Tells the runner that there is more to read. For a log, this does what nxf_log_notify() does. A source of the host's
 /// own is asked again. Any thread, cheap, never blocks. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_notify(runner: *const nxf_runner) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |runner| {
-            runner.notify();
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference);
+    with(runner, None, |runner| {
+        runner.notify();
+        Ok(NXF_OK)
+    })
 }
 
 /// The highest VLSN that the replica has acknowledged; 0 before the first, and for NULL. Never falls. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_known_replica_vlsn(runner: *const nxf_runner) -> u64 {
-    let mut vlsn = 0;
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |runner| {
-            vlsn = runner.acks().known_vlsn();
-            Ok(NXF_OK)
-        });
-    }
-    vlsn
+    given!(runner: reference);
+    ask(runner, 0, |runner| runner.acks().known_vlsn())
 }
 
 /// The state of the run: an NXF_RUN_...; NXF_RUN_NEW for NULL. The state of a run that has ended does not change any
 /// more; inside the end callback it is final already. Any thread. Never waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_state(runner: *const nxf_runner) -> u32 {
-    let mut state = NXF_RUN_NEW;
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |runner| {
-            state = runner.state().code;
-            Ok(NXF_OK)
-        });
-    }
-    state
+    given!(runner: reference);
+    ask(runner, NXF_RUN_NEW, |runner| runner.state().code)
 }
 
 /// The replica's name, as it was given to nxf_runner_new(). Valid until the runner is freed. "" for NULL. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_replica_name(runner: *const nxf_runner) -> *const c_char {
-    let mut name = c"".as_ptr();
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |runner| {
-            name = runner.replica_name().as_ptr();
-            Ok(NXF_OK)
-        });
-    }
-    name
+    given!(runner: reference);
+    ask(runner, c"".as_ptr(), |runner| runner.replica_name().as_ptr())
 }
 
 /// Keeps a pointer for the host, such as one to the host's own object for this replica. The library only gives it back.
 /// NULL at first. Any thread, at any time, also inside a callback. Fails only for NULL and after a fork.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_set_user_pointer(runner: *const nxf_runner, user: *mut c_void) -> nxf_status {
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |_| {
-            (*runner).1.store(user, Ordering::Release);
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference);
+    with(runner, None, |_| {
+        if let Some(nxf_runner(_, kept)) = runner {
+            kept.store(user, Ordering::Release);
+        }
+        Ok(NXF_OK)
+    })
 }
 
 /// The pointer that was kept last; NULL at first, and for NULL. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_user_pointer(runner: *const nxf_runner) -> *mut c_void {
-    let mut user = std::ptr::null_mut();
-    // SAFETY: NULL or a live handle, as the header says.
-    unsafe {
-        with(runner, std::ptr::null_mut(), |_| {
-            user = (*runner).1.load(Ordering::Acquire);
-            Ok(NXF_OK)
-        });
-    }
-    user
+    given!(runner: reference);
+    let kept = |nxf_runner(_, kept): &nxf_runner| kept.load(Ordering::Acquire);
+    ask(runner, std::ptr::null_mut(), |_| runner.map_or(std::ptr::null_mut(), kept))
 }
 
 /// Writes the run's figures to *stats. Writes at most stats->struct_size bytes, which the caller has set to
@@ -538,23 +491,20 @@ pub unsafe extern "C" fn nxf_runner_stats(
     stats: *mut nxf_runner_stats_t,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            write_sized(stats, "stats", PADDING.into_iter().flatten(), |size| Ok(stats_of(runner, size)))?;
-            Ok(NXF_OK)
-        })
-    }
+    given!(runner: reference, stats: sized_out, err: optional_out);
+    with(runner, err, |runner| {
+        stats?.write(|struct_size| stats_of(runner, struct_size))?;
+        Ok(NXF_OK)
+    })
 }
 
-/// The bytes of nxf_runner_stats_t that belong to no member.
-const PADDING: [std::ops::Range<usize>; 2] = {
-    use std::mem::offset_of;
-    [
+// SAFETY: a struct as C has them, of numbers and truth values, and its size is the first.
+unsafe impl Growing for nxf_runner_stats_t {
+    const PADDING: &[std::ops::Range<usize>] = &[
         offset_of!(nxf_runner_stats_t, is_notified) + size_of::<bool>()..offset_of!(nxf_runner_stats_t, missing_vlsn),
         offset_of!(nxf_runner_stats_t, is_ending) + size_of::<bool>()..size_of::<nxf_runner_stats_t>(),
-    ]
-};
+    ];
+}
 
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     // Both are read before the snapshot. So all that is acknowledged here is sent in the snapshot, and if the run has
@@ -567,7 +517,7 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
     let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.origin().map_or(0, |log| log.last_vlsn()));
     // Only if the host's struct has room for it: this asks the file system.
-    let wants_unread = struct_size > std::mem::offset_of!(nxf_runner_stats_t, lag_bytes);
+    let wants_unread = struct_size > offset_of!(nxf_runner_stats_t, lag_bytes);
     let behind = runner.origin().filter(|_| wants_unread).zip(now.source.position);
     let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
     let log_state = now.pause.map_or(states::log::READING, |pause| pause.reason.state());
@@ -624,13 +574,11 @@ pub unsafe extern "C" fn nxf_runner_stop(
     timeout_ms: c_int,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| {
-            let stopped = runner.stop(Deadline::from_millis(timeout_ms))?;
-            Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
-        })
-    }
+    given!(runner: reference, err: optional_out);
+    with(runner, err, |runner| {
+        let stopped = runner.stop(Deadline::from_millis(timeout_ms))?;
+        Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
+    })
 }
 
 /// Ends count runs at once, as nxf_runner_stop() ends one. It tells all runs to end before it waits for any, so it
@@ -649,46 +597,44 @@ pub unsafe extern "C" fn nxf_runner_stop_all(
     timeout_ms: c_int,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
+    // A pointer that may be NULL has the layout of a reference that need not be there.
+    let runners = runners.cast::<Option<&nxf_runner>>();
+    given!(runners[count]: items, err: optional_out);
     let refused = Cell::new(None);
-    // SAFETY: the pointers are NULL or valid, as the header says, and so are those in the array.
-    unsafe {
-        guard_about(
-            || refused.take(),
-            err,
-            || {
-                let given = items(runners, count, "runners")?;
-                let mut all = Vec::with_capacity(given.len());
-                for runner in given.iter().filter_map(|runner| runner.as_ref()) {
-                    if !runner.handle().is_of_this_process() {
-                        return Err(Error::Forked);
-                    }
-                    // Also a runner that a panic has passed through: it can be freed, so it can be ended.
-                    all.push(Arc::clone(runner.handle().value()));
+    guard_about(
+        || refused.take(),
+        err,
+        || {
+            let runners = runners?;
+            let mut all = Vec::with_capacity(runners.len());
+            for runner in runners.iter().flatten() {
+                if !runner.handle().is_of_this_process() {
+                    return Err(Error::Forked);
                 }
-                let stopped = Runner::stop_all(&all, Deadline::from_millis(timeout_ms)).map_err(|(name, error)| {
-                    refused.set(Some(name));
-                    error
-                })?;
-                Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
-            },
-        )
-    }
+                // Also a runner that a panic has passed through: it can be freed, so it can be ended.
+                all.push(Arc::clone(runner.handle().value()));
+            }
+            let stopped = Runner::stop_all(&all, Deadline::from_millis(timeout_ms)).map_err(|(name, error)| {
+                refused.set(Some(name));
+                error
+            })?;
+            Ok(if stopped { NXF_OK } else { NXF_TIMEOUT })
+        },
+    )
 }
 
 /// How the run ended. NXF_OK: it was stopped, or the replica closed or broke off the connection; nxf_runner_state()
 /// says which. NXF_AGAIN: it has not ended. An error: the run ended with it; every call returns the same. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut *mut nxf_error) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(runner, err, |runner| match runner.acks().ended() {
-            None => Ok(NXF_AGAIN),
-            Some(end) => {
-                end.result()?;
-                Ok(NXF_OK)
-            }
-        })
-    }
+    given!(runner: reference, err: optional_out);
+    with(runner, err, |runner| match runner.acks().ended() {
+        None => Ok(NXF_AGAIN),
+        Some(end) => {
+            end.result()?;
+            Ok(NXF_OK)
+        }
+    })
 }
 
 /// Ends the run like nxf_runner_stop(runner, -1), and releases the runner. No other thread may use the runner any more,
@@ -697,27 +643,21 @@ pub unsafe extern "C" fn nxf_runner_result(runner: *const nxf_runner, err: *mut 
 /// the run is left, and the callbacks' contexts have been dropped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_runner_free(runner: *mut nxf_runner) -> nxf_status {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    let Some(opaque) = (unsafe { runner.as_ref() }) else {
-        return NXF_OK;
-    };
-    let handle = opaque.handle();
+    given!(runner: owned);
+    let Some(runner) = runner else { return NXF_OK };
+    let handle = runner.handle();
     if !handle.is_of_this_process() {
         in_library(HoldOff::AtOnce, || handle.value().close_in_child());
-        // SAFETY: as above. The threads that hold the rest do not exist in this process.
-        std::mem::forget(unsafe { take(runner) });
+        // The threads that hold the rest do not exist in this process.
+        std::mem::forget(runner.take());
         return NXF_OK;
     }
-    // SAFETY: no pointer is passed.
-    let status = unsafe {
-        guard(std::ptr::null_mut(), || {
-            handle.value().dispose()?;
-            Ok(NXF_OK)
-        })
-    };
+    let status = guard(None, || {
+        handle.value().dispose()?;
+        Ok(NXF_OK)
+    });
     if status == NXF_OK {
-        // SAFETY: as above; the run is over.
-        in_library(HoldOff::AtOnce, || drop(unsafe { take(runner) }));
+        in_library(HoldOff::AtOnce, || drop(runner.take()));
     }
     status
 }

@@ -4,12 +4,13 @@ use std::ffi::c_char;
 
 use parking_lot::Mutex;
 
-use super::border::{Handle, free, give, guard, opaque, out, with, with_hold_off};
+use super::border::{Handle, Opaque, Owned, free, give, given, guard, null, opaque, with, with_hold_off};
 use super::error::nxf_error;
 use super::log::{nxf_log, open};
 use super::options::nxf_options;
-use super::status::{NXF_AGAIN, NXF_E_FORKED, NXF_E_INVALID_ARGUMENT, NXF_E_WRONG_STATE, NXF_OK, nxf_status};
+use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::log::{Lsn, Next, Now};
 use crate::source::{LogSource, Source};
 use crate::sys::thread::HoldOff;
@@ -45,45 +46,27 @@ impl nxf_scanner {
 }
 
 /// Lends the source of a scanner to `body`, which gives it back on failure. On success the scanner is freed.
-///
-/// # Safety
-/// `scanner` is NULL or a live handle that nobody else uses.
-pub(crate) unsafe fn hand_over<T>(
-    scanner: *mut nxf_scanner,
+pub(crate) fn hand_over<T>(
+    scanner: Option<Owned<nxf_scanner>>,
     body: impl FnOnce(Box<dyn Source>) -> Result<T, (Box<dyn Source>, Error)>,
 ) -> Result<T> {
-    let mut result = Err(Error::Forked);
-    let mut handed_over = false;
-    // SAFETY: promised by the caller.
-    let status = unsafe {
-        with(scanner, std::ptr::null_mut(), |cell| {
-            // The lock is not held during the call, which asks a channel of the host's own whether it is open.
-            let source = cell.try_lock().ok_or_else(busy)?.take().ok_or_else(busy)?;
-            result = match body(source) {
-                Ok(done) => {
-                    handed_over = true;
-                    Ok(done)
-                }
-                Err((source, error)) => {
-                    *cell.lock() = Some(source);
-                    Err(error)
-                }
-            };
-            Ok(NXF_OK)
+    let scanner = scanner.ok_or_else(|| null("scanner"))?;
+    let handle = scanner.handle();
+    // No run ends with this status, so it tells the caller that the scanner is still the caller's.
+    let dead = || Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" };
+    let cell = handle.check().map_err(|error| if error == Error::Forked { error } else { dead() })?;
+    let lent = handle.watch(|| {
+        failpoint(nxf_scanner::NAME);
+        // The lock is not held during the call, which asks a channel of the host's own whether it is open.
+        let source = cell.try_lock().ok_or_else(busy)?.take().ok_or_else(busy)?;
+        body(source).map_err(|(source, error)| {
+            *cell.lock() = Some(source);
+            error
         })
-    };
-    if handed_over {
-        // SAFETY: the caller's handle, which belongs to the library from now on.
-        drop(unsafe { super::border::take(scanner) });
-    }
-    match status {
-        NXF_OK => result,
-        NXF_E_INVALID_ARGUMENT => Err(super::border::null("scanner")),
-        NXF_E_FORKED => Err(Error::Forked),
-        NXF_E_WRONG_STATE => Err(busy()),
-        // No run ends with this status, so it tells the caller that the scanner is still the caller's.
-        _ => Err(Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" }),
-    }
+    });
+    let done = lent.unwrap_or_else(|_| Err(dead()))?;
+    drop(scanner.take());
+    Ok(done)
 }
 
 // A function and not a constant: otherwise the many calls that do not fail would make the error and drop it.
@@ -106,14 +89,12 @@ pub unsafe extern "C" fn nxf_scanner_open(
     scanner: *mut *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        guard(err, || {
-            let place = out(scanner, "scanner")?;
-            place.write(nxf_scanner::give(Box::new(LogSource::new(open(env_dir, options)?, Lsn(start_lsn)))));
-            Ok(NXF_OK)
-        })
-    }
+    given!(env_dir: c_string, options: reference, scanner: out, err: optional_out);
+    guard(err, || {
+        let place = scanner?;
+        place.write(nxf_scanner::give(Box::new(LogSource::new(open(env_dir, options)?, Lsn(start_lsn)))));
+        Ok(NXF_OK)
+    })
 }
 
 /// As nxf_scanner_open(), over a log that is open already, with the options that the log was opened with. The log may
@@ -125,15 +106,13 @@ pub unsafe extern "C" fn nxf_scanner_from_log(
     scanner: *mut *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        with(log, err, |log| {
-            let place = out(scanner, "scanner")?;
-            let source = LogSource::new(std::sync::Arc::clone(log), Lsn(start_lsn));
-            place.write(nxf_scanner::give(Box::new(source)));
-            Ok(NXF_OK)
-        })
-    }
+    given!(log: reference, scanner: out, err: optional_out);
+    with(log, err, |log| {
+        let place = scanner?;
+        let source = LogSource::new(std::sync::Arc::clone(log), Lsn(start_lsn));
+        place.write(nxf_scanner::give(Box::new(source)));
+        Ok(NXF_OK)
+    })
 }
 
 /// Returns the next entry whose VLSN is at least from_vlsn, and which this scanner has not returned before. If
@@ -154,37 +133,33 @@ pub unsafe extern "C" fn nxf_scanner_next(
     entry: *mut nxf_entry,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says.
-    unsafe {
-        // Most entries are in memory already, and then this call does nothing during which the thread could be
-        // cancelled.
-        with_hold_off(HoldOff::WhenNeeded, scanner, err, |cell| {
-            let place = out(entry, "entry")?;
-            // Held while a source of the host's own is asked. Nobody waits for this lock: all callers only try to take
-            // it.
-            let mut cell = cell.try_lock().ok_or_else(busy)?;
-            let source = cell.as_mut().ok_or_else(busy)?;
-            match source.next(from_vlsn, &Now::default())? {
-                // Only a source with a budget is ever busy, and this call has given it none.
-                Next::Nothing(_) | Next::Busy => Ok(NXF_AGAIN),
-                Next::Entry(found) => {
-                    place.write(nxf_entry {
-                        vlsn: found.vlsn,
-                        lsn: found.lsn.0,
-                        payload: found.payload.as_ptr(),
-                        payload_len: found.payload.len(),
-                        entry_type: found.entry_type,
-                    });
-                    Ok(NXF_OK)
-                }
+    given!(scanner: reference, entry: out, err: optional_out);
+    // Most entries are in memory already, and then this call does nothing during which the thread could be cancelled.
+    with_hold_off(HoldOff::WhenNeeded, scanner, err, |cell| {
+        let place = entry?;
+        // Held while a source of the host's own is asked. Nobody waits for this lock: all callers only try to take it.
+        let mut cell = cell.try_lock().ok_or_else(busy)?;
+        let source = cell.as_mut().ok_or_else(busy)?;
+        match source.next(from_vlsn, &Now::default())? {
+            // Only a source with a budget is ever busy, and this call has given it none.
+            Next::Nothing(_) | Next::Busy => Ok(NXF_AGAIN),
+            Next::Entry(found) => {
+                place.write(nxf_entry {
+                    vlsn: found.vlsn,
+                    lsn: found.lsn.0,
+                    payload: found.payload.as_ptr(),
+                    payload_len: found.payload.len(),
+                    entry_type: found.entry_type,
+                });
+                Ok(NXF_OK)
             }
-        })
-    }
+        }
+    })
 }
 
 /// Releases a scanner that no runner has taken over. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_scanner_free(scanner: *mut nxf_scanner) {
-    // SAFETY: NULL or a handle that belongs to the caller.
-    unsafe { free(scanner, |scanner| scanner.0, |_| None) };
+    given!(scanner: owned);
+    free(scanner, |scanner| scanner.0, |_| None);
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::border::{Context, bytes, guard, null, out, sized};
+use super::border::{Context, Growing, given, guard, items, null};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::scanner::{nxf_entry, nxf_scanner};
@@ -30,6 +30,11 @@ pub struct nxf_source_vtable {
     pub release: Option<unsafe extern "C" fn(context: *mut c_void, entry: *const nxf_entry)>,
     /// May be NULL. Releases the context, after the last call.
     pub drop: nxf_drop_callback,
+}
+
+// SAFETY: a struct as C has them, of functions that may be NULL, behind its size.
+unsafe impl Growing for nxf_source_vtable {
+    const LEAST: usize = std::mem::offset_of!(nxf_source_vtable, release);
 }
 
 struct HostSource {
@@ -65,7 +70,7 @@ impl Supply for HostSource {
         }
         let entry = self.lent.insert(entry);
         // SAFETY: the header asks the host for a payload that stays valid until it is released.
-        let payload = unsafe { bytes(entry.payload, entry.payload_len, "payload")? };
+        let payload = unsafe { items(entry.payload, entry.payload_len, "payload")? };
         Ok(Some(Supplied { vlsn: entry.vlsn, lsn: entry.lsn, entry_type: entry.entry_type, payload }))
     }
 }
@@ -89,20 +94,17 @@ pub unsafe extern "C" fn nxf_scanner_from_callbacks(
     scanner: *mut *mut nxf_scanner,
     err: *mut *mut nxf_error,
 ) -> nxf_status {
-    // SAFETY: the pointers are NULL or valid, as the header says; zeros are valid for all members of the vtable.
-    unsafe {
-        guard(err, || {
-            let place = out(scanner, "scanner")?;
-            let least = std::mem::offset_of!(nxf_source_vtable, release);
-            let vtable = sized(vtable, "vtable", least)?;
-            if vtable.next.is_none() {
-                return Err(Error::invalid("vtable", "its member next is NULL"));
-            }
-            let is_dense = copied(options)?.source_is_dense();
-            let context = Context::new(context, vtable.drop);
-            let source = SuppliedSource::new(HostSource { vtable, lent: None, context }, is_dense);
-            place.write(nxf_scanner::give(Box::new(source)));
-            Ok(NXF_OK)
-        })
-    }
+    given!(vtable: sized, options: reference, scanner: out, err: optional_out);
+    guard(err, || {
+        let place = scanner?;
+        let vtable = vtable?;
+        if vtable.next.is_none() {
+            return Err(Error::invalid("vtable", "its member next is NULL"));
+        }
+        let is_dense = copied(options)?.source_is_dense();
+        let context = Context::new(context, vtable.drop);
+        let source = SuppliedSource::new(HostSource { vtable, lent: None, context }, is_dense);
+        place.write(nxf_scanner::give(Box::new(source)));
+        Ok(NXF_OK)
+    })
 }

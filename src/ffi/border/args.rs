@@ -1,28 +1,38 @@
 //! Arguments: pointers and numbers become references, texts, slices and places for results.
 
 use std::ffi::{CStr, CString, c_char};
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::ffi::status::{NXF_OK, nxf_status};
 
-/// Turns pointers that the caller of an export gave into what they stand for, each by a function of this file:
-/// `given!(err: optional, file: optional_out)`. The variables keep their names. It is no unsafe block, and so compiles
-/// only in an unsafe function: the caller of that function has promised that its pointers are what the header says.
+/// Turns pointers that the caller of an export gave into what they stand for, each by a function of this module, which
+/// also gets the length, if there is one, and the parameter's name: `given!(log: reference, buf[capacity]: buffer)`.
+/// The variables keep their names. What is wrong with one is found out here, and told where the export uses it.
+///
+/// It is no unsafe block, and so compiles only in an unsafe function: the caller of that function has promised that its
+/// pointers are what the header says. So an export begins with this, and what follows is safe code.
 macro_rules! given {
-    ($($name:ident: $helper:ident),+) => {
+    ($($name:ident $([$len:ident])?: $helper:ident),+) => {
         $(
             #[allow(unsafe_op_in_unsafe_fn, reason = "what the header asks of the caller is what the helper asks")]
-            let $name = $crate::ffi::border::$helper($name);
+            let $name = $crate::ffi::border::$helper($name, $($len,)? stringify!($name));
         )+
     };
 }
 pub(crate) use given;
 
-/// An object of the library's that need not be there.
+/// The error for a NULL where a pointer is needed.
+pub(crate) fn null(parameter: &'static str) -> Error {
+    Error::invalid(parameter, "is NULL")
+}
+
+/// What a pointer points to. Whoever uses it says what NULL means.
 ///
 /// # Safety
 /// `pointer` is NULL or valid for reading during `'a`.
-pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
+pub(crate) unsafe fn reference<'a, T>(pointer: *const T, _: &'static str) -> Option<&'a T> {
     // SAFETY: promised by the caller.
     unsafe { pointer.as_ref() }
 }
@@ -31,13 +41,8 @@ pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
 ///
 /// # Safety
 /// `pointer` is NULL or valid for writing during `'a`.
-pub(crate) unsafe fn optional_out<'a, T>(pointer: *mut T) -> Option<Out<'a, T>> {
-    (!pointer.is_null()).then_some(Out { pointer, lifetime: std::marker::PhantomData })
-}
-
-/// The error for a NULL where a pointer is needed.
-pub(crate) fn null(parameter: &'static str) -> Error {
-    Error::invalid(parameter, "is NULL")
+pub(crate) unsafe fn optional_out<'a, T>(pointer: *mut T, _: &'static str) -> Option<Out<'a, T>> {
+    (!pointer.is_null()).then_some(Out { pointer, lifetime: PhantomData })
 }
 
 /// The place for a result.
@@ -45,16 +50,15 @@ pub(crate) fn null(parameter: &'static str) -> Error {
 /// # Safety
 /// `pointer` is NULL or valid for writing during `'a`.
 pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Result<Out<'a, T>> {
-    if pointer.is_null() {
-        return Err(null(parameter));
-    }
-    Ok(Out { pointer, lifetime: std::marker::PhantomData })
+    // SAFETY: promised by the caller.
+    unsafe { optional_out(pointer, parameter) }.ok_or_else(|| null(parameter))
 }
 
 /// A place that C provided for a result. It may be uninitialised.
+#[derive(Clone, Copy)]
 pub(crate) struct Out<'a, T> {
     pointer: *mut T,
-    lifetime: std::marker::PhantomData<&'a mut T>,
+    lifetime: PhantomData<&'a mut T>,
 }
 
 impl<T> Out<'_, T> {
@@ -74,14 +78,9 @@ pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str)
     text.to_str().map_err(|_| Error::invalid(parameter, "is not UTF-8"))
 }
 
-/// The name of the replica that something is made for. `None` if the pointer is no valid name.
-///
-/// # Safety
-/// As for [`string`].
-pub(crate) unsafe fn name_of(replica_name: *const c_char) -> Option<CString> {
-    // SAFETY: promised by the caller.
-    let name = unsafe { string(replica_name, "replica_name") };
-    name.ok().and_then(|name| CString::new(name).ok())
+/// The name of the replica that something is made for. `None` if the argument is no valid name.
+pub(crate) fn name_of(replica_name: &Result<&str>) -> Option<CString> {
+    CString::new(*replica_name.as_ref().ok()?).ok()
 }
 
 /// A string argument that need not be UTF-8.
@@ -96,16 +95,7 @@ pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static st
     Ok(unsafe { CStr::from_ptr(pointer) })
 }
 
-/// Bytes given as pointer and length. NULL with length 0 is an empty slice.
-///
-/// # Safety
-/// `pointer` is valid for reading `len` bytes during `'a`.
-pub(crate) unsafe fn bytes<'a>(pointer: *const u8, len: usize, parameter: &'static str) -> Result<&'a [u8]> {
-    // SAFETY: promised by the caller.
-    unsafe { items(pointer, len, parameter) }
-}
-
-/// Items given as pointer and length, as [`bytes`].
+/// Items given as pointer and length. NULL with length 0 is an empty slice.
 ///
 /// # Safety
 /// `pointer` is valid for reading `len` items during `'a`.
@@ -113,17 +103,12 @@ pub(crate) unsafe fn items<'a, T>(pointer: *const T, len: usize, parameter: &'st
     if len == 0 {
         return Ok(&[]);
     }
-    if pointer.is_null() {
-        return Err(null(parameter));
-    }
-    if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
-        return Err(Error::invalid(parameter, format!("{len} items are more than memory can hold")));
-    }
+    check_items(pointer, len, parameter)?;
     // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
 
-/// A buffer given as pointer and capacity, to be written to.
+/// A buffer given as pointer and capacity, to be written to. NULL with capacity 0 is an empty one.
 ///
 /// # Safety
 /// `pointer` is valid for reading and writing `len` items during `'a`, and nobody else uses them.
@@ -131,24 +116,35 @@ pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'sta
     if len == 0 {
         return Ok(&mut []);
     }
+    check_items(pointer, len, parameter)?;
+    // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
+}
+
+fn check_items<T>(pointer: *const T, len: usize, parameter: &'static str) -> Result<()> {
     if pointer.is_null() {
         return Err(null(parameter));
     }
     if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
         return Err(Error::invalid(parameter, format!("{len} items are more than memory can hold")));
     }
-    // SAFETY: not NULL, no longer than a slice can be, and valid as promised by the caller.
-    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
+    Ok(())
 }
 
-/// Writes a text of the library's to a buffer of the caller's.
+/// A buffer for a text.
 ///
 /// # Safety
-/// `buf` is valid for writing `capacity` bytes, `len` NULL or valid for writing.
-pub(crate) unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, len: *mut usize) -> Result<nxf_status> {
-    // SAFETY: promised by the caller.
-    let (place, into) = unsafe { (out(len, "len")?, buffer(buf.cast::<u8>(), capacity, "buf")?) };
+/// As for [`buffer`].
+pub(crate) unsafe fn text_buffer<'a>(pointer: *mut c_char, len: usize, name: &'static str) -> Result<&'a mut [u8]> {
+    // SAFETY: promised by the caller; a c_char is a byte.
+    unsafe { buffer(pointer.cast(), len, name) }
+}
+
+/// Writes a text of the library's to a buffer of the caller's, with a NUL behind it.
+pub(crate) fn write_text(text: &str, buf: Result<&mut [u8]>, len: Result<Out<'_, usize>>) -> Result<nxf_status> {
+    let (place, into) = (len?, buf?);
     place.write(text.len());
+    let capacity = into.len();
     let Some(room) = into.get_mut(..=text.len()) else {
         return Err(Error::BufferTooSmall { capacity, needed: text.len() + 1 });
     };
@@ -157,59 +153,81 @@ pub(crate) unsafe fn write_text(text: &str, buf: *mut c_char, capacity: usize, l
     Ok(NXF_OK)
 }
 
-/// Writes a struct to a place whose first member says how large the caller's version of the struct is. Writes no more
-/// than that. `fill` is told that size, and puts it into the struct's first member.
+/// A struct that says how large it is, so that members can be added at its end.
 ///
 /// # Safety
-/// `place` is NULL, or its first member is a `size_t` that says how many bytes are valid there, itself included. `T`
-/// begins with that `size_t`, and `padding` are the offsets of its bytes that belong to no member.
-pub(crate) unsafe fn write_sized<T>(
-    place: *mut T,
-    parameter: &'static str,
-    padding: impl IntoIterator<Item = usize>,
-    fill: impl FnOnce(usize) -> Result<T>,
-) -> Result<()> {
-    if place.is_null() {
-        return Err(null(parameter));
-    }
-    // SAFETY: not NULL, and so, as promised, at least a size_t is valid there.
-    let size = unsafe { place.cast::<usize>().read() };
-    if size < size_of::<usize>() {
-        return Err(Error::invalid(parameter, format!("its struct_size is {size}")));
-    }
-    let full = fill(size)?;
-    let written = size.min(size_of::<T>());
-    // SAFETY: `size` bytes are valid at the place, as promised, and no more than T has are copied.
-    unsafe { std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), place.cast::<u8>(), written) };
-    // The padding was copied, too, and may hold any bytes. A host may compare or store the struct as bytes, so it is
-    // zeroed.
-    for at in padding.into_iter().filter(|&at| at < written) {
-        // SAFETY: these bytes are among those that were just written.
-        unsafe { place.cast::<u8>().add(at).write(0) };
-    }
-    Ok(())
+/// It is `repr(C)`, its first member is a `usize`, and zeros are valid for all its members.
+pub(crate) unsafe trait Growing {
+    /// How many of its bytes the host's version must have.
+    const LEAST: usize = size_of::<usize>();
+    /// The bytes that belong to no member.
+    const PADDING: &'static [Range<usize>] = &[];
 }
 
-/// Reads a struct of the host's whose first member says how large it is. Members that the host's version does not have
-/// are zero.
+/// How large the host's version of a struct is, out of its first member.
 ///
 /// # Safety
-/// `pointer` is NULL, or its first member is a `size_t` that says how many bytes are valid there, itself
-/// included. `T` is made of members for which zeros are valid, and begins with that `size_t`.
-pub(crate) unsafe fn sized<T>(pointer: *const T, parameter: &'static str, least: usize) -> Result<T> {
+/// The first member of what `pointer` points to is valid for reading.
+unsafe fn struct_size<T: Growing>(pointer: *const T, parameter: &'static str) -> Result<usize> {
+    // SAFETY: promised by the caller; the first member is a usize, as Growing says.
+    let size = unsafe { pointer.cast::<usize>().read() };
+    if size < T::LEAST {
+        let reason = format!("its struct_size is {size}, and must be at least {}", T::LEAST);
+        return Err(Error::invalid(parameter, reason));
+    }
+    Ok(size)
+}
+
+/// A struct of the host's. Members that the host's version does not have are zero.
+///
+/// # Safety
+/// `pointer` is NULL, or the first member says how many bytes are valid there for reading, itself included.
+pub(crate) unsafe fn sized<T: Growing>(pointer: *const T, parameter: &'static str) -> Result<T> {
     if pointer.is_null() {
         return Err(null(parameter));
     }
-    // SAFETY: not NULL, and so, as promised, at least a size_t is valid there.
-    let size = unsafe { pointer.cast::<usize>().read() };
-    if size < least {
-        let reason = format!("its struct_size is {size}, and must be at least {least}");
-        return Err(Error::invalid(parameter, reason));
-    }
+    // SAFETY: not NULL, and so valid as promised by the caller.
+    let size = unsafe { struct_size(pointer, parameter)? };
     let mut full = std::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: `size` bytes are valid at the pointer, as promised, and no more than T has are copied; the rest is zero.
+    // SAFETY: `size` bytes are valid at the pointer, and no more than T has are copied; zeros are valid for the rest.
     unsafe {
         std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), full.as_mut_ptr().cast(), size.min(size_of::<T>()));
         Ok(full.assume_init())
+    }
+}
+
+/// The place for a struct that the caller's version may have less of.
+///
+/// # Safety
+/// `pointer` is NULL, or the first member says how many bytes are valid there for reading and writing, itself included,
+/// during `'a`.
+pub(crate) unsafe fn sized_out<'a, T: Growing>(pointer: *mut T, parameter: &'static str) -> Result<SizedOut<'a, T>> {
+    // SAFETY: promised by the caller.
+    Ok(SizedOut { place: unsafe { out(pointer, parameter)? }, parameter })
+}
+
+/// A place that C provided for a struct, or for the beginning of it.
+pub(crate) struct SizedOut<'a, T> {
+    place: Out<'a, T>,
+    parameter: &'static str,
+}
+
+impl<T: Growing> SizedOut<'_, T> {
+    /// Writes as much as the place has room for. `fill` is told the place's size, and puts it into the first member.
+    pub(crate) fn write(self, fill: impl FnOnce(usize) -> T) -> Result<()> {
+        let place = self.place.pointer;
+        // SAFETY: not NULL, and so valid as was promised when this was made.
+        let size = unsafe { struct_size(place, self.parameter)? };
+        let full = fill(size);
+        let written = size.min(size_of::<T>());
+        // SAFETY: `size` bytes are valid at the place, as was promised, and no more than T has are copied.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), place.cast::<u8>(), written) };
+        // The padding was copied, too, and may hold any bytes. A host may compare or store the struct as bytes, so it
+        // is zeroed.
+        for at in T::PADDING.iter().cloned().flatten().filter(|&at| at < written) {
+            // SAFETY: these bytes are among those that were just written.
+            unsafe { place.cast::<u8>().add(at).write(0) };
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! Handles: the objects behind the pointers that C holds, how they are given to C, and how they are taken back.
 
 use std::ffi::CString;
+use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
@@ -91,30 +93,42 @@ pub(crate) fn give<T>(opaque: T) -> *mut T {
     Box::into_raw(Box::new(opaque))
 }
 
-/// Takes a handle back from C.
+/// A handle that C gives back, or gives up if the call succeeds.
 ///
 /// # Safety
-/// `pointer` came from [`give`] and was not taken back before.
-pub(crate) unsafe fn take<T>(pointer: *mut T) -> T {
-    // SAFETY: promised by the caller.
-    *unsafe { Box::from_raw(pointer) }
+/// `pointer` is NULL, or came from [`give`] and was not taken back before. Nobody uses it any more once it is taken.
+pub(crate) unsafe fn owned<T>(pointer: *mut T, _: &'static str) -> Option<Owned<T>> {
+    NonNull::new(pointer).map(Owned)
+}
+
+/// A handle that can be taken back. Until then it stays C's, whose functions may use it meanwhile.
+pub(crate) struct Owned<T>(NonNull<T>);
+
+impl<T> Owned<T> {
+    pub(crate) fn take(self) -> T {
+        // SAFETY: it came from `give`, as was promised when this was made, and is taken only here, where this ends.
+        *unsafe { Box::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: it came from `give`, and nobody takes it back while this is there.
+        unsafe { self.0.as_ref() }
+    }
 }
 
 /// Releases a handle. NULL is fine. In a forked child the value is left alone, because threads that do not exist there
 /// may hold its locks. Only the descriptors that `inherited_fds` finds without waiting are closed.
-///
-/// # Safety
-/// `pointer` is NULL, or came from [`give`] and was not taken back before.
-pub(crate) unsafe fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
-    pointer: *mut T,
+pub(crate) fn free<T: Opaque, I: IntoIterator<Item = RawFd>>(
+    opaque: Option<Owned<T>>,
     into_handle: impl FnOnce(T) -> Handle<T::Value>,
     inherited_fds: impl FnOnce(&T::Value) -> I,
 ) {
-    if pointer.is_null() {
-        return;
-    }
-    // SAFETY: promised by the caller.
-    let handle = into_handle(unsafe { take(pointer) });
+    let Some(opaque) = opaque else { return };
+    let handle = into_handle(opaque.take());
     if handle.is_of_this_process() {
         // Nobody can be told of a panic in a destructor.
         let _ = in_library(HoldOff::AtOnce, || {

@@ -6,9 +6,9 @@ mod context;
 mod handle;
 
 pub(crate) use args::{
-    Out, buffer, bytes, c_string, given, items, name_of, null, optional, optional_out, out, sized, string, write_sized,
-    write_text,
+    Growing, Out, buffer, c_string, given, items, name_of, null, optional_out, out, reference, sized, sized_out,
+    string, text_buffer, write_text,
 };
-pub(crate) use call::{guard, guard_about, with, with_hold_off};
+pub(crate) use call::{ask, guard, guard_about, with, with_hold_off};
 pub(crate) use context::Context;
-pub(crate) use handle::{Handle, Opaque, free, give, opaque, take};
+pub(crate) use handle::{Handle, Opaque, Owned, free, give, opaque, owned};
