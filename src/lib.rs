@@ -13,6 +13,7 @@ pub mod now;
 pub mod options;
 pub mod runner;
 pub mod runtime;
+pub mod server;
 pub mod session;
 pub mod source;
 pub mod states;

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["acks"],
     &["session", "states"],
     &["runtime"],
+    &["server"],
     &["options"],
     &["runner"],
     &["ffi"],

@@ -83,6 +83,12 @@ pub enum Error {
         /// Its limit.
         max: usize,
     },
+    /// There are as many connections as there may be.
+    #[error("there are {max} connections, as many as there may be")]
+    TooManyConnections {
+        /// How many.
+        max: usize,
+    },
     /// A panic was caught at the border; the handle cannot be used any more.
     #[error("an internal error: {0}; the handle cannot be used any more")]
     Panicked(String),
@@ -401,6 +407,24 @@ impl Error {
                 | Error::LogDirectory { .. }
                 | Error::LogRead { .. }
                 | Error::NoMemory { .. }
+        )
+    }
+
+    /// Whether it is the log that cannot be read on: no replica can be fed beyond that place.
+    pub fn is_of_log(&self) -> bool {
+        matches!(
+            self,
+            Error::LogDirectory { .. }
+                | Error::LogRead { .. }
+                | Error::LogFileHeader { .. }
+                | Error::LogNotRegular { .. }
+                | Error::LogDamaged { .. }
+                | Error::LogGap { .. }
+                | Error::LogTruncated { .. }
+                | Error::LogRewritten { .. }
+                | Error::LogFileGone { .. }
+                | Error::HistoryChanged { .. }
+                | Error::EntryTooLarge { .. }
         )
     }
 

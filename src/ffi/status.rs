@@ -143,7 +143,7 @@ impl Error {
             Error::WrongState { .. } => NXF_E_WRONG_STATE,
             Error::InsideCallback { .. } => NXF_E_INSIDE_CALLBACK,
             Error::BufferTooSmall { .. } => NXF_E_BUFFER_TOO_SMALL,
-            Error::QueueFull { .. } => NXF_AGAIN,
+            Error::QueueFull { .. } | Error::TooManyConnections { .. } => NXF_AGAIN,
             Error::Panicked(_) => NXF_E_PANIC,
             Error::Forked => NXF_E_FORKED,
             Error::Os { .. } => NXF_E_OS,

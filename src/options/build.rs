@@ -1,5 +1,6 @@
 //! What each layer is made with, out of a set of options.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Options;
@@ -9,7 +10,10 @@ use crate::log::ScannerOptions;
 use crate::log::order::WindowLimits;
 use crate::log::tail::TailOptions;
 use crate::runtime::reactor::ReactorOptions;
+use crate::server::ServerOptions;
+use crate::server::register::{Limits, SameName};
 use crate::session::SessionOptions;
+use crate::session::service::{Offers, StepLimit};
 use crate::stream::{BeyondSent, StreamOptions};
 use crate::sys::thread::Threads;
 use crate::transport::local::LocalOptions;
@@ -110,6 +114,36 @@ impl Options {
     /// For the threads of the run whose loop is `inside`.
     pub fn threads(&self, inside: usize) -> Threads {
         Threads { inside, stack_bytes: self.size(Index::runner_stack_bytes) }
+    }
+
+    /// For a server.
+    pub fn server(&self) -> ServerOptions {
+        let is_restored = self.number(Index::server_restore) == 0;
+        ServerOptions {
+            threads: self.size(Index::server_threads),
+            stack_bytes: self.size(Index::runner_stack_bytes),
+            limits: Limits {
+                connections: self.size(Index::server_connections_max),
+                greetings: self.size(Index::server_greetings_max),
+            },
+            same_name: match self.number(Index::server_same_name) {
+                0 => SameName::Replaces,
+                _ => SameName::IsRefused,
+            },
+            name_limit: self.millis(Index::server_name_timeout_ms),
+            step_limit: StepLimit(self.millis(Index::server_step_timeout_ms)),
+            offers: Offers { restore: is_restored, raw_restore: is_restored, ..Offers::default() },
+            restore_rate: NonZeroU64::new(self.number(Index::server_restore_bytes_per_s)),
+            events_max: self.size(Index::server_events_max),
+            redial: (self.millis(Index::server_redial_min_ms), self.millis(Index::server_redial_max_ms)),
+            connect_timeout: self.connect_timeout(),
+            socket: self.socket(),
+            session: self.session(),
+            stream: self.stream(),
+            chunks: self.chunks(),
+            reactor: self.reactor(),
+            logger: self.logger.clone(),
+        }
     }
 
     /// How many acks wait to be polled.

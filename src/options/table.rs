@@ -92,6 +92,28 @@ options! {
         "Payloads of this size and larger are not copied, but sent from the memory that they were read into.";
     runner_stack_bytes: "runner.stack_bytes", number(256 * KIB, GIB, 8 * MIB),
         "How large the stack of each thread that calls the host's functions may grow: the runner's thread, and the two of a transport of the host's own. It is address space, and takes memory only as it is used.";
+    server_threads: "server.threads", number(1, 256, 2),
+        "How many threads of a server feed replicas, whatever their number. Two, so that a slow read of the log for one replica does not hold up all others; more where the network takes more than two threads can send.";
+    server_connections_max: "server.connections_max", number(1, MIB, 1024),
+        "How many connections a server has at once; whoever comes then is turned away.";
+    server_greetings_max: "server.greetings_max", number(1, MIB, 128),
+        "How many connections there may be that have not said what they want; when there is one more, the one that has had the longest time for it is closed.";
+    server_name_timeout_ms: "server.name_timeout_ms", number(1, DAY_MS, 10_000),
+        "How long a replica has to say what it wants, in all.";
+    server_step_timeout_ms: "server.step_timeout_ms", number(1, DAY_MS, 30_000),
+        "How long a replica has for each step after that, and the host to say who it is.";
+    server_same_name: "server.same_name", Kind::Word(&["replaces", "refused"]),
+        "What becomes of a replica whose name another one has that is being fed: it takes its place, or is turned away.";
+    server_restore: "server.restore", Kind::Word(&["offered", "refused"]),
+        "Whether replicas may fetch the files of the log.";
+    server_restore_bytes_per_s: "server.restore_bytes_per_s", number(0, 1024 * GIB, 0),
+        "How many bytes of files each restore sends in a second; 0 for as many as the replica takes.";
+    server_events_max: "server.events_max", number(16, 16 * MIB, 4096),
+        "How many events may wait to be polled, acks not counted, which are at most one for each replica.";
+    server_redial_min_ms: "server.redial_min_ms", number(1, DAY_MS, 100),
+        "How long a server waits at first before it dials a replica again; twice as long after each attempt that fails.";
+    server_redial_max_ms: "server.redial_max_ms", number(1, DAY_MS, 30_000),
+        "How long it waits at most.";
     source_order: "source.order", Kind::Word(&["dense", "rising"]),
         "Whether the VLSNs of a source of the host's own follow each other without a gap, as in a log, or only rise.";
     ack_beyond_sent: "ack.beyond_sent", Kind::Word(&["error", "accept"]),
@@ -109,6 +131,7 @@ pub fn reference() -> String {
         "# Options\n\n\
          Set an option with `nxf_options_set(options, \"key\", \"value\", &err)`. `nxf_log_open` and `nxf_scanner_open` read `log.*`,\n\
          the functions that make channels read `channel.*`, `nxf_runner_new` reads `runner.*` and `ack.*`,\n\
+         `nxf_server_new` reads `server.*` and those of channels and runners,\n\
          `nxf_scanner_from_callbacks` reads `source.*`, and trackers read `feeder.*`. Each copies the options that it is given.\n\
          `nxf_options_get` reads a value, and `nxf_options_describe` lists what is on this page.\n\n\
          This page is made from the table in `src/options/table.rs`; a test fails when the two differ.\n\n\

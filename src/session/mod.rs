@@ -39,6 +39,14 @@ pub struct Scratch {
     acks: Vec<u64>,
 }
 
+impl Scratch {
+    /// Room to receive so many bytes into, or fewer.
+    pub fn received(&mut self, most: usize) -> &mut [u8] {
+        let room = most.min(self.received.len());
+        &mut self.received[..room]
+    }
+}
+
 impl Default for Scratch {
     fn default() -> Scratch {
         Scratch { received: vec![0; 64 * 1024].into_boxed_slice(), acks: Vec::with_capacity(64 * 1024 / 12 + 1) }

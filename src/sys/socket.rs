@@ -1,7 +1,8 @@
 //! Stream sockets: options, and sending and receiving without blocking and without SIGPIPE.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::mem::ManuallyDrop;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -61,11 +62,21 @@ const STREAM: libc::c_int = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const STREAM: libc::c_int = libc::SOCK_STREAM;
 
-/// Connects to `address` over TCP, until `deadline`. The socket does not block, and programs that the host starts do
-/// not inherit it.
+/// Connects to `address` over TCP, until `deadline`. The socket is as one of [`begin_connect`].
+pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
+    let socket = begin_connect(address)?;
+    if !wait_for(socket.as_raw_fd(), WRITE, Some(deadline))? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    take_error(socket.as_fd())?;
+    Ok(socket)
+}
+
+/// Begins to connect to `address` over TCP. The socket does not block, and programs that the host starts do not inherit
+/// it. It can be written to when it [is connected](is_connected_yet), or has failed.
 ///
 /// It does not use `TcpStream`, whose socket is connected before it can be moved away from the standard descriptors.
-pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
+pub fn begin_connect(address: &SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: no pointers; the result is checked before it is used as a descriptor.
     let fd = check(unsafe { libc::socket(family, STREAM, 0) })?;
@@ -73,19 +84,30 @@ pub fn connect(address: &SocketAddr, deadline: Instant) -> io::Result<OwnedFd> {
     let socket = off_standard(unsafe { OwnedFd::from_raw_fd(fd) })?;
     set_nonblocking(socket.as_fd())?;
     set_close_on_exec(socket.as_fd())?;
-
     match begin_connecting(socket.as_fd(), address) {
-        Ok(()) => return Ok(socket),
         // After a signal the connection attempt goes on, as one that takes its time does.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {}
-        Err(error) => return Err(error),
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Err(error),
+        _ => Ok(socket),
     }
-    if !wait_for(socket.as_raw_fd(), Interest { read: false, write: true }, Some(deadline))? {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    take_error(socket.as_fd())?;
-    Ok(socket)
 }
+
+/// Whether a socket that has begun to connect has come to it; an error if it will not.
+pub fn is_connected_yet(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let is_decided = wait_for(socket.as_raw_fd(), WRITE, Some(Instant::now()))?;
+    if is_decided {
+        take_error(socket)?;
+    }
+    Ok(is_decided)
+}
+
+/// The address of the other end of a socket of the internet.
+pub fn peer_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    // SAFETY: the descriptor is borrowed and so open, and is not closed here.
+    let stream = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket.as_raw_fd()) });
+    stream.peer_addr().ok()
+}
+
+const WRITE: Interest = Interest { read: false, write: true };
 
 fn begin_connecting(socket: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid sockaddr_in and a valid sockaddr_in6.

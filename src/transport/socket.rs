@@ -179,10 +179,14 @@ impl Channel for SocketChannel {
             return Err(Error::ChannelClosed);
         }
         let SocketChannel { socket, receiving, options, .. } = *self;
-        let silence = options.keepalive.map(Silence::new);
-        let transport = SocketTransport { socket, quick_acks: options.quick_acks, silence };
-        Ok((Box::new(transport), receiving.into_inner().into_rest()))
+        Ok((transport(socket, options), receiving.into_inner().into_rest()))
     }
+}
+
+/// A transport over a socket that the options have prepared.
+pub fn transport(socket: OwnedFd, options: SocketOptions) -> Box<dyn Transport> {
+    let silence = options.keepalive.map(Silence::new);
+    Box::new(SocketTransport { socket, quick_acks: options.quick_acks, silence })
 }
 
 /// A socket that a loop drives.

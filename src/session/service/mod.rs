@@ -12,6 +12,7 @@ pub mod election;
 pub mod error;
 pub mod exchange;
 pub mod greeting;
+pub mod machine;
 pub mod peer_feeder;
 pub mod restore;
 pub mod syncup;

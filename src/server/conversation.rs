@@ -1,0 +1,388 @@
+//! A connection before it is a stream, or which never becomes one: finds out what it is for and who it is, and drives the
+//! service's machine.
+
+use std::ffi::CString;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::connection::{Connection, Peer, Purpose};
+use super::dispatcher::Inquiry;
+use super::events::Kind;
+use super::feeding;
+use super::refusal::Refusal;
+use super::shared::Shared;
+use crate::acks::End;
+use crate::log::copy::Copy;
+use crate::log::lookup::{Lookup, LookupOptions};
+use crate::runtime::task::{Step, Task};
+use crate::session::service::greeting::Greeted;
+use crate::session::service::machine::Machine;
+use crate::session::service::{Election, Greeting, PeerFeeder, Restore, ServiceError, Syncup, Turn};
+use crate::session::{Scratch, Wants};
+use crate::sys::poll::Interest;
+use crate::sys::waker::Waker;
+use crate::transport::socket::transport;
+use crate::transport::{Transfer, Transport};
+use crate::wire::service::Service;
+
+/// How many bytes are received ahead of what a machine wants.
+const AHEAD_MAX: usize = 4096;
+
+/// How often it goes on within a turn, before others have theirs.
+const ROUNDS_MAX: usize = 16;
+
+enum Stage {
+    Greeting(Greeting),
+    /// The host is asked who it is.
+    Asking {
+        greeted: Greeted,
+        inquiry: Arc<Inquiry>,
+        until: Instant,
+    },
+    Serving(Box<dyn Machine>),
+    /// All is said. What was sent last is not to be lost by a reset, so the replica is given the time to close first.
+    Closing {
+        until: Instant,
+    },
+}
+
+/// How it ended.
+enum Over {
+    /// As it should, or nothing came of it.
+    Well,
+    /// Not as it should.
+    Refused(Refusal),
+}
+
+impl From<ServiceError> for Over {
+    fn from(error: ServiceError) -> Over {
+        Over::Refused(Refusal::Service(error))
+    }
+}
+
+/// What came of a round.
+enum Round {
+    /// It may go on at once.
+    Moved,
+    /// Nothing can move now.
+    Waits,
+    /// The stream follows, from there on.
+    Streams(u64),
+}
+
+/// See the module's comment.
+pub(super) struct Conversation {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    waker: Arc<Waker>,
+    /// None when the stream has it.
+    transport: Option<Box<dyn Transport>>,
+    stage: Stage,
+    /// What has arrived and is not wanted yet.
+    ahead: Vec<u8>,
+    /// The replica sends nothing more.
+    is_closed: bool,
+    refusal: Option<Refusal>,
+}
+
+/// Takes in a connection that was made by the other side. If nothing comes of it, its socket comes back.
+pub(super) fn take_in(
+    shared: &Arc<Shared>,
+    socket: OwnedFd,
+    peer: Peer,
+    now: Instant,
+) -> Result<(), (OwnedFd, Refusal)> {
+    if let Err(error) = shared.options.socket.prepare(socket.as_fd()) {
+        return Err((socket, Refusal::Failed(error)));
+    }
+    let Some((at, handle)) = shared.some_loop() else { return Err((socket, Refusal::Stopped)) };
+    let connection = match shared.register.admit(peer, at, now) {
+        Ok(connection) => connection,
+        Err(refusal) => return Err((socket, refusal)),
+    };
+    let waker = Arc::new(handle.waker());
+    connection.set_waker(Arc::clone(&waker));
+    let conversation = Conversation::new(shared, connection, waker, transport(socket, shared.options.socket), now);
+    shared.hand_over(handle, Box::new(conversation), now);
+    Ok(())
+}
+
+impl Conversation {
+    /// With whoever has just connected.
+    fn new(
+        shared: &Arc<Shared>,
+        connection: Arc<Connection>,
+        waker: Arc<Waker>,
+        transport: Box<dyn Transport>,
+        now: Instant,
+    ) -> Conversation {
+        let greeting = Greeting::new(shared.offers(), shared.options.name_limit, now);
+        Conversation {
+            shared: Arc::clone(shared),
+            connection,
+            waker,
+            transport: Some(transport),
+            stage: Stage::Greeting(greeting),
+            ahead: Vec::new(),
+            is_closed: false,
+            refusal: None,
+        }
+    }
+
+    fn move_on(&mut self, now: Instant, scratch: &mut Scratch) -> Result<Round, Over> {
+        for _ in 0..ROUNDS_MAX {
+            if self.connection.is_ending() {
+                return Err(self.connection.ends_for().map_or(Over::Well, Over::Refused));
+            }
+            self.receive(scratch)?;
+            let round = match &mut self.stage {
+                Stage::Greeting(_) => self.greet(now)?,
+                Stage::Asking { .. } => self.ask(now)?,
+                Stage::Serving(_) => self.serve(now)?,
+                Stage::Closing { until } => {
+                    self.ahead.clear();
+                    if self.is_closed || now >= *until {
+                        return Err(Over::Well);
+                    }
+                    Round::Waits
+                }
+            };
+            if !matches!(round, Round::Moved) {
+                return Ok(round);
+            }
+        }
+        Ok(Round::Moved)
+    }
+
+    fn transport(&mut self) -> &mut dyn Transport {
+        &mut **self.transport.as_mut().expect("the stream has it only when this is over")
+    }
+
+    /// Receives what is there, as far as there is room for it.
+    fn receive(&mut self, scratch: &mut Scratch) -> Result<(), Over> {
+        self.transport().drive();
+        while !self.is_closed && self.ahead.len() < AHEAD_MAX {
+            let room = AHEAD_MAX - self.ahead.len();
+            let into = scratch.received(room);
+            match self.transport.as_mut().map(|transport| transport.receive(into)) {
+                Some(Transfer::Moved(count)) => self.ahead.extend_from_slice(&into[..count]),
+                Some(Transfer::Closed(_)) => self.is_closed = true,
+                Some(Transfer::Failed(error)) => return Err(Over::Refused(Refusal::Failed(error))),
+                Some(Transfer::Again) | None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, now: Instant) -> Result<Round, Over> {
+        let Stage::Greeting(greeting) = &mut self.stage else { return Ok(Round::Waits) };
+        let arrived = std::mem::take(&mut self.ahead);
+        let Some(greeted) = greeting.turn(&arrived, now)? else {
+            if self.is_closed {
+                greeting.closed()?;
+                return Err(Over::Well);
+            }
+            return Ok(Round::Waits);
+        };
+        let purpose = purpose_of(greeted);
+        self.connection.set_purpose(purpose);
+        self.shared.register.note_greeted(&self.connection);
+        let greeting = std::mem::replace(&mut self.stage, Stage::Closing { until: now });
+        if let Stage::Greeting(greeting) = greeting {
+            self.ahead = greeting.into_rest();
+        }
+        if self.shared.dispatcher.identifies() {
+            let inquiry = self.shared.dispatcher.ask(&self.connection, purpose);
+            let until = now + self.shared.options.step_limit.0;
+            self.stage = Stage::Asking { greeted, inquiry, until };
+        } else {
+            let name = match self.connection.peer.address {
+                Some(_) => self.connection.peer.text.clone(),
+                None => CString::new(format!("local-{}", self.connection.id)).unwrap_or_default(),
+            };
+            self.begin(greeted, name, now);
+        }
+        Ok(Round::Moved)
+    }
+
+    fn ask(&mut self, now: Instant) -> Result<Round, Over> {
+        let Stage::Asking { greeted, inquiry, until } = &self.stage else { return Ok(Round::Waits) };
+        let (greeted, until) = (*greeted, *until);
+        match inquiry.take_answer() {
+            Some(Some(name)) => {
+                self.begin(greeted, name, now);
+                Ok(Round::Moved)
+            }
+            Some(None) => Err(Over::Refused(Refusal::ByHost)),
+            None if now >= until => Err(Over::Refused(Refusal::NotNamed)),
+            // It may have said all that it wants to say.
+            None => Ok(Round::Waits),
+        }
+    }
+
+    /// It is known what it wants and who it is.
+    fn begin(&mut self, greeted: Greeted, name: CString, now: Instant) {
+        self.connection.set_name(name);
+        let (log, options) = (&self.shared.log, &self.shared.options);
+        let (limit, rate) = (options.step_limit, options.restore_rate);
+        let arrived = std::mem::take(&mut self.ahead);
+        let lookup = || Lookup::new(Arc::clone(log), LookupOptions::from(log.scanner_options()));
+        let copy = || Copy::new(Arc::clone(log));
+        let machine: Box<dyn Machine> = match greeted {
+            Greeted::Service(Service::PeerFeeder) => Box::new((PeerFeeder::new(limit, arrived, now), lookup())),
+            Greeted::Service(Service::RepSyncup) => Box::new((Syncup::new(limit, arrived, now), lookup())),
+            Greeted::Service(Service::Restore) => Box::new((Restore::framed(limit, rate, arrived, now), copy())),
+            Greeted::RawRestore => Box::new((Restore::raw(limit, rate), copy())),
+            Greeted::Service(Service::Election) => {
+                let name = self.shared.master_name();
+                Box::new((Election::new(limit, &name, arrived, now), Arc::clone(log)))
+            }
+        };
+        self.stage = Stage::Serving(machine);
+    }
+
+    fn serve(&mut self, now: Instant) -> Result<Round, Over> {
+        let Stage::Serving(machine) = &mut self.stage else { return Ok(Round::Waits) };
+        let turn = machine.turn(now)?;
+        if let Some(progress) = machine.progress() {
+            let is_first = self.connection.restored().files == 0 && progress.files > 0;
+            self.connection.note_restored(progress);
+            if is_first {
+                self.shared.tell(Kind::Restoring, &self.connection);
+            }
+        }
+        let mut moved = turn == Turn::Busy;
+        let transport = self.transport.as_mut().expect("the stream has it only when this is over");
+        while !machine.exchange().output().is_empty() {
+            match transport.send(&[IoSlice::new(machine.exchange().output())]) {
+                Transfer::Moved(count) => {
+                    machine.exchange().note_sent(count, now);
+                    moved = true;
+                }
+                Transfer::Again => return Ok(if moved { Round::Moved } else { Round::Waits }),
+                Transfer::Closed(_) => {
+                    machine.closed()?;
+                    return Err(Over::Well);
+                }
+                Transfer::Failed(error) => return Err(Over::Refused(Refusal::Failed(error))),
+            }
+        }
+        match turn {
+            Turn::Streams(start) => return Ok(Round::Streams(start)),
+            Turn::Ends => {
+                self.say_how_it_ended();
+                self.transport().finish();
+                self.stage = Stage::Closing { until: now + self.shared.options.session.linger };
+                return Ok(Round::Moved);
+            }
+            Turn::Busy | Turn::Waits => {}
+        }
+        if machine.exchange().wants_bytes() {
+            if !self.ahead.is_empty() {
+                machine.exchange().receive(&self.ahead)?;
+                self.ahead.clear();
+                moved = true;
+            } else if self.is_closed {
+                machine.closed()?;
+                return Err(Over::Well);
+            }
+        }
+        Ok(if moved { Round::Moved } else { Round::Waits })
+    }
+
+    /// A service has said all that it had to say.
+    fn say_how_it_ended(&self) {
+        match self.connection.purpose() {
+            // It does not end when it is served.
+            Purpose::Stream => self.shared.tell(Kind::NeedsRestore, &self.connection),
+            Purpose::Restore | Purpose::RawRestore => {
+                self.shared.tell(Kind::Restored(self.connection.restored().bytes_read), &self.connection);
+            }
+            Purpose::Unknown | Purpose::Syncup | Purpose::Election => {}
+        }
+    }
+
+    /// The stream begins.
+    fn become_a_stream(&mut self, start: u64, now: Instant) -> Step {
+        let Stage::Serving(machine) = std::mem::replace(&mut self.stage, Stage::Closing { until: now }) else {
+            return Step::Progress;
+        };
+        let mut arrived = machine.into_rest();
+        arrived.append(&mut self.ahead);
+        if let Err(refusal) = self.shared.register.join(&self.connection) {
+            return self.over(Over::Refused(refusal));
+        }
+        let transport = self.transport.take().expect("it is taken once");
+        let mut session = feeding::session(&self.shared, &self.connection, transport, start, now);
+        session.arrived(arrived);
+        Step::Becomes(Box::new(session))
+    }
+
+    fn over(&mut self, over: Over) -> Step {
+        if let Over::Refused(refusal) = over {
+            self.refusal = Some(refusal);
+        }
+        Step::Ended(End::Stopped)
+    }
+
+    fn wants(&mut self) -> Wants {
+        let read = !self.is_closed && self.ahead.len() < AHEAD_MAX;
+        let (write, deadline) = match &mut self.stage {
+            Stage::Greeting(greeting) => (false, Some(greeting.deadline())),
+            Stage::Asking { until, .. } | Stage::Closing { until } => (false, Some(*until)),
+            Stage::Serving(machine) => (!machine.exchange().output().is_empty(), machine.deadline()),
+        };
+        Wants { interest: Interest { read, write }, deadline }
+    }
+}
+
+fn purpose_of(greeted: Greeted) -> Purpose {
+    match greeted {
+        Greeted::Service(Service::PeerFeeder) => Purpose::Stream,
+        Greeted::Service(Service::RepSyncup) => Purpose::Syncup,
+        Greeted::Service(Service::Restore) => Purpose::Restore,
+        Greeted::Service(Service::Election) => Purpose::Election,
+        Greeted::RawRestore => Purpose::RawRestore,
+    }
+}
+
+impl Task for Conversation {
+    fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Step {
+        match self.move_on(now, scratch) {
+            Ok(Round::Moved) => Step::Progress,
+            Ok(Round::Streams(start)) => self.become_a_stream(start, now),
+            Ok(Round::Waits) => {
+                let wants = self.wants();
+                if wants.interest.read {
+                    // A real replica writes a request in pieces, and holds the next one back until this one is confirmed.
+                    self.transport().hasten_answers(false);
+                }
+                Step::Blocked(wants)
+            }
+            Err(over) => self.over(over),
+        }
+    }
+
+    fn wait_on(&self, interest: Interest) -> Option<(RawFd, Interest)> {
+        // A connection that was reset is ready for ever, and not to be asked while nothing is wanted of it.
+        let is_wanted = interest.read || interest.write;
+        self.transport.as_ref().filter(|_| is_wanted).map(|transport| transport.wait_on(interest))
+    }
+
+    fn end(self: Box<Self>, end: End, _: Instant) {
+        let refusal = match end {
+            End::Failed(error) => Some(Refusal::Failed(error)),
+            _ => self.refusal.clone().filter(|refusal| *refusal != Refusal::Stopped),
+        };
+        self.shared.register.leave(&self.connection);
+        if let Some(refusal) = refusal {
+            self.shared.note_refused(refusal, &self.connection);
+        }
+    }
+}

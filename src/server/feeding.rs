@@ -1,0 +1,70 @@
+//! A connection that has become a stream: its session, and what the loop tells of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::events::Kind;
+use super::shared::Shared;
+use crate::acks::End;
+use crate::feed::OwnFeed;
+use crate::log::Lsn;
+use crate::session::Session;
+use crate::session::link::{Callbacks, Link};
+use crate::source::LogSource;
+use crate::stream::Stream;
+use crate::sync::atomic::Ordering;
+use crate::transport::Transport;
+
+/// The session that feeds a replica from `start` on.
+pub(super) fn session(
+    shared: &Arc<Shared>,
+    connection: &Arc<Connection>,
+    transport: Box<dyn Transport>,
+    start: u64,
+    now: Instant,
+) -> Session {
+    let options = &shared.options;
+    let waker = shared.loops.get().map(|loops| loops[connection.at_loop].waker()).expect("it runs");
+    let name = connection.name().to_owned();
+    let link = Arc::new(Link::new(waker, name, 1, start, options.logger.clone()));
+    connection.set_link(Arc::clone(&link));
+    let source = LogSource::new(Arc::clone(&shared.log), Lsn::NULL);
+    let fed = Arc::new(Fed { shared: Arc::clone(shared), connection: Arc::clone(connection) });
+    shared.figures.joined.fetch_add(1, Ordering::Relaxed);
+    let feed = Box::new(OwnFeed::new(Box::new(source), options.chunks));
+    let stream = Stream::new(start, options.stream);
+    let session = Session::new(stream, transport, feed, link, fed, options.session, now);
+    shared.tell(Kind::Joined(start), connection);
+    session
+}
+
+/// What the loop tells of a replica that is fed.
+struct Fed {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+}
+
+impl Callbacks for Fed {
+    fn takes_acks(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn acked(&self, vlsn: u64) {
+        self.connection.note_acked(vlsn);
+        self.shared.events.push_ack(&self.connection);
+    }
+
+    fn ended(&self, end: &End) {
+        let Fed { shared, connection } = self;
+        shared.register.leave(connection);
+        shared.note_end(end);
+        let why = connection.ends_for();
+        shared.figures.ended.fetch_add(1, Ordering::Relaxed);
+        shared.events.push(Kind::Ended(end.clone(), why), Some(connection));
+        if let Some(dialing) = &connection.dialing {
+            dialing.note_ended(connection.acked_vlsn(), end);
+        }
+    }
+}

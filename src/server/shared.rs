@@ -1,0 +1,176 @@
+//! What all parts of a server have in common.
+
+use std::fmt::Arguments;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::dialing::Dialing;
+use super::dispatcher::Dispatcher;
+use super::events::{Events, Kind, Taker};
+use super::figures::Figures;
+use super::guarded::Guarded;
+use super::options::ServerOptions;
+use super::refusal::Refusal;
+use super::register::Register;
+use crate::acks::End;
+use crate::diagnostics::{Level, Replica, say};
+use crate::error::Error;
+use crate::log::Log;
+use crate::runtime::inbox::Handle;
+use crate::runtime::task::Task;
+use crate::session::service::Offers;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::waker::Waker;
+
+/// See the module's comment.
+pub(super) struct Shared {
+    pub(super) log: Arc<Log>,
+    pub(super) options: ServerOptions,
+    pub(super) register: Register,
+    pub(super) events: Events,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) figures: Figures,
+    /// The name that elections are answered with; without one they are not.
+    pub(super) master_name: OnceLock<String>,
+    /// The loops, once they run.
+    pub(super) loops: OnceLock<Vec<Handle>>,
+    /// Which loop the next connection goes to.
+    next_loop: AtomicUsize,
+    /// Who is dialled.
+    pub(super) dialings: Mutex<Vec<Arc<Dialing>>>,
+    /// Those that are no connections, and are to be woken for the end: listeners, and who dials.
+    others: Mutex<Vec<Arc<Waker>>>,
+    is_stopping: AtomicBool,
+    /// What the log cannot be read beyond, as far as the host was told.
+    broken: Mutex<Option<Error>>,
+}
+
+impl Shared {
+    pub(super) fn new(log: Arc<Log>, options: ServerOptions) -> Shared {
+        let dispatcher = Arc::new(Dispatcher::default());
+        let taker = Arc::clone(&dispatcher) as Arc<dyn Taker>;
+        Shared {
+            log,
+            register: Register::new(options.limits, options.same_name),
+            events: Events::new(options.events_max, Some(taker)),
+            dispatcher,
+            options,
+            figures: Figures::default(),
+            master_name: OnceLock::new(),
+            loops: OnceLock::new(),
+            next_loop: AtomicUsize::new(0),
+            dialings: Mutex::default(),
+            others: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+            broken: Mutex::default(),
+        }
+    }
+
+    /// The services offered.
+    pub(super) fn offers(&self) -> Offers {
+        Offers { election: self.master_name.get().is_some(), ..self.options.offers }
+    }
+
+    /// The name that elections are answered with.
+    pub(super) fn master_name(&self) -> String {
+        self.master_name.get().cloned().unwrap_or_default()
+    }
+
+    /// Whether the server is being stopped.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Has all end.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.register.close();
+        self.others.lock().iter().for_each(|waker| waker.wake());
+        self.loops.get().into_iter().flatten().for_each(Handle::close);
+    }
+
+    /// A loop, each in its turn, and its number.
+    pub(super) fn some_loop(&self) -> Option<(usize, &Handle)> {
+        let loops = self.loops.get()?;
+        let at = self.next_loop.fetch_add(1, Ordering::Relaxed) % loops.len();
+        Some((at, &loops[at]))
+    }
+
+    /// Hands a task over to a loop. It has room, and has closed only if the server is being stopped.
+    pub(super) fn hand_over(&self, handle: &Handle, task: Box<dyn Task>, now: Instant) {
+        use crate::runtime::inbox::Refused;
+        if let Err(Refused::Full(task) | Refused::Closed(task)) = handle.add(Box::new(Guarded::new(task))) {
+            task.end(End::Stopped, now);
+        }
+    }
+
+    /// A waker for something that is no connection, which is woken when the server is stopped.
+    pub(super) fn waker_of_other(&self, handle: &Handle) -> Arc<Waker> {
+        let waker = Arc::new(handle.waker());
+        self.others.lock().push(Arc::clone(&waker));
+        // Who stops the server at this moment may have missed it.
+        if self.is_stopping() {
+            waker.wake();
+        }
+        waker
+    }
+
+    /// Such a thing is over.
+    pub(super) fn forget_other(&self, waker: &Arc<Waker>) {
+        self.others.lock().retain(|other| !Arc::ptr_eq(other, waker));
+    }
+
+    /// Something has happened to a replica.
+    pub(super) fn tell(&self, kind: Kind, connection: &Arc<Connection>) {
+        let name = connection.name().to_string_lossy();
+        let (name, peer) = (Replica(&name), connection.peer.text.to_string_lossy());
+        match &kind {
+            Kind::Joined(start) => self.say(Level::Info, format_args!("{name} at {peer} is fed from VLSN {start} on")),
+            Kind::NeedsRestore => self.say(
+                Level::Warn,
+                format_args!(
+                    "{name} at {peer} asked for what the log has no more, and was told that it needs a restore"
+                ),
+            ),
+            Kind::Restoring => {
+                let progress = connection.restored();
+                let (files, bytes) = (progress.files, progress.bytes);
+                self.say(Level::Info, format_args!("{name} at {peer} fetches {files} files of {bytes} bytes"));
+            }
+            Kind::Restored(bytes) => {
+                self.say(Level::Info, format_args!("{name} at {peer} has fetched all files, of {bytes} bytes"));
+            }
+            _ => {}
+        }
+        self.events.push(kind, Some(connection));
+    }
+
+    /// A connection came to nothing.
+    pub(super) fn note_refused(&self, refusal: Refusal, connection: &Arc<Connection>) {
+        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        let peer = connection.peer.text.to_string_lossy();
+        self.say(Level::Warn, format_args!("the connection from {peer} came to nothing: {refusal}"));
+        self.events.push(Kind::Refused(refusal), Some(connection));
+    }
+
+    /// Says something to people.
+    pub(super) fn say(&self, level: Level, text: Arguments<'_>) {
+        say(&self.options.logger, level, "noxu_feeder::server", text);
+    }
+
+    /// Tells the host once if that means that nobody can be fed.
+    pub(super) fn note_end(&self, end: &End) {
+        let End::Failed(error) = end else { return };
+        if !error.is_of_log() {
+            return;
+        }
+        let mut broken = self.broken.lock();
+        if broken.as_ref() != Some(error) {
+            *broken = Some(error.clone());
+            drop(broken);
+            self.events.push(Kind::LogBroken(error.clone()), None);
+        }
+    }
+}
