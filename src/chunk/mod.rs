@@ -203,6 +203,38 @@ impl Chunk {
         self.last_block_bytes = 0;
     }
 
+    /// How many bytes of memory it holds: its own, and the blocks that it refers to. Chunks that refer to one block count
+    /// it each.
+    pub fn memory(&self) -> usize {
+        let own = self.packed.capacity()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.marks.capacity() * size_of::<Mark>();
+        let mut last: Option<&Arc<Block>> = None;
+        let mut blocks = 0;
+        for piece in &self.pieces {
+            if let Piece::Shared(block, _) = piece
+                && last.replace(block).is_none_or(|last| !Arc::ptr_eq(last, block))
+            {
+                blocks += block.capacity();
+            }
+        }
+        own + blocks
+    }
+
+    /// Gives back memory of its own that its frames do not need, if that is the larger part. Without memory to move what
+    /// is left it stays as it is.
+    pub fn shrink(&mut self) {
+        shrink(&mut self.packed);
+        shrink(&mut self.pieces);
+        shrink(&mut self.marks);
+    }
+
+    /// At which of its bytes the first frame begins whose VLSN is at least `vlsn`.
+    pub fn begin_of(&self, vlsn: u64) -> u64 {
+        let before = self.marks.partition_point(|mark| mark.vlsn < vlsn);
+        before.checked_sub(1).map_or(0, |last| self.marks[last].end)
+    }
+
     /// Puts the pieces from byte `from` on into `into`, as many as there is room for. Returns how many.
     pub fn gather<'a>(&'a self, from: u64, into: &mut [IoSlice<'a>]) -> usize {
         let mut skip = from;
@@ -232,6 +264,19 @@ impl Chunk {
     pub fn frames_until(&self, to: u64) -> (usize, Option<u64>) {
         let count = self.marks.partition_point(|mark| mark.end <= to);
         (count, count.checked_sub(1).map(|last| self.marks[last].vlsn))
+    }
+}
+
+/// So much that is not needed is not worth being given back, in bytes.
+const SLACK: usize = 4096;
+
+fn shrink<T>(items: &mut Vec<T>) {
+    if (items.capacity() - items.len()) * size_of::<T>() > items.len() * size_of::<T>() + SLACK {
+        let mut fewer = Vec::new();
+        if memory::reserve(&mut fewer, items.len()).is_ok() {
+            fewer.append(items);
+            *items = fewer;
+        }
     }
 }
 
@@ -354,6 +399,32 @@ mod tests {
             chunk.push(&entry(1, b""), &few).unwrap();
         }
         assert_eq!(chunk.frames(), 3);
+    }
+
+    #[test]
+    fn a_chunk_is_begun_at_the_first_frame_that_is_wanted() {
+        let mut chunk = Chunk::default();
+        [5, 6, 9].iter().for_each(|&vlsn| chunk.push(&entry(vlsn, b"ab"), &LIMITS).unwrap());
+        let begins = [0, 5, 6, 7, 9, 10].map(|vlsn| chunk.begin_of(vlsn));
+        assert_eq!(begins, [0, 0, 23, 46, 46, 69]);
+    }
+
+    #[test]
+    fn memory_counts_each_block_once_and_what_is_not_needed_is_given_back() {
+        let (first, second) = (block_of(&[7; 3000]), block_of(&[8; 5000]));
+        let mut chunk = Chunk::default();
+        chunk.push(&entry(1, &[1; 200_000]), &LIMITS).unwrap();
+        let largest = chunk.memory();
+        assert!(largest >= 200_000);
+        chunk.clear(&ChunkLimits { bytes: 200_000, ..LIMITS });
+        for (vlsn, block) in [(2, &first), (3, &first), (4, &second)] {
+            chunk.push(&entry_in(block, vlsn, 0..2000), &LIMITS).unwrap();
+        }
+        let before = bytes_from(&chunk, 0);
+        assert!(chunk.memory() >= largest + 8000, "{}", chunk.memory());
+        chunk.shrink();
+        assert!(chunk.memory() < 8000 + 2 * SLACK, "{}", chunk.memory());
+        assert_eq!(bytes_from(&chunk, 0), before);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod own;
 mod pool;
+pub mod shared;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use crate::chunk::Chunk;
 use crate::chunk::fill::Filled;
 use crate::source::{Origin, SourceProgress};
 pub use own::OwnFeed;
+pub use shared::{SharedFeed, SharedFeeds};
 
 /// Frames to send: those of a chunk, from one of them on.
 #[derive(Clone, Debug)]

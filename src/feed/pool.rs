@@ -7,6 +7,9 @@ use crate::chunk::{Chunk, ChunkLimits};
 /// How many bytes make the first chunk full after the source had no more. The replica gets something to do soon.
 pub(super) const FIRST_CHUNK_BYTES: usize = 128 * 1024;
 
+/// How much memory a chunk may hold that is kept while its source has no more: what is just being committed finds room.
+const AT_REST_BYTES: usize = 2 * FIRST_CHUNK_BYTES;
+
 /// How many chunks are kept to be filled again.
 const SPARE_MAX: usize = 4;
 
@@ -35,15 +38,25 @@ impl ChunkPool {
         chunk
     }
 
+    /// Whether it keeps another chunk.
+    pub(super) fn has_room(&self) -> bool {
+        self.spare.len() < SPARE_MAX
+    }
+
     /// Takes a chunk back, which others may still send.
     pub(super) fn keep(&mut self, mut chunk: Arc<Chunk>) {
         if let Some(chunk) = Arc::get_mut(&mut chunk) {
             // Cleared now, so that the blocks it refers to are free for reading at once.
             chunk.clear(&self.limits);
         }
-        if self.spare.len() < SPARE_MAX {
+        if self.has_room() {
             self.spare.push(chunk);
         }
+    }
+
+    /// The source has no more, and everything was sent: lets go of the large ones.
+    pub(super) fn rest(&mut self) {
+        self.spare.retain(|chunk| chunk.memory() <= AT_REST_BYTES);
     }
 
     /// When the next chunk is full. Each chunk after a full one may have twice its bytes, up to the limit in the options.
@@ -95,6 +108,23 @@ mod tests {
         assert_eq!(sizes, expected, "each twice the last full one, up to the limit");
         assert_eq!((pool.limits().bytes, pool.limits().send_first), (first, 64), "dry");
         assert_eq!(ChunkPool::new(ChunkLimits { bytes: 1000, ..LIMITS }).limits().bytes, 1000);
+    }
+
+    #[test]
+    fn at_rest_only_small_chunks_are_kept() {
+        let mut pool = ChunkPool::new(LIMITS);
+        let limits = ChunkLimits { bytes: 2 * AT_REST_BYTES, ..LIMITS };
+        let payload = vec![0; AT_REST_BYTES];
+        let entry =
+            Entry { vlsn: 1, lsn: Lsn::new(0, 36), entry_type: 13, payload: &payload, payload_crc: 0, block: None };
+        let mut large = Chunk::default();
+        large.push(&entry, &limits).unwrap();
+        let small = filled(&mut pool, false, true).0;
+        pool.keep(Arc::new(large));
+        pool.keep(small);
+        assert_eq!(pool.spare.len(), 2);
+        pool.rest();
+        assert_eq!(pool.spare.len(), 1);
     }
 
     #[test]

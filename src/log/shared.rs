@@ -33,6 +33,8 @@ pub struct Log {
     /// Of every loop that reads this log.
     wakers: RwLock<Vec<Weak<Waker>>>,
     send_limit: AtomicU64,
+    /// How often there may have been more than before.
+    epoch: AtomicU64,
     /// The highest VLSN that anybody has seen in it.
     last_vlsn: AtomicU64,
     extent: Extent,
@@ -57,6 +59,7 @@ impl Log {
             has_lost_its_path: AtomicBool::new(false),
             wakers: RwLock::new(Vec::new()),
             send_limit: AtomicU64::new(u64::MAX),
+            epoch: AtomicU64::new(0),
             last_vlsn: AtomicU64::new(0),
             extent: Extent::default(),
             logger,
@@ -95,6 +98,7 @@ impl Log {
 
     /// Says that the log has more. Never blocks.
     pub fn notify(&self) {
+        self.begin_epoch();
         self.wake_all_but(None);
     }
 
@@ -108,6 +112,27 @@ impl Log {
     #[inline]
     pub fn send_limit(&self) -> Lsn {
         Lsn(self.send_limit.load(Ordering::Acquire))
+    }
+
+    /// A count that rises whenever there may be more than before.
+    ///
+    /// Who found nothing and sees the same count as before that look may believe that there is still nothing, and sleeps
+    /// through no append by that. A loop arms the notification before it sleeps, and has all look once more. The count
+    /// rises after the notification was armed. So an answer of that same count comes from a look that began when it was
+    /// armed: what had been appended by then, the look has found, and what is appended later makes the descriptor
+    /// readable. That, a call and the safety look let the count rise before anybody is woken for them.
+    #[inline]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The notification's descriptor was found to be readable.
+    pub fn note_readable(&self) {
+        self.begin_epoch();
     }
 
     /// The highest VLSN that anybody has seen in this log; 0 for none.
@@ -188,6 +213,7 @@ impl Log {
             Some(watch) => watch.arm(),
             None => self.begin_to_watch(),
         };
+        self.begin_epoch();
         armed.inspect_err(|refused| self.note_unwatched(refused)).is_ok()
     }
 
@@ -198,13 +224,16 @@ impl Log {
 
     /// Takes the notification's events, and wakes all but `own`, for whom there may be nothing left to see.
     pub fn take_events(&self, own: &Waker) {
+        self.begin_epoch();
         if self.watch.get().is_some_and(|watch| watch.take()) {
             self.wake_all_but(Some(own));
         }
     }
 
-    /// Tells people, once, when the directory's path has come to lead elsewhere: they may take that for the log.
+    /// It is about to be looked at for safety. Tells people, once, when the directory's path has come to lead elsewhere:
+    /// they may take that for the log.
     pub fn check(&self) {
+        self.begin_epoch();
         let is_lost = self.files.has_lost_its_path();
         if self.has_lost_its_path.swap(is_lost, Ordering::Relaxed) != is_lost && is_lost {
             self.warn(format_args!(
@@ -235,6 +264,31 @@ mod tests {
         assert_eq!(after(&|| log.note_end(10, 10)), 10);
         assert_eq!(after(&|| log.note_end(8, 10)), 8, "what was behind has been cut off");
         assert_eq!(after(&|| log.note_end(9, 8)), 8, "seen first, and then the end");
+    }
+
+    /// Not in Miri, which has no notification to arm.
+    #[test]
+    #[cfg(not(miri))]
+    fn a_new_epoch_begins_whenever_there_may_be_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(dir.path(), Options::default().scanner(), None).unwrap();
+        let own = crate::sys::waker::Wakeups::new().unwrap().waker();
+        let changes: [&dyn Fn(); 6] = [
+            &|| log.notify(),
+            &|| log.set_send_limit(Lsn::NULL),
+            &|| _ = log.arm(),
+            &|| log.note_readable(),
+            &|| log.take_events(&own),
+            &|| log.check(),
+        ];
+        for (at, change) in changes.iter().enumerate() {
+            let before = log.epoch();
+            change();
+            assert!(log.epoch() > before, "change {at}");
+        }
+        let before = log.epoch();
+        log.note_vlsn(7);
+        assert_eq!(log.epoch(), before, "nobody who has read all has to look for that");
     }
 
     #[test]

@@ -434,6 +434,9 @@ impl Reactor {
         if let Some(log) = self.logs.get_mut(key)
             && log.watch.note_readable()
         {
+            if let Some(origin) = &log.origin {
+                origin.note_readable();
+            }
             self.note_eventful(key);
             self.wake_dry(key, true);
         }

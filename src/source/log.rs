@@ -107,6 +107,14 @@ impl Origin for Log {
         Log::check(self);
     }
 
+    fn note_readable(&self) {
+        Log::note_readable(self);
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        Some(Log::epoch(self))
+    }
+
     fn last_vlsn(&self) -> u64 {
         Log::last_vlsn(self)
     }

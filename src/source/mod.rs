@@ -78,6 +78,16 @@ pub trait Origin: Send + Sync {
     /// It is looked at for safety, because a notification may have been lost.
     fn check(&self);
 
+    /// The notification's descriptor was found to be readable. Its events are still to be taken.
+    fn note_readable(&self) {}
+
+    /// A count that has risen whenever there may be more than before: after it was armed, and before anybody is woken or
+    /// asked to look. Who has found nothing need not look again while it is the same as before that look. `None`: it does
+    /// not count, and each has to look.
+    fn epoch(&self) -> Option<u64> {
+        None
+    }
+
     /// The highest VLSN that anybody has seen in it; 0 for none.
     fn last_vlsn(&self) -> u64;
 

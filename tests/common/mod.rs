@@ -269,12 +269,24 @@ pub struct Counts {
     pub opens: AtomicU64,
     pub reads: AtomicU64,
     pub bytes: AtomicU64,
+    /// Questions that are none of these: for time stamps, lengths and identities.
+    pub questions: AtomicU64,
 }
 
 impl Counts {
     pub fn take(&self) -> (u64, u64, u64, u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         (take(&self.listings), take(&self.opens), take(&self.reads), take(&self.bytes))
+    }
+
+    /// How often the disk was asked for anything since this was asked last.
+    pub fn take_calls(&self) -> u64 {
+        let (listings, opens, reads, _) = self.take();
+        listings + opens + reads + self.questions.swap(0, Ordering::Relaxed)
+    }
+
+    fn question(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -297,6 +309,7 @@ impl Files for CountingDisk {
     }
 
     fn stamp(&self) -> io::Result<DirectoryStamp> {
+        self.counts.question();
         self.inner.stamp()
     }
 
@@ -307,10 +320,12 @@ impl Files for CountingDisk {
     }
 
     fn identity(&self, number: u32) -> io::Result<Option<FileIdentity>> {
+        self.counts.question();
         self.inner.identity(number)
     }
 
     fn len_of(&self, number: u32) -> io::Result<Option<u64>> {
+        self.counts.question();
         self.inner.len_of(number)
     }
 
@@ -329,10 +344,12 @@ impl LogFile for CountingFile {
     }
 
     fn len(&self) -> io::Result<u64> {
+        self.counts.question();
         self.inner.len()
     }
 
     fn identity(&self) -> io::Result<FileIdentity> {
+        self.counts.question();
         self.inner.identity()
     }
 }

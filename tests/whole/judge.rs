@@ -38,6 +38,7 @@ pub(crate) enum Met {
     Joined,
     InboxFull,
     EndedAmongOthers,
+    Shared,
 }
 
 /// Each with how often a run of 5000 seeds must meet it.
@@ -74,11 +75,18 @@ const WANTED: &[(Met, u64)] = &[
     (Met::Joined, 1000),
     (Met::InboxFull, 100),
     (Met::EndedAmongOthers, 1000),
+    (Met::Shared, 200),
 ];
 
 /// How often each was met.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seen([u64; WANTED.len()]);
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen([0; WANTED.len()])
+    }
+}
 
 impl Seen {
     pub(crate) fn note(&mut self, met: Met) {

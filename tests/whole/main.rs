@@ -11,7 +11,8 @@
 //! surrounds it: notifications that are lost, late or for nothing; a socket that takes one byte, and one that is full both
 //! ways; acks in any pieces; connections that end in any way; a host that stops, asks and rings at any moment; a machine
 //! that stands still for a while. One seed in three has up to six sessions over up to three logs in one loop, which come and
-//! go at any moment: each is judged by itself, and none may get turns for which there is no reason.
+//! go at any moment: each is judged by itself, and none may get turns for which there is no reason. In half of these seeds
+//! the sessions of a log share what is read of it.
 #![allow(clippy::cast_possible_truncation, reason = "all sizes in the model are small")]
 
 #[path = "../simulation/rng.rs"]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use noxu_feeder::acks::End;
-use noxu_feeder::feed::OwnFeed;
+use noxu_feeder::feed::{Feed as Frames, OwnFeed, SharedFeeds};
 use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runtime::driver::Driver;
@@ -26,6 +26,8 @@ use crate::world::{Control, Feed, HostDraw, Shared, World};
 pub(crate) struct Many {
     handle: Handle,
     logs: Vec<Arc<Log>>,
+    /// Of each log, where its sessions share what is read.
+    shared: Option<Vec<Arc<SharedFeeds>>>,
     options: Options,
 }
 
@@ -76,8 +78,16 @@ impl Many {
         (logs, feeds)
     }
 
+    /// How much memory a ring holds, in a seed in which sessions share what is read of a log.
+    pub(crate) fn ring_bytes(seed: u64) -> Option<usize> {
+        let mut rng = Rng::new(seed.rotate_left(32));
+        rng.one_in(2).then(|| rng.pick(&[0, 10_000, 1 << 24]))
+    }
+
     /// Runs the loop until all have come and gone; says how each has ended.
-    pub(crate) fn run(shared: &Shared, options: Options, logs: Vec<Arc<Log>>) -> Vec<End> {
+    pub(crate) fn run(shared: &Shared, options: Options, logs: Vec<Arc<Log>>, ring_bytes: Option<usize>) -> Vec<End> {
+        let feeds = |max| logs.iter().map(|log| SharedFeeds::over(log, options.chunks(), max)).collect();
+        let feeds = ring_bytes.map(feeds);
         let wakeups = Wakeups::new().expect("there are descriptors");
         let driver = Box::new(SimDriver::new(Arc::clone(shared)));
         let mut reactor = Reactor::new(driver, wakeups, options.reactor());
@@ -85,7 +95,7 @@ impl Many {
             let mut world = shared.lock().expect("nobody panics with it");
             let room = 1 + world.rng.index(2);
             let handle = reactor.open(room);
-            world.host.many = Some(Many { handle, logs, options });
+            world.host.many = Some(Many { handle, logs, shared: feeds, options });
             let count = world.feeds.len();
             if count > 1 {
                 world.seen.note(Met::ManySessions);
@@ -102,24 +112,36 @@ impl Many {
     /// The host hands that session over, if it is one that it still has. With the last of them, it says that no more come.
     pub(crate) fn join(shared: &Shared, at: usize) {
         let mut world = shared.lock().expect("nobody panics with it");
-        let Some(Many { handle, logs, options }) = &world.host.many else { return };
-        let (handle, options) = (handle.clone(), options.clone());
+        let Some(Many { handle, logs, shared: feeds, options }) = &world.host.many else { return };
+        let (handle, feeds, options) = (handle.clone(), feeds.clone(), options.clone());
         let feed = &world.feeds[at];
         if feed.has_begun() {
             return;
         }
         let (log, takes_acks) = (Arc::clone(&logs[feed.log]), feed.takes_acks());
+        let feeds = feeds.map(|feeds| Arc::clone(&feeds[feed.log]));
         let now = SimDriver::new(Arc::clone(shared));
         let link = Arc::new(HostLink::new(handle.waker(), c"replica".to_owned(), options.ack_queue_max(), 1, None));
         // It counts as begun before the loop can have it.
         world.begin(at, Control::Session(Arc::clone(&link)));
         world.note(format!("host: hands {at} over"));
         drop(world);
+        let frames: Box<dyn Frames> = match feeds {
+            Some(feeds) => {
+                let others = feeds.readings();
+                let feed = feeds.feed(1);
+                if others > 0 {
+                    shared.lock().expect("nobody panics with it").seen.note(Met::Shared);
+                }
+                Box::new(feed)
+            }
+            None => Box::new(OwnFeed::new(Box::new(LogSource::new(log, Lsn::NULL)), options.chunks())),
+        };
         let mut clock = now;
         let session = Session::new(
             Stream::new(1, options.stream()),
             Box::new(SimTransport { shared: Arc::clone(shared), feed: at }),
-            Box::new(OwnFeed::new(Box::new(LogSource::new(log, Lsn::NULL)), options.chunks())),
+            frames,
             link,
             Arc::new(HostFunctions { shared: Arc::clone(shared), feed: at, takes_acks }),
             options.session(),

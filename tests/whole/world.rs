@@ -506,7 +506,11 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
             world.seen.note(Met::UnwatchedLog);
         }
     }
-    let ends = if many { Many::run(&shared, options, opened) } else { vec![run_one(&shared, options, &opened[0])?] };
+    let ends = if many {
+        Many::run(&shared, options, opened, Many::ring_bytes(seed))
+    } else {
+        vec![run_one(&shared, options, &opened[0])?]
+    };
     for (feed, end) in ends.iter().enumerate() {
         let Some(control) = shared.lock().expect("nobody panics with it").feeds[feed].control.clone() else {
             return Err(format!("session {feed} never began"));
