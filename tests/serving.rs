@@ -18,6 +18,7 @@ use noxu_feeder::options::Options;
 use noxu_feeder::server::Server;
 use noxu_feeder::server::connection::Purpose;
 use noxu_feeder::server::events::{Event, Kind, Polled};
+use noxu_feeder::server::metrics::Format;
 use noxu_feeder::server::refusal::Refusal;
 use noxu_feeder::session::service::ServiceError;
 use noxu_feeder::wire::frame::Frame;
@@ -440,5 +441,34 @@ fn who_closes_before_saying_anything_is_no_refusal() {
     good.ack(10);
     served.wait_acked(&good.name(), 10);
     assert_eq!(served.server.figures().refused.load(Ordering::Relaxed), 0);
+    served.server.dispose().unwrap();
+}
+
+#[test]
+fn the_figures_are_told_as_text() {
+    let log = LogDir::with(1..=10);
+    let mut served = Served::with(&log, &[], |server| name_each(server, |_, _| Some(c"a \"b\"".to_owned())));
+    let mut replica = served.replica(0);
+    assert_eq!(replica.hear(), [0]);
+    replica.expect(1..=10);
+    replica.ack(7);
+    served.wait_acked("a \"b\"", 7);
+    let of_replica = format!("{{replica=\"a \\\"b\\\"\",peer=\"{}\"}}", replica.name());
+    let text = served.server.metrics(Format::Prometheus);
+    for line in [
+        "noxu_feeder_connections 1".to_owned(),
+        "noxu_feeder_joined_total 1".to_owned(),
+        "# TYPE noxu_feeder_replica_acked_vlsn gauge".to_owned(),
+        format!("noxu_feeder_replica_acked_vlsn{of_replica} 7"),
+        format!("noxu_feeder_replica_sent_vlsn{of_replica} 10"),
+        format!("noxu_feeder_replica_lag_entries{of_replica} 3"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    let text = served.server.metrics(Format::Json);
+    assert!(text.starts_with("{\"connections\":1,\"streams\":1,\"joined_total\":1,"), "{text}");
+    let begins =
+        format!("\"replicas\":[{{\"name\":\"a \\\"b\\\"\",\"peer\":\"{}\",\"service\":\"stream\"", replica.name());
+    assert!(text.contains(&begins) && text.contains("\"acked_vlsn\":7,") && text.ends_with("}]}\n"), "{text}");
     served.server.dispose().unwrap();
 }

@@ -18,6 +18,7 @@ use super::status::{NXF_AGAIN, NXF_CLOSED, NXF_OK, NXF_TIMEOUT, nxf_drop_callbac
 use crate::acks::{Ack, Deadline, Polled, Waited};
 use crate::error::Error;
 use crate::runner::Runner;
+use crate::session::lag::Lag;
 use crate::states::{self, State};
 use crate::sys::thread::{HoldOff, in_library};
 
@@ -515,11 +516,9 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
     let as_of = now.ended.unwrap_or_else(Instant::now);
     let millis = |since: Option<Instant>| since.map_or(0, |since| as_of.saturating_duration_since(since).as_millis());
     let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
-    let last_known_vlsn = now.read_vlsn.max(now.source.last_vlsn).max(runner.origin().map_or(0, |log| log.last_vlsn()));
     // Only if the host's struct has room for it: this asks the file system.
-    let wants_unread = struct_size > offset_of!(nxf_runner_stats_t, lag_bytes);
-    let behind = runner.origin().filter(|_| wants_unread).zip(now.source.position);
-    let unread_bytes = behind.map_or(0, |(log, position)| log.bytes_from(position)) + now.source.held_bytes;
+    let looks = struct_size > offset_of!(nxf_runner_stats_t, lag_bytes);
+    let lag = Lag::of(&now, acked_vlsn, runner.origin(), looks);
     let log_state = now.pause.map_or(states::log::READING, |pause| pause.reason.state());
     nxf_runner_stats_t {
         struct_size,
@@ -549,11 +548,11 @@ fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
         listings: now.source.listings,
         sleeps: now.sleeps,
         callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos()).unwrap_or(u64::MAX),
-        last_known_vlsn,
-        lag_entries: last_known_vlsn.saturating_sub(acked_vlsn.max(now.start_vlsn.saturating_sub(1))),
-        lag_bytes: now.unacked_bytes + unread_bytes,
+        last_known_vlsn: lag.last_known_vlsn,
+        lag_entries: lag.entries,
+        lag_bytes: now.unacked_bytes + lag.unread_bytes,
         unacked_bytes: now.unacked_bytes,
-        unread_bytes,
+        unread_bytes: lag.unread_bytes,
         oldest_unacked_ms: millis(now.unacked_since),
         last_ack_ms: millis(now.acked_last),
         is_ending: now.is_ending,

@@ -58,8 +58,9 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     /// How many of these are events.
     events: usize,
-    /// How many have found no room since the last that did.
+    /// How many have found no room since the last that did, and in all.
     lost: u64,
+    lost_in_all: u64,
     is_closed: bool,
     /// Made when somebody first asks for it.
     signal: Option<SignalFd>,
@@ -111,7 +112,8 @@ pub enum Polled {
 impl Events {
     /// None so far. At most `max` wait at once, acks not counted. `taker` is told of each.
     pub(super) fn new(max: usize, taker: Option<Arc<dyn Taker>>) -> Events {
-        let inner = Inner { waiting: VecDeque::new(), events: 0, lost: 0, is_closed: false, signal: None };
+        let inner =
+            Inner { waiting: VecDeque::new(), events: 0, lost: 0, lost_in_all: 0, is_closed: false, signal: None };
         Events { max: max.max(1), taker, inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
@@ -120,6 +122,7 @@ impl Events {
         self.put(|inner, max| {
             if inner.events >= max {
                 inner.lost += 1;
+                inner.lost_in_all += 1;
                 return;
             }
             if inner.lost > 0 {
@@ -150,6 +153,11 @@ impl Events {
         if let Some(taker) = &self.taker {
             taker.note_event();
         }
+    }
+
+    /// How many events have found no room so far.
+    pub fn lost_in_all(&self) -> u64 {
+        self.inner.lock().lost_in_all
     }
 
     /// Nothing more happens.

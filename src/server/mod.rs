@@ -14,6 +14,7 @@ mod feeding;
 pub mod figures;
 mod guarded;
 mod listener;
+pub mod metrics;
 pub mod options;
 pub mod refusal;
 pub mod register;
@@ -216,6 +217,11 @@ impl Server {
     /// What has happened how often.
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
+    }
+
+    /// All figures, as text.
+    pub fn metrics(&self, format: metrics::Format) -> String {
+        metrics::text(&self.shared, format, Instant::now())
     }
 
     /// The log.

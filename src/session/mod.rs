@@ -1,6 +1,7 @@
 //! A session: one replica being fed. Feed, stream and transport, driven in turns that never wait.
 
 mod hastening;
+pub mod lag;
 pub mod link;
 mod peer;
 pub mod service;
