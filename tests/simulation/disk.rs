@@ -352,6 +352,18 @@ impl State {
         self.names.get(&file).map(|&inode| &self.inodes[inode].bytes[..])
     }
 
+    /// What stands at a position: in the file of that name or, where it was deleted, in what had the name, which whoever has
+    /// it open reads to its end.
+    pub(crate) fn seen_at(&self, at: Lsn) -> impl Iterator<Item = Seen> {
+        let named = self.names.get(&at.file()).copied();
+        let is_its = move |(inode, file): &(usize, &Inode)| match named {
+            Some(named) => *inode == named,
+            None => file.was_named == Some(at.file()),
+        };
+        let files = self.inodes.iter().enumerate().filter(is_its);
+        files.map(move |(_, file)| oracle::see(&file.bytes, u64::from(at.offset())))
+    }
+
     /// Position of a record of which the file still has its name.
     pub(crate) fn position(&self, id: RecordId) -> Option<u64> {
         let record = &self.truth.records[id];

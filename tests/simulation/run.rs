@@ -203,6 +203,11 @@ impl Run {
             return Ok(());
         }
         self.subject.drain(u64::MAX);
+        // An error is held against the log that it comes from, before the writer goes on.
+        self.check_wrong()?;
+        if !self.is_full_meanwhile() {
+            self.check_error(false)?;
+        }
         let pairs = self.plan.alternating;
         let is_reversed = pairs < 10;
         // Otherwise nothing shows that any is missing, and it is looked for now and then.
@@ -231,15 +236,18 @@ impl Run {
             if !is_topped {
                 self.let_pass(settle);
             }
-            let is_next = self.subject.next == Some(vlsn) && self.subject.failed.is_none();
+            let was_failed = self.subject.failed.is_some();
+            let is_next = self.subject.next == Some(vlsn) && !was_failed;
             let came = self.subject.ask();
-            self.check_wrong()?;
-            self.check_error(false)?;
-            if is_next && !came {
-                return Err(format!("VLSN {vlsn} was written where reading has been, and does not come at once"));
-            }
             if pairs > 100 && at % 16 == 0 {
                 self.subject.drain(u64::MAX);
+            }
+            self.check_wrong()?;
+            if !was_failed {
+                self.check_error(false)?;
+            }
+            if is_next && !came {
+                return Err(format!("VLSN {vlsn} was written where reading has been, and does not come at once"));
             }
         }
         Ok(())
@@ -247,7 +255,8 @@ impl Run {
 
     /// What comes late is written, and at once so much more that the window is full before it is looked for.
     fn crowd(&mut self, late: &[u64]) -> Result<(), String> {
-        let is_waited_for = self.subject.failed.is_none() && self.subject.next == late.first().copied();
+        let was_failed = self.subject.failed.is_some();
+        let is_waited_for = !was_failed && self.subject.next == late.first().copied();
         {
             let disk = self.disk.clone();
             let mut state = disk.state();
@@ -263,6 +272,7 @@ impl Run {
         self.check_wrong()?;
         match &self.subject.failed {
             Some(error) if is_waited_for => Err(format!("it fails with `{error}`, and everything is there")),
+            _ if was_failed => Ok(()),
             _ => self.check_error(false),
         }
     }
@@ -530,13 +540,13 @@ impl Run {
         else {
             return false;
         };
-        let state = self.state();
-        let Some(bytes) = state.bytes(file) else { return false };
-        matches!(oracle::see(bytes, offset), oracle::Seen::Entry { vlsn: Some(stands), content, .. }
-            if stands == vlsn && self.subject.returned.get(&vlsn).is_some_and(|&was| was != content))
+        let is_other = |content| self.subject.returned.get(&vlsn).is_some_and(|&was| was != content);
+        self.state().seen_at(Lsn::new(file, offset as u32)).any(|seen| {
+            matches!(seen, Seen::Entry { vlsn: Some(stands), content, .. } if stands == vlsn && is_other(content))
+        })
     }
 
-    /// Whether the error that the reader is in is right.
+    /// Whether the error that the reader is in is right. To be asked when it comes: it stays when the log has gone on.
     fn check_error(&self, is_ended: bool) -> Result<(), String> {
         let Some(error) = &self.subject.failed else {
             return Ok(());

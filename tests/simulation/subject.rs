@@ -14,7 +14,7 @@ use noxu_feeder::lsn::Lsn;
 use noxu_feeder::source::{Source, SourceProgress};
 
 use crate::disk::{Disk, State};
-use crate::oracle::{self, Failure, Met, Question};
+use crate::oracle::{self, Failure, Met, Question, Seen};
 use crate::patience::Patience;
 use crate::situations::Situation;
 use crate::witness::Witness;
@@ -208,7 +208,7 @@ impl Subject {
         };
         let offset = u64::from(at.offset());
         offset > bytes.len() as u64
-            || offset < bytes.len() as u64 && !matches!(oracle::see(bytes, offset), oracle::Seen::Entry { .. })
+            || offset < bytes.len() as u64 && !matches!(oracle::see(bytes, offset), Seen::Entry { .. })
     }
 }
 
@@ -325,24 +325,21 @@ impl Source for Subject {
                 if entry.payload_crc != crc32fast::hash(entry.payload) {
                     wrong(format!("VLSN {} has a wrong payload checksum", entry.vlsn));
                 }
-                // The end of an entry can be zeros: then it is whole before the writer has written it all.
-                let stands_there = || {
-                    let bytes = state.bytes(entry.lsn.file())?;
-                    let seen = oracle::see(bytes, u64::from(entry.lsn.offset()));
-                    let is_this = |vlsn, content| {
-                        vlsn == Some(entry.vlsn) && content == oracle::content(entry.entry_type, entry.payload)
-                    };
-                    matches!(seen, oracle::Seen::Entry { vlsn, content, .. } if is_this(vlsn, content)).then_some(())
+                // The end of an entry can be zeros: then it is whole before the writer has written it all, and again where it
+                // was cut off and a hole took its place.
+                let content = oracle::content(entry.entry_type, entry.payload);
+                let is_this = |seen| {
+                    matches!(seen, Seen::Entry { vlsn, content: stands, .. }
+                        if vlsn == Some(entry.vlsn) && stands == content)
                 };
                 if !state.truth.was_there(entry.vlsn, entry.entry_type, entry.payload, self.fresh_since)
-                    && stands_there().is_none()
+                    && !state.seen_at(entry.lsn).any(is_this)
                 {
                     wrong(format!(
                         "VLSN {} at {} was not in the log, whole and visible, at any time since tick {}",
                         entry.vlsn, entry.lsn, self.fresh_since
                     ));
                 }
-                let content = oracle::content(entry.entry_type, entry.payload);
                 self.returned.insert(entry.vlsn, content);
                 if self.keeps_yielded {
                     self.yielded.push((entry.vlsn, entry.entry_type, entry.payload.into()));
