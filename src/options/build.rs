@@ -141,6 +141,7 @@ impl Options {
             session: self.session(),
             stream: self.stream(),
             chunks: self.chunks(),
+            shared_bytes_max: self.size(Index::server_shared_bytes_max),
             reactor: self.reactor(),
             logger: self.logger.clone(),
         }

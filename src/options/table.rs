@@ -108,6 +108,8 @@ options! {
         "Whether replicas may fetch the files of the log.";
     server_restore_bytes_per_s: "server.restore_bytes_per_s", number(0, 1024 * GIB, 0),
         "How many bytes of files each restore sends in a second; 0 for as many as the replica takes.";
+    server_shared_bytes_max: "server.shared_bytes_max", number(0, 64 * GIB, 16 * MIB),
+        "How many bytes of memory hold what was read of the log and laid out, for replicas that are behind the first of those near them; who falls out of that reads for itself, and meets the others again. Nothing is held while all are at the end.";
     server_events_max: "server.events_max", number(16, 16 * MIB, 4096),
         "How many events may wait to be polled, acks not counted, which are at most one for each replica.";
     server_redial_min_ms: "server.redial_min_ms", number(1, DAY_MS, 100),

@@ -45,6 +45,9 @@ pub struct ServerOptions {
     pub stream: StreamOptions,
     /// For chunks.
     pub chunks: ChunkLimits,
+    /// How much of what was read is kept for replicas that are behind the first, for each place where some are near each
+    /// other.
+    pub shared_bytes_max: usize,
     /// For loops.
     pub reactor: ReactorOptions,
     /// Whom to tell what people may want to know.

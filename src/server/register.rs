@@ -175,7 +175,7 @@ mod tests {
         named(&register, c"b");
         assert!(second.is_ending() && !third.is_ending() && !spoken.is_ending());
         let fourth = admit(&register).unwrap();
-        [&third, &fourth].map(|connection| register.note_greeted(connection));
+        [&third, &fourth].iter().for_each(|connection| register.note_greeted(connection));
         assert_eq!(register.all().len(), 4, "those that were told to end are not counted");
         assert_eq!(admit(&register).err(), Some(Refusal::TooMany));
         register.leave(&spoken);

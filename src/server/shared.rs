@@ -16,6 +16,7 @@ use super::register::Register;
 use crate::acks::End;
 use crate::diagnostics::{Level, Replica, say};
 use crate::error::Error;
+use crate::feed::shared::SharedFeeds;
 use crate::log::Log;
 use crate::runtime::inbox::Handle;
 use crate::runtime::task::Task;
@@ -28,6 +29,8 @@ use crate::sys::waker::Waker;
 pub(super) struct Shared {
     pub(super) log: Arc<Log>,
     pub(super) options: ServerOptions,
+    /// What is read for one replica serves all that want the same.
+    pub(super) feeds: Arc<SharedFeeds>,
     pub(super) register: Register,
     pub(super) events: Events,
     pub(super) dispatcher: Arc<Dispatcher>,
@@ -52,6 +55,7 @@ impl Shared {
         let dispatcher = Arc::new(Dispatcher::default());
         let taker = Arc::clone(&dispatcher) as Arc<dyn Taker>;
         Shared {
+            feeds: SharedFeeds::over(&log, options.chunks, options.shared_bytes_max),
             log,
             register: Register::new(options.limits, options.same_name),
             events: Events::new(options.events_max, Some(taker)),
