@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::{LogDir, RECORD};
 use noxu_feeder::acks::{Deadline, End};
+use noxu_feeder::error::Error;
 use noxu_feeder::log::Log;
 use noxu_feeder::options::Options;
 use noxu_feeder::server::Server;
@@ -316,7 +317,101 @@ fn whoever_says_something_wrong_is_refused_and_nobody_else_notices() {
     good.expect([11]);
     good.ack(11);
     served.wait_acked(&good.name(), 11);
-    assert_eq!(served.server.figures().refused.load(Ordering::Relaxed), wrong.len() as u64);
+    assert_eq!(served.server.figures().refused(), wrong.len() as u64);
+    served.server.dispose().unwrap();
+}
+
+/// Each handshake, cut off or spoiled at every byte: the connection ends, and nothing else does.
+#[test]
+fn a_handshake_may_break_off_or_be_wrong_at_every_byte() {
+    let mut log = LogDir::with(1..=10);
+    let set = [("log.settle_ms", "50"), ("server.step_timeout_ms", "500"), ("server.name_timeout_ms", "500")];
+    let mut served = Served::over(&log, &set);
+    let mut good = served.replica(0);
+    assert_eq!(good.hear(), [0]);
+    good.expect(1..=10);
+    let message = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_le_bytes(), bytes].concat();
+    let magic = 0x4E52_5354u32.to_le_bytes();
+    let handshakes = [
+        [message(b"PEER_FEEDER"), message(&0u64.to_le_bytes())].concat(),
+        [message(b"REP_SYNCUP"), message(&[&[1][..], &5i64.to_le_bytes()].concat())].concat(),
+        [message(b"RESTORE"), message(&magic)].concat(),
+        magic.to_vec(),
+    ];
+    for handshake in &handshakes {
+        for at in 0..handshake.len() {
+            let mut cut = served.dial();
+            cut.0.write_all(&handshake[..at]).unwrap();
+            drop(cut);
+            let mut spoiled = served.dial();
+            let mut bytes = handshake.clone();
+            bytes[at] ^= 0x80;
+            spoiled.0.write_all(&bytes).unwrap();
+            spoiled.0.shutdown(Shutdown::Write).unwrap();
+            // Whatever is answered, if anything is, has an end.
+            let mut answer = Vec::new();
+            let _ = spoiled.0.read_to_end(&mut answer);
+        }
+    }
+    log.append(11);
+    good.expect([11]);
+    good.ack(11);
+    served.wait_acked(&good.name(), 11);
+    let deadline = Instant::now() + PATIENCE;
+    while served.server.connections().len() > 1 {
+        assert!(Instant::now() < deadline, "only the good one is left");
+        std::thread::yield_now();
+    }
+    served.server.dispose().unwrap();
+}
+
+#[test]
+fn who_acknowledges_the_future_or_takes_nothing_ends_alone() {
+    let mut log = LogDir::empty();
+    log.begin_file(0);
+    let large = vec![7; 1 << 20];
+    for vlsn in 1..=40 {
+        log.append_entry(RECORD, 0, Some(vlsn), &large);
+    }
+    let set = [("runner.write_timeout_ms", "300"), ("channel.send_buffer_bytes", "65536")];
+    let mut served = Served::over(&log, &set);
+    // Takes nothing: 40 MiB do not fit into any buffer.
+    let stuffed = served.replica(0);
+    let stuffed_name = stuffed.name();
+    let mut liar = served.replica(40);
+    assert_eq!(liar.hear(), [0]);
+    let mut good = served.replica(40);
+    assert_eq!(good.hear(), [0]);
+    for replica in [&mut liar, &mut good] {
+        assert_eq!(Frame::decode(&replica.hear()).unwrap().vlsn, 40);
+    }
+    liar.ack(41);
+    let (end, _) = served.wait_ended(&liar.name());
+    assert_eq!(end, End::Failed(Error::AckBeyondSent { acked: 41, sent: 40 }));
+    let (end, _) = served.wait_ended(&stuffed_name);
+    assert!(matches!(end, End::Failed(Error::WriteTimeout { .. })), "{end:?}");
+    log.append(41);
+    good.expect([41]);
+    good.ack(41);
+    served.wait_acked(&good.name(), 41);
+    served.server.dispose().unwrap();
+}
+
+/// What asks much and reads no answer is not read on, and ends.
+#[test]
+fn who_asks_without_reading_the_answers_costs_little_and_ends() {
+    let log = LogDir::with(1..=10);
+    let mut served = Served::over(&log, &[("server.step_timeout_ms", "300")]);
+    let mut greedy = served.dial();
+    greedy.say(b"REP_SYNCUP");
+    let question = [&[1][..], &5i64.to_le_bytes()].concat();
+    let many: Vec<u8> = (0..1000).flat_map(|_| [&9u32.to_le_bytes()[..], &question].concat()).collect();
+    greedy.0.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    // Until the other side takes no more.
+    while greedy.0.write_all(&many).is_ok() {}
+    let refusal = served.wait_refused();
+    let is_it = matches!(refusal, Refusal::Service(ServiceError::NotTaken { .. }));
+    assert!(is_it, "{refusal}");
     served.server.dispose().unwrap();
 }
 
@@ -440,7 +535,7 @@ fn who_closes_before_saying_anything_is_no_refusal() {
     good.expect(1..=10);
     good.ack(10);
     served.wait_acked(&good.name(), 10);
-    assert_eq!(served.server.figures().refused.load(Ordering::Relaxed), 0);
+    assert_eq!(served.server.figures().refused(), 0);
     served.server.dispose().unwrap();
 }
 

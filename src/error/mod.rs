@@ -410,13 +410,11 @@ impl Error {
         )
     }
 
-    /// Whether it is the log that cannot be read on: no replica can be fed beyond that place.
+    /// Whether it is the log that cannot be read on: no replica can be fed beyond that place, also if it is tried again.
     pub fn is_of_log(&self) -> bool {
         matches!(
             self,
-            Error::LogDirectory { .. }
-                | Error::LogRead { .. }
-                | Error::LogFileHeader { .. }
+            Error::LogFileHeader { .. }
                 | Error::LogNotRegular { .. }
                 | Error::LogDamaged { .. }
                 | Error::LogGap { .. }

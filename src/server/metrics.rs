@@ -11,7 +11,6 @@ use crate::session::lag::Lag;
 use crate::session::link::Snapshot;
 use crate::session::service::restore::Progress;
 use crate::source::Origin;
-use crate::sync::atomic::Ordering;
 
 /// How the figures are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,10 +48,10 @@ impl OfServer {
         let (figures, connections) = (&shared.figures, shared.register.all());
         OfServer {
             connections: connections.iter().map(|connection| OfConnection::of(connection, log, now)).collect(),
-            joined: figures.joined.load(Ordering::Relaxed),
-            ended: figures.ended.load(Ordering::Relaxed),
-            refused: figures.refused.load(Ordering::Relaxed),
-            accept_errors: figures.accept_errors.load(Ordering::Relaxed),
+            joined: figures.joined(),
+            ended: figures.ended(),
+            refused: figures.refused(),
+            accept_errors: figures.accept_errors(),
             events_lost: shared.events.lost_in_all(),
             log_last_vlsn: shared.log.last_vlsn(),
         }
