@@ -37,7 +37,7 @@ pub(crate) fn hand_over<T>(
     channel: Option<Owned<nxf_channel>>,
     body: impl FnOnce(Box<dyn Channel>) -> Result<T, (Box<dyn Channel>, Error)>,
 ) -> Result<T> {
-    let channel = channel.ok_or_else(|| null("channel"))?;
+    let channel = channel.ok_or(null("channel"))?;
     let handle = channel.handle();
     let cell = handle.check()?;
     let inner = cell.try_write().ok_or(BUSY)?.take().ok_or(BUSY)?;

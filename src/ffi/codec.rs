@@ -31,7 +31,7 @@ pub unsafe extern "C" fn nxf_frame_encode(
     given!(entry: reference, buf[capacity]: buffer, len: out, err: optional_out);
     guard(err, || {
         let place = len?;
-        let entry = entry.ok_or_else(|| null("entry"))?;
+        let entry = entry.ok_or(null("entry"))?;
         if entry.vlsn == 0 {
             return Err(Error::invalid("entry", "has VLSN 0, which means none"));
         }

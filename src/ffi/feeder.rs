@@ -41,9 +41,8 @@ pub unsafe extern "C" fn nxf_feeder_new(
     err: *mut *mut nxf_error,
 ) -> nxf_status {
     given!(replica_name: string, options: reference, feeder: out, err: optional_out);
-    let about = name_of(&replica_name);
     guard_about(
-        || about,
+        || name_of(replica_name),
         err,
         || {
             let place = feeder?;
@@ -142,7 +141,7 @@ pub unsafe extern "C" fn nxf_feeder_drain(
 ) -> nxf_status {
     given!(feeder: reference, count: optional_out, err: optional_out);
     with(feeder, err, |tracker| {
-        let callback = callback.ok_or_else(|| null("callback"))?;
+        let callback = callback.ok_or(null("callback"))?;
         let queued = tracker.lock().queued();
         let mut taken = 0;
         while taken < queued

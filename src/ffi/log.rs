@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::border::{Handle, free, give, given, guard, opaque, with};
+use super::border::{Given, Handle, free, give, given, guard, opaque, with};
 use super::error::nxf_error;
 use super::options::{copied, nxf_options};
 use super::status::{NXF_AGAIN, NXF_OK, nxf_status};
@@ -17,7 +17,7 @@ pub struct nxf_log(Handle<Arc<Log>>);
 opaque!(nxf_log, "log", Arc<Log>);
 
 /// Opens the log directory `env_dir`.
-pub(crate) fn open(env_dir: Result<&CStr>, options: Option<&nxf_options>) -> Result<Arc<Log>> {
+pub(crate) fn open(env_dir: Given<&CStr>, options: Option<&nxf_options>) -> Result<Arc<Log>> {
     use std::os::unix::ffi::OsStrExt;
     let (env_dir, options) = (env_dir?, copied(options)?);
     let path = Path::new(std::ffi::OsStr::from_bytes(env_dir.to_bytes()));

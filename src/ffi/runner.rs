@@ -224,9 +224,8 @@ pub unsafe extern "C" fn nxf_runner_new(
     err: *mut *mut nxf_error,
 ) -> nxf_status {
     given!(channel: owned, replica_name: string, options: reference, runner: out, err: optional_out);
-    let about = name_of(&replica_name);
     guard_about(
-        || about,
+        || name_of(replica_name),
         err,
         || {
             let place = runner?;
@@ -254,7 +253,7 @@ pub unsafe extern "C" fn nxf_runner_set_ack_callback(
 ) -> nxf_status {
     given!(runner: reference, err: optional_out);
     with(runner, err, |runner| {
-        let function = callback.ok_or_else(|| null("callback"))?;
+        let function = callback.ok_or(null("callback"))?;
         runner.check_can_set("set_ack_callback")?;
         let context = Context::new(context, drop);
         runner.set_ack_function(Box::new(move |name, vlsn| {
@@ -278,7 +277,7 @@ pub unsafe extern "C" fn nxf_runner_set_end_callback(
 ) -> nxf_status {
     given!(runner: reference, err: optional_out);
     with(runner, err, |runner| {
-        let function = callback.ok_or_else(|| null("callback"))?;
+        let function = callback.ok_or(null("callback"))?;
         runner.check_can_set("set_end_callback")?;
         let context = Context::new(context, drop);
         runner.set_end_function(Box::new(move |name, end| {

@@ -50,7 +50,7 @@ pub(crate) fn hand_over<T>(
     scanner: Option<Owned<nxf_scanner>>,
     body: impl FnOnce(Box<dyn Source>) -> Result<T, (Box<dyn Source>, Error)>,
 ) -> Result<T> {
-    let scanner = scanner.ok_or_else(|| null("scanner"))?;
+    let scanner = scanner.ok_or(null("scanner"))?;
     let handle = scanner.handle();
     // No run ends with this status, so it tells the caller that the scanner is still the caller's.
     let dead = || Error::WrongState { call: "scanner", reason: "an earlier call failed inside the library" };

@@ -60,7 +60,7 @@ impl Supply for HostSource {
     fn supply(&mut self, from_vlsn: u64) -> Result<Option<Supplied<'_>>> {
         hold_off_cancelling();
         self.release();
-        let next = self.vtable.next.ok_or_else(|| null("vtable"))?;
+        let next = self.vtable.next.ok_or(null("vtable"))?;
         let mut entry = nxf_entry { vlsn: 0, lsn: 0, payload: std::ptr::null(), payload_len: 0, entry_type: 0 };
         // SAFETY: the host gave the function for this context, and the entry is valid for writing.
         match unsafe { next(self.context.pointer(), from_vlsn, &raw mut entry) } {

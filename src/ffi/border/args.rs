@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
 use crate::ffi::status::{NXF_OK, nxf_status};
@@ -23,9 +24,26 @@ macro_rules! given {
 }
 pub(crate) use given;
 
-/// The error for a NULL where a pointer is needed.
-pub(crate) fn null(parameter: &'static str) -> Error {
-    Error::invalid(parameter, "is NULL")
+/// An argument, or what is wrong with it.
+pub(crate) type Given<T> = Result<T, Refused>;
+
+/// What is wrong with an argument. It is small and has nothing to drop, because each call carries one for each argument
+/// to where its body asks for the argument.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused {
+    parameter: &'static str,
+    reason: &'static str,
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        Error::invalid(refused.parameter, refused.reason)
+    }
+}
+
+/// A NULL where a pointer is needed.
+pub(crate) fn null(parameter: &'static str) -> Refused {
+    Refused { parameter, reason: "is NULL" }
 }
 
 /// What a pointer points to. Whoever uses it says what NULL means.
@@ -42,28 +60,28 @@ pub(crate) unsafe fn reference<'a, T>(pointer: *const T, _: &'static str) -> Opt
 /// # Safety
 /// `pointer` is NULL or valid for writing during `'a`.
 pub(crate) unsafe fn optional_out<'a, T>(pointer: *mut T, _: &'static str) -> Option<Out<'a, T>> {
-    (!pointer.is_null()).then_some(Out { pointer, lifetime: PhantomData })
+    NonNull::new(pointer).map(|pointer| Out { pointer, lifetime: PhantomData })
 }
 
 /// The place for a result.
 ///
 /// # Safety
 /// `pointer` is NULL or valid for writing during `'a`.
-pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Result<Out<'a, T>> {
+pub(crate) unsafe fn out<'a, T>(pointer: *mut T, parameter: &'static str) -> Given<Out<'a, T>> {
     // SAFETY: promised by the caller.
-    unsafe { optional_out(pointer, parameter) }.ok_or_else(|| null(parameter))
+    unsafe { optional_out(pointer, parameter) }.ok_or(null(parameter))
 }
 
 /// A place that C provided for a result. It may be uninitialised.
 #[derive(Clone, Copy)]
 pub(crate) struct Out<'a, T> {
-    pointer: *mut T,
+    pointer: NonNull<T>,
     lifetime: PhantomData<&'a mut T>,
 }
 
 impl<T> Out<'_, T> {
     pub(crate) fn write(self, value: T) {
-        // SAFETY: whoever made this checked that it is not NULL, and was promised that it is valid.
+        // SAFETY: whoever made this was promised that the place is valid.
         unsafe { self.pointer.write(value) };
     }
 }
@@ -72,22 +90,22 @@ impl<T> Out<'_, T> {
 ///
 /// # Safety
 /// `pointer` is NULL or a NUL-terminated string, valid during `'a`.
-pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str) -> Result<&'a str> {
+pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str) -> Given<&'a str> {
     // SAFETY: promised by the caller.
     let text = unsafe { c_string(pointer, parameter)? };
-    text.to_str().map_err(|_| Error::invalid(parameter, "is not UTF-8"))
+    text.to_str().map_err(|_| Refused { parameter, reason: "is not UTF-8" })
 }
 
 /// The name of the replica that something is made for. `None` if the argument is no valid name.
-pub(crate) fn name_of(replica_name: &Result<&str>) -> Option<CString> {
-    CString::new(*replica_name.as_ref().ok()?).ok()
+pub(crate) fn name_of(replica_name: Given<&str>) -> Option<CString> {
+    CString::new(replica_name.ok()?).ok()
 }
 
 /// A string argument that need not be UTF-8.
 ///
 /// # Safety
 /// As for [`string`].
-pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static str) -> Result<&'a CStr> {
+pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static str) -> Given<&'a CStr> {
     if pointer.is_null() {
         return Err(null(parameter));
     }
@@ -99,7 +117,7 @@ pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, parameter: &'static st
 ///
 /// # Safety
 /// `pointer` is valid for reading `len` items during `'a`.
-pub(crate) unsafe fn items<'a, T>(pointer: *const T, len: usize, parameter: &'static str) -> Result<&'a [T]> {
+pub(crate) unsafe fn items<'a, T>(pointer: *const T, len: usize, parameter: &'static str) -> Given<&'a [T]> {
     if len == 0 {
         return Ok(&[]);
     }
@@ -112,7 +130,7 @@ pub(crate) unsafe fn items<'a, T>(pointer: *const T, len: usize, parameter: &'st
 ///
 /// # Safety
 /// `pointer` is valid for reading and writing `len` items during `'a`, and nobody else uses them.
-pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'static str) -> Result<&'a mut [T]> {
+pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'static str) -> Given<&'a mut [T]> {
     if len == 0 {
         return Ok(&mut []);
     }
@@ -121,12 +139,12 @@ pub(crate) unsafe fn buffer<'a, T>(pointer: *mut T, len: usize, parameter: &'sta
     Ok(unsafe { std::slice::from_raw_parts_mut(pointer, len) })
 }
 
-fn check_items<T>(pointer: *const T, len: usize, parameter: &'static str) -> Result<()> {
+fn check_items<T>(pointer: *const T, len: usize, parameter: &'static str) -> Given<()> {
     if pointer.is_null() {
         return Err(null(parameter));
     }
     if len > isize::MAX.unsigned_abs() / size_of::<T>().max(1) {
-        return Err(Error::invalid(parameter, format!("{len} items are more than memory can hold")));
+        return Err(Refused { parameter, reason: "has more items than memory can hold" });
     }
     Ok(())
 }
@@ -135,13 +153,13 @@ fn check_items<T>(pointer: *const T, len: usize, parameter: &'static str) -> Res
 ///
 /// # Safety
 /// As for [`buffer`].
-pub(crate) unsafe fn text_buffer<'a>(pointer: *mut c_char, len: usize, name: &'static str) -> Result<&'a mut [u8]> {
+pub(crate) unsafe fn text_buffer<'a>(pointer: *mut c_char, len: usize, name: &'static str) -> Given<&'a mut [u8]> {
     // SAFETY: promised by the caller; a c_char is a byte.
     unsafe { buffer(pointer.cast(), len, name) }
 }
 
 /// Writes a text of the library's to a buffer of the caller's, with a NUL behind it.
-pub(crate) fn write_text(text: &str, buf: Result<&mut [u8]>, len: Result<Out<'_, usize>>) -> Result<nxf_status> {
+pub(crate) fn write_text(text: &str, buf: Given<&mut [u8]>, len: Given<Out<'_, usize>>) -> Result<nxf_status> {
     let (place, into) = (len?, buf?);
     place.write(text.len());
     let capacity = into.len();
@@ -184,7 +202,7 @@ unsafe fn struct_size<T: Growing>(pointer: *const T, parameter: &'static str) ->
 /// `pointer` is NULL, or the first member says how many bytes are valid there for reading, itself included.
 pub(crate) unsafe fn sized<T: Growing>(pointer: *const T, parameter: &'static str) -> Result<T> {
     if pointer.is_null() {
-        return Err(null(parameter));
+        return Err(null(parameter).into());
     }
     // SAFETY: not NULL, and so valid as promised by the caller.
     let size = unsafe { struct_size(pointer, parameter)? };
@@ -201,7 +219,7 @@ pub(crate) unsafe fn sized<T: Growing>(pointer: *const T, parameter: &'static st
 /// # Safety
 /// `pointer` is NULL, or the first member says how many bytes are valid there for reading and writing, itself included,
 /// during `'a`.
-pub(crate) unsafe fn sized_out<'a, T: Growing>(pointer: *mut T, parameter: &'static str) -> Result<SizedOut<'a, T>> {
+pub(crate) unsafe fn sized_out<'a, T: Growing>(pointer: *mut T, parameter: &'static str) -> Given<SizedOut<'a, T>> {
     // SAFETY: promised by the caller.
     Ok(SizedOut { place: unsafe { out(pointer, parameter)? }, parameter })
 }
@@ -215,8 +233,8 @@ pub(crate) struct SizedOut<'a, T> {
 impl<T: Growing> SizedOut<'_, T> {
     /// Writes as much as the place has room for. `fill` is told the place's size, and puts it into the first member.
     pub(crate) fn write(self, fill: impl FnOnce(usize) -> T) -> Result<()> {
-        let place = self.place.pointer;
-        // SAFETY: not NULL, and so valid as was promised when this was made.
+        let place = self.place.pointer.as_ptr();
+        // SAFETY: whoever made this was promised that the first member is valid.
         let size = unsafe { struct_size(place, self.parameter)? };
         let full = fill(size);
         let written = size.min(size_of::<T>());

@@ -52,7 +52,7 @@ pub(crate) fn with_hold_off<T: Opaque>(
     body: impl FnOnce(&T::Value) -> Result<nxf_status>,
 ) -> nxf_status {
     let Some(opaque) = opaque else {
-        return report(err, Err(null(T::NAME)), || None);
+        return report(err, Err(null(T::NAME).into()), || None);
     };
     let handle = opaque.handle();
     let result = match handle.check() {

@@ -6,7 +6,7 @@ mod context;
 mod handle;
 
 pub(crate) use args::{
-    Growing, Out, buffer, c_string, given, items, name_of, null, optional_out, out, reference, sized, sized_out,
+    Given, Growing, Out, buffer, c_string, given, items, name_of, null, optional_out, out, reference, sized, sized_out,
     string, text_buffer, write_text,
 };
 pub(crate) use call::{ask, guard, guard_about, with, with_hold_off};
