@@ -10,6 +10,7 @@ mod bell;
 mod inbox;
 mod pump;
 mod runner;
+mod sharing;
 mod waker;
 
 /// Runs `model` in every order of its threads' steps. `preemptions`: leaves out the orders in which more often than that a

@@ -17,7 +17,6 @@
 mod reading;
 mod ring;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -27,6 +26,7 @@ use crate::chunk::{Chunk, ChunkLimits};
 use crate::log::{Log, Lsn};
 use crate::source::{LogSource, Origin, Source, SourceProgress};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use reading::{Asking, Counters, Place, Reading, Told};
 
 /// How much memory a ring holds at most, unless somebody says otherwise. While all replicas keep up nothing of it is

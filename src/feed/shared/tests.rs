@@ -276,6 +276,11 @@ fn at_the_end_one_looks_for_all_until_something_may_have_changed() {
     members.iter_mut().for_each(|member| member.feed.distrust());
     assert_eq!(looks_of(&mut members, now), 0, "nothing can have been said since");
     shelf.notify();
+    assert_eq!(looks_of(&mut members, now), 1);
+    members.iter_mut().for_each(|member| member.feed.distrust());
+    assert_eq!(looks_of(&mut members, now), 1, "that look has believed what this one does not");
+    assert_eq!(shelf.distrusts.load(Ordering::Relaxed), 3);
+    shelf.notify();
     let notified = members.iter().all(|member| member.feed.is_notified());
     assert!(notified && shelf.notices.load(Ordering::Relaxed) == 1);
 }
