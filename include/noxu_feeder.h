@@ -158,6 +158,8 @@ typedef void (*nxf_drop_callback)(void *context);
 #define NXF_E_WRITE_TIMEOUT (-43)
 /** The connection failed, other than by being closed. */
 #define NXF_E_CONNECTION (-44)
+/** The replica has frames to acknowledge, and acknowledged nothing for as long as the ack timeout. */
+#define NXF_E_ACK_TIMEOUT (-45)
 
 /**
  * The name of a status, such as "NXF_E_LOG_GAP". Any other number has the name "NXF_UNKNOWN". Never NULL; valid for as

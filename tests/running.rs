@@ -317,6 +317,14 @@ fn a_replica_that_takes_nothing_is_given_up_after_the_write_timeout() {
     assert_eq!(setup.end(), End::Failed(Error::WriteTimeout { waited_ms: 50 }));
 }
 
+#[test]
+fn a_replica_that_acknowledges_nothing_is_given_up_after_the_ack_timeout() {
+    let log = LogDir::with(1..=3);
+    let setup = set_up(1, &[("runner.ack_timeout_ms", "50")]);
+    setup.start(&log);
+    assert_eq!(setup.end(), End::Failed(Error::AckTimeout { waited_ms: 50, unacked: 3 }));
+}
+
 /// For a replica that reads nothing, a bounded number of bytes is read and queued, however large the log is.
 #[test]
 fn a_slow_replica_makes_nothing_grow() {

@@ -15,6 +15,7 @@ static const char *const numbers[][3] = {
     { "channel.local_queue_bytes_max", "1", "68719476736" },
     { "channel.send_buffer_bytes", "0", "1073741824" },
     { "runner.write_timeout_ms", "1", "86400000" },
+    { "runner.ack_timeout_ms", "0", "86400000" },
     { "runner.linger_ms", "0", "86400000" },
     { "runner.safety_look_ms", "10", "86400000" },
     { "runner.unnotified_look_ms", "1", "86400000" },

@@ -282,6 +282,20 @@ static void a_replica_that_takes_nothing_is_given_up(void **state)
     nxf_error_free(err);
 }
 
+static void a_replica_that_acknowledges_nothing_is_given_up(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_error *err = NULL;
+    log_add_range(feed->log, 1, 3);
+    feed_set(feed, "runner.ack_timeout_ms", "30");
+    feed_up(feed, REPLICA_STAYS);
+    assert_int_equal(feed_wait_ended(feed, &err), NXF_E_ACK_TIMEOUT);
+    assert_contains(nxf_error_message(err), "30 ms, with 3 frames");
+    assert_true(nxf_error_is_retriable(err));
+    nxf_error_free(err);
+    replica_wait_frames(feed->replica, 3);
+}
+
 static void an_entry_too_large_for_a_frame_ends_the_run(void **state)
 {
     struct feed *feed = feed_of(state);
@@ -495,6 +509,7 @@ int main(void)
         feed_test(what_stands_before_damage_is_sent_before_the_run_ends),
         feed_test(the_result_is_the_same_error_each_time),
         feed_test(a_replica_that_takes_nothing_is_given_up),
+        feed_test(a_replica_that_acknowledges_nothing_is_given_up),
         feed_test(an_entry_too_large_for_a_frame_ends_the_run),
         feed_test(who_is_told_of_the_end_is_told_why),
         feed_test(many_that_end_at_once_linger_at_once),

@@ -38,6 +38,7 @@ static const struct named all[] = {
     NAMED(NXF_E_CONNECT, -42),
     NAMED(NXF_E_WRITE_TIMEOUT, -43),
     NAMED(NXF_E_CONNECTION, -44),
+    NAMED(NXF_E_ACK_TIMEOUT, -45),
 };
 
 static void every_status_has_its_number_and_its_name(void **state)

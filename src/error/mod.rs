@@ -285,6 +285,14 @@ pub enum Error {
         /// How long, in milliseconds.
         waited_ms: u64,
     },
+    /// The replica acknowledged nothing for too long.
+    #[error("the replica acknowledged nothing for {waited_ms} ms, with {unacked} frames to acknowledge")]
+    AckTimeout {
+        /// How long, in milliseconds.
+        waited_ms: u64,
+        /// How many frames it has been sent and has not acknowledged.
+        unacked: u64,
+    },
     /// The connection failed.
     #[error("the connection failed: {os}")]
     Connection {
@@ -403,6 +411,7 @@ impl Error {
                 | Error::NameNotFound { .. }
                 | Error::Connection { .. }
                 | Error::WriteTimeout { .. }
+                | Error::AckTimeout { .. }
                 | Error::Os { .. }
                 | Error::LogDirectory { .. }
                 | Error::LogRead { .. }

@@ -68,6 +68,8 @@ pub const NXF_E_CONNECT: nxf_status = -42;
 pub const NXF_E_WRITE_TIMEOUT: nxf_status = -43;
 /// The connection failed, other than by being closed.
 pub const NXF_E_CONNECTION: nxf_status = -44;
+/// The replica has frames to acknowledge, and acknowledged nothing for as long as the ack timeout.
+pub const NXF_E_ACK_TIMEOUT: nxf_status = -45;
 
 /// Releases the context of a callback. Called exactly once, after the callback's last call, on any thread, with no lock
 /// held. It may call the library, but not with an object that is being released. A call that would wait for the runner
@@ -123,6 +125,7 @@ const ALL: &[(nxf_status, &CStr)] = named![
     NXF_E_CONNECT,
     NXF_E_WRITE_TIMEOUT,
     NXF_E_CONNECTION,
+    NXF_E_ACK_TIMEOUT,
 ];
 
 fn known_name(status: nxf_status) -> Option<&'static CStr> {
@@ -163,6 +166,7 @@ impl Error {
             Error::Connect { .. } | Error::NameNotFound { .. } => NXF_E_CONNECT,
             Error::WriteTimeout { .. } => NXF_E_WRITE_TIMEOUT,
             Error::Connection { .. } => NXF_E_CONNECTION,
+            Error::AckTimeout { .. } => NXF_E_ACK_TIMEOUT,
             Error::ChannelClosed => NXF_CLOSED,
         }
     }

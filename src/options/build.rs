@@ -99,6 +99,7 @@ impl Options {
     pub fn session(&self) -> SessionOptions {
         SessionOptions {
             write_timeout: self.millis(Index::runner_write_timeout_ms),
+            ack_timeout: Some(self.millis(Index::runner_ack_timeout_ms)).filter(|time| !time.is_zero()),
             linger: self.millis(Index::runner_linger_ms),
         }
     }

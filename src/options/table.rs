@@ -78,6 +78,8 @@ options! {
         "When bytes from a TCP peer are confirmed to its system at once: while nothing is left to send and acks are awaited, or never. Otherwise a confirmation takes up to 40 ms, and real replicas hold the rest of an ack back until it comes. Linux only.";
     runner_write_timeout_ms: "runner.write_timeout_ms", number(1, DAY_MS, 30_000),
         "How long a replica may take no byte, while there are some to send, before the run fails.";
+    runner_ack_timeout_ms: "runner.ack_timeout_ms", number(0, DAY_MS, 0),
+        "How long a replica may acknowledge nothing, while it has frames to acknowledge, before the run fails. 0 for as long as it takes: not every replica acknowledges soon.";
     runner_linger_ms: "runner.linger_ms", number(0, DAY_MS, 1000),
         "How long a run that ends waits, after its last byte was sent, for the replica to close; it takes acks meanwhile.";
     runner_safety_look_ms: "runner.safety_look_ms", number(10, DAY_MS, 5000),

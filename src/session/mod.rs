@@ -3,6 +3,7 @@
 mod hastening;
 pub mod lag;
 pub mod link;
+mod patience;
 mod peer;
 pub mod service;
 
@@ -23,6 +24,7 @@ use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
 use hastening::Hastening;
 use link::{Callbacks, Link, Snapshot};
+use patience::Patience;
 use peer::PeerCheck;
 
 /// How a session behaves.
@@ -30,6 +32,9 @@ use peer::PeerCheck;
 pub struct SessionOptions {
     /// A replica that takes no byte for so long has failed.
     pub write_timeout: Duration,
+    /// A replica that acknowledges nothing for so long, while it has frames to acknowledge, has failed. None: acks may take
+    /// as long as they like.
+    pub ack_timeout: Option<Duration>,
     /// How long, after the last byte was sent, the replica's remaining acks are waited for.
     pub linger: Duration,
 }
@@ -98,8 +103,7 @@ pub struct Session {
     reading: Reading,
     incoming: Incoming,
     unacked: Unacked,
-    /// When the transport last took a byte, or had nothing to take.
-    last_taken: Instant,
+    patience: Patience,
     hastening: Hastening,
     peer_check: PeerCheck,
 }
@@ -130,10 +134,18 @@ struct Unacked {
     acked_last: Instant,
 }
 
+impl Unacked {
+    /// Since when an ack has been owed: since the last one came, or the oldest frame was sent that waits for one.
+    fn owed_since(&self) -> Option<Instant> {
+        self.outstanding.since().map(|since| since.max(self.acked_last))
+    }
+}
+
 /// How many times a turn receives before it lets the sending go on.
 const RECEIVES_PER_TURN: usize = 4;
 
-/// How many times a broken connection is still received from: more than a socket's buffer can hold.
+/// How many times a connection is still received from that is broken, or whose replica has failed: more than a socket's
+/// buffer can hold.
 const LAST_RECEIVES_MAX: usize = 64;
 
 impl Session {
@@ -161,7 +173,7 @@ impl Session {
             reading: Reading::default(),
             incoming: Incoming::default(),
             unacked: Unacked { outstanding, acks: 0, acked_last: now },
-            last_taken: now,
+            patience: Patience::new(options.write_timeout, options.ack_timeout, now),
             hastening: Hastening::default(),
             peer_check: PeerCheck::default(),
         }
@@ -214,14 +226,24 @@ impl Session {
 
     /// Moves what can be moved without waiting.
     pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
+        self.patience.wakes(now);
         let turn = self.move_on(now, scratch);
+        self.note_acks(now);
+        self.patience.sleeps(match &turn {
+            Turn::Blocked(wants) => wants.deadline,
+            Turn::Progress | Turn::Ended(_) => Some(now),
+        });
+        turn
+    }
+
+    /// Notes that acks have come, if that is so.
+    fn note_acks(&mut self, now: Instant) {
         let acks = self.stream.counts().acks;
         if acks != self.unacked.acks {
             self.unacked.acks = acks;
             self.unacked.acked_last = now;
             self.unacked.outstanding.acked(self.stream.known_vlsn());
         }
-        turn
     }
 
     fn move_on(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
@@ -263,6 +285,9 @@ impl Session {
                     }
                     return Turn::Ended(self.end_of(end));
                 }
+            }
+            if let Err(end) = self.check_acks(now, scratch) {
+                return Turn::Ended(self.end_of(end));
             }
         }
         if let Phase::Flushing(error) = &self.phase
@@ -309,7 +334,38 @@ impl Session {
         let Session { stream, feed, .. } = self;
         stream.sent(count as u64, |chunk| feed.take_back(chunk));
         self.unacked.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
-        self.last_taken = now;
+        self.patience.note_taken(now);
+    }
+
+    /// An error if the replica owes an ack and has sent none for too long. Whatever has come until now counts: what was
+    /// looked at before may have been looked at before the time was over.
+    fn check_acks(&mut self, now: Instant, scratch: &mut Scratch) -> Result<(), End> {
+        let is_over = |session: &Session| session.ack_deadline().is_some_and(|at| now >= at);
+        if !is_over(self) {
+            return Ok(());
+        }
+        for _ in 0..LAST_RECEIVES_MAX {
+            if !self.receive(scratch)? {
+                break;
+            }
+        }
+        self.note_acks(now);
+        if !is_over(self) {
+            return Ok(());
+        }
+        let waited_ms = millis(self.options.ack_timeout.unwrap_or_default());
+        Err(End::Failed(Error::AckTimeout { waited_ms, unacked: self.frames_unacked() }))
+    }
+
+    fn ack_deadline(&self) -> Option<Instant> {
+        self.patience.ack_deadline(self.unacked.owed_since())
+    }
+
+    /// How many frames were sent whole and are not acknowledged. Where VLSNs are not dense, it may be less than said.
+    fn frames_unacked(&self) -> u64 {
+        let before = self.stream.start_vlsn().saturating_sub(1);
+        let vlsns = self.stream.sent_vlsn().saturating_sub(self.stream.known_vlsn().max(before));
+        vlsns.min(self.stream.counts().frames)
     }
 
     /// The figures for the host.
@@ -388,9 +444,9 @@ impl Session {
             }
             Phase::Streaming | Phase::Flushing(_) => {
                 let write = self.stream.has_output();
-                let write_deadline = write.then(|| self.last_taken + self.options.write_timeout);
+                let write_deadline = write.then(|| self.patience.write_deadline());
                 let source_deadline = self.reading.pause.and_then(|pause| pause.look_again);
-                let deadline = [write_deadline, source_deadline].into_iter().flatten().min();
+                let deadline = [write_deadline, source_deadline, self.ack_deadline()].into_iter().flatten().min();
                 Wants { interest: Interest { read, write }, deadline }
             }
         }
@@ -448,7 +504,7 @@ impl Session {
         let (portion, filled) = self.feed.next(self.stream.next_vlsn(), now);
         let any = portion.is_some();
         if any && !self.stream.has_output() {
-            self.last_taken = now;
+            self.patience.note_taken(now);
         }
         if let Some(portion) = portion {
             let is_first = self.stream.start_vlsn() == 0;
@@ -511,8 +567,8 @@ impl Session {
                 Ok(count > 0)
             }
             Transfer::Again => {
-                if now >= self.last_taken + self.options.write_timeout {
-                    let waited_ms = u64::try_from(self.options.write_timeout.as_millis()).unwrap_or(u64::MAX);
+                if now >= self.patience.write_deadline() {
+                    let waited_ms = millis(self.options.write_timeout);
                     return Err(End::Failed(Error::WriteTimeout { waited_ms }));
                 }
                 Ok(false)
@@ -521,6 +577,10 @@ impl Session {
             Transfer::Failed(error) => Err(End::Failed(error)),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -604,7 +664,7 @@ mod tests {
     fn a_replica_that_has_caught_up_is_given_small_chunks_again() {
         let (sends, last) = (Arc::default(), Arc::new(AtomicU64::new(0)));
         let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
-        let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
+        let options = options();
         let chunk = ChunkLimits { bytes: 300_000, ..ChunkLimits::default() };
         let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
         let feed = Box::new(OwnFeed::new(Box::new(Growing(Arc::clone(&last))), chunk));
@@ -645,7 +705,7 @@ mod tests {
     fn a_source_that_looks_through_much_is_asked_once_a_turn_and_holds_up_no_stop() {
         let asked = Arc::<AtomicU64>::default();
         let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
-        let options = SessionOptions { write_timeout: Duration::from_secs(60), linger: Duration::from_secs(1) };
+        let options = options();
         let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1, ..StreamOptions::default() });
         let feed = Box::new(OwnFeed::new(Box::new(Searching(Arc::clone(&asked))), ChunkLimits::default()));
         let transport = Box::new(Sink(Arc::default()));
@@ -786,6 +846,11 @@ mod tests {
 
     const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
     const LINGER: Duration = Duration::from_secs(1);
+    const ACK_TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn options() -> SessionOptions {
+        SessionOptions { write_timeout: WRITE_TIMEOUT, ack_timeout: None, linger: LINGER }
+    }
 
     struct Played {
         line: Arc<Mutex<Line>>,
@@ -798,10 +863,14 @@ mod tests {
     impl Played {
         /// A session with a connection that has room, over a source of so many entries.
         fn over(entries: u64) -> Played {
+            Played::with(entries, options())
+        }
+
+        /// The same, with options.
+        fn with(entries: u64, options: SessionOptions) -> Played {
             let line = Arc::new(Mutex::new(Line { room: usize::MAX, ..Line::default() }));
             let supply = Arc::new(Mutex::new(Supply { last: entries, ..Supply::default() }));
             let link = Arc::new(Link::new(Wakeups::new().unwrap().waker(), c"r".to_owned(), 1000, 1, None));
-            let options = SessionOptions { write_timeout: WRITE_TIMEOUT, linger: LINGER };
             let stream = Stream::new(1, StreamOptions { queue_bytes_max: 1 << 20, ..StreamOptions::default() });
             let transport = Box::new(Scripted(Arc::clone(&line)));
             let feed = Box::new(OwnFeed::new(Box::new(Arc::clone(&supply)), ChunkLimits::default()));
@@ -870,6 +939,90 @@ mod tests {
         assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT), "and anew with each byte that is taken");
         played.now += WRITE_TIMEOUT;
         assert_eq!(played.end(), End::Failed(Error::WriteTimeout { waited_ms: 30_000 }));
+    }
+
+    #[test]
+    fn a_host_that_was_frozen_gives_a_replica_that_takes_nothing_its_time_again() {
+        let mut played = Played::over(3);
+        played.line().room = 0;
+        played.wants();
+        played.now += WRITE_TIMEOUT * 100;
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT));
+        played.now += WRITE_TIMEOUT;
+        assert_eq!(played.end(), End::Failed(Error::WriteTimeout { waited_ms: 30_000 }));
+    }
+
+    fn with_ack_timeout(entries: u64) -> Played {
+        Played::with(entries, SessionOptions { ack_timeout: Some(ACK_TIMEOUT), ..options() })
+    }
+
+    #[test]
+    fn a_replica_that_owes_acks_and_sends_none_is_given_up() {
+        let mut played = with_ack_timeout(0);
+        assert_eq!(played.wants().deadline, None, "it owes none");
+        played.now += ACK_TIMEOUT * 10;
+        played.append(3);
+        assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT), "it begins with what was sent");
+        played.now += ACK_TIMEOUT - Duration::from_nanos(1);
+        played.append(1);
+        assert_eq!(played.wants().deadline, Some(played.now + Duration::from_nanos(1)), "by the oldest of it");
+        played.arrives(ack(1));
+        assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT), "and anew with each ack");
+        played.now += ACK_TIMEOUT;
+        assert_eq!(played.end(), End::Failed(Error::AckTimeout { waited_ms: 20_000, unacked: 3 }));
+    }
+
+    #[test]
+    fn acks_that_have_come_by_the_deadline_count_whatever_was_found_before() {
+        for (was_told, bytes) in [(false, ack(1)), (true, ack(1)), (true, [ack(2), vec![3, 0, 0, 0, 1, 2, 3]].concat())]
+        {
+            let mut played = with_ack_timeout(3);
+            played.wants();
+            played.now += ACK_TIMEOUT;
+            if was_told {
+                played.session.note_nothing_came();
+            }
+            played.arrives(bytes);
+            assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT));
+        }
+        let mut played = with_ack_timeout(3);
+        played.wants();
+        played.now += ACK_TIMEOUT;
+        played.session.note_nothing_came();
+        played.arrives(ack(3)[..11].to_vec());
+        assert_eq!(played.end(), End::Failed(Error::AckTimeout { waited_ms: 20_000, unacked: 3 }), "it is no ack");
+    }
+
+    #[test]
+    fn a_host_that_was_frozen_gives_a_replica_that_owes_acks_its_time_again() {
+        let mut played = with_ack_timeout(3);
+        played.wants();
+        played.now += ACK_TIMEOUT * 100;
+        assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT));
+        played.arrives(ack(3));
+        assert_eq!(played.wants().deadline, None);
+    }
+
+    #[test]
+    fn acks_are_owed_for_whole_frames_and_also_while_more_is_sent() {
+        let mut played = with_ack_timeout(100);
+        played.line().room = FRAME - 1;
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT), "no frame is whole");
+        played.line().room = 1;
+        let begin = played.now;
+        played.wants();
+        while played.now < begin + ACK_TIMEOUT {
+            assert_eq!(played.wants().deadline, Some(begin + ACK_TIMEOUT));
+            played.now += ACK_TIMEOUT / 20;
+            played.line().room = FRAME;
+        }
+        assert_eq!(played.end(), End::Failed(Error::AckTimeout { waited_ms: 20_000, unacked: 21 }));
+        // The log's own error comes first, and so does a linger's end.
+        let mut played = with_ack_timeout(3);
+        played.supply().fails = true;
+        played.wants();
+        played.now += LINGER;
+        assert_eq!(played.end(), End::Failed(log_error()));
     }
 
     #[test]
