@@ -237,7 +237,13 @@ impl Chunk {
 
     /// Puts the pieces from byte `from` on into `into`, as many as there is room for. Returns how many.
     pub fn gather<'a>(&'a self, from: u64, into: &mut [IoSlice<'a>]) -> usize {
+        self.gather_some(from, u64::MAX, into)
+    }
+
+    /// The same for `most` bytes at most.
+    pub fn gather_some<'a>(&'a self, from: u64, most: u64, into: &mut [IoSlice<'a>]) -> usize {
         let mut skip = from;
+        let mut left = most;
         let mut count = 0;
         for piece in &self.pieces {
             let len = piece.len() as u64;
@@ -252,12 +258,26 @@ impl Chunk {
                 Piece::Packed(range) => &self.packed[range.clone()],
                 Piece::Shared(block, range) => &block.bytes()[range.clone()],
             };
-            let begin = skip as usize;
-            *place = IoSlice::new(&bytes[begin..]);
+            let bytes = &bytes[skip as usize..];
+            if left < bytes.len() as u64 {
+                if left > 0 {
+                    *place = IoSlice::new(&bytes[..left as usize]);
+                    count += 1;
+                }
+                break;
+            }
+            *place = IoSlice::new(bytes);
             count += 1;
+            left -= bytes.len() as u64;
             skip = 0;
         }
         count
+    }
+
+    /// The end of the frame that reaches byte `to`; `to` itself if it is where a frame ends or the first begins.
+    pub fn frame_end(&self, to: u64) -> u64 {
+        let end = || self.marks.get(self.marks.partition_point(|mark| mark.end < to)).map_or(self.len, |mark| mark.end);
+        if to == 0 { 0 } else { end() }
     }
 
     /// How many frames end at or before byte `to`, and the VLSN of the last of them.
@@ -334,8 +354,18 @@ mod tests {
         assert_eq!(whole.len() as u64, chunk.len());
         let expected = [(5, b"small".to_vec()), (6, vec![7; 100]), (7, vec![7; 10]), (8, Vec::new())];
         assert_eq!(decode(&whole), expected);
+        let ends: Vec<u64> = (1..=4).map(|frame| chunk.marks[frame - 1].end).collect();
         for from in 0..=whole.len() {
             assert_eq!(bytes_from(&chunk, from as u64), whole[from..], "from byte {from}");
+            for most in [0, 1, 3, 30, 99, 1000] {
+                let mut pieces = [IoSlice::new(&[]); 64];
+                let count = chunk.gather_some(from as u64, most, &mut pieces);
+                assert!(pieces[..count].iter().all(|piece| !piece.is_empty()));
+                let some: Vec<u8> = pieces[..count].iter().flat_map(|piece| piece.to_vec()).collect();
+                assert_eq!(some, whole[from..(from + most as usize).min(whole.len())], "{most} from byte {from}");
+            }
+            let end = if from == 0 { 0 } else { *ends.iter().find(|end| **end >= from as u64).unwrap() };
+            assert_eq!(chunk.frame_end(from as u64), end, "byte {from}");
         }
         assert_eq!(Arc::strong_count(&block), 2, "only the large payload is referred to");
     }

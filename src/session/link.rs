@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub ended: Option<Instant>,
     /// Whether it is known how it will end, and only what was read is still sent, or acks are taken.
     pub is_ending: bool,
+    /// Whether it sends no further frames, because its host has paused it.
+    pub is_paused: bool,
     /// Whether the log's changes are noticed by the kernel's notification; else it is looked at now and then.
     pub is_notified: bool,
 }
@@ -67,6 +69,7 @@ pub struct Link {
     /// Whom to tell what people may want to know.
     logger: Logger,
     stop: AtomicBool,
+    paused: AtomicBool,
     /// The connection's descriptor while the session lives, for a forked child to close; -1 for none.
     inherited_fd: AtomicI32,
     callback_longest_ns: AtomicU64,
@@ -84,6 +87,7 @@ impl Link {
             replica_name,
             logger,
             stop: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             inherited_fd: AtomicI32::new(-1),
             callback_longest_ns: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
@@ -124,6 +128,24 @@ impl Link {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Has the session send no further frame until [`resume`](Self::resume). A frame of which a part was sent is finished,
+    /// and acks are taken. Nothing is read on its behalf meanwhile, and the replica is not slow for taking nothing.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Lets the session send again.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the session is to send nothing.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
     /// Notes how long the host took for one delivery of acks.
     pub fn note_callback(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -144,7 +166,8 @@ impl Link {
     /// Notes that the run has ended: nothing is waited for any more, and times stand still.
     pub fn note_ended(&self, now: Instant) {
         let mut last = self.snapshot.lock();
-        *last = Snapshot { ended: Some(now), pause: None, is_notified: false, is_ending: false, ..*last };
+        let standing_still = Snapshot { pause: None, is_notified: false, is_ending: false, is_paused: false, ..*last };
+        *last = Snapshot { ended: Some(now), ..standing_still };
     }
 
     /// Puts the figures down.

@@ -101,6 +101,7 @@ pub struct Session {
     options: SessionOptions,
     phase: Phase,
     reading: Reading,
+    sending: Sending,
     incoming: Incoming,
     unacked: Unacked,
     patience: Patience,
@@ -115,6 +116,15 @@ struct Reading {
     pause: Option<Wait>,
     /// Whether people were told that the log is stalled.
     is_stalled: bool,
+}
+
+/// What keeps it from sending, besides a transport that has no room.
+#[derive(Default)]
+struct Sending {
+    /// Whether its host has paused it, as of the last turn.
+    is_paused: bool,
+    /// Whether nothing may be sent now of what there is.
+    is_held: bool,
 }
 
 /// What is known of what the replica sends.
@@ -171,6 +181,7 @@ impl Session {
             options,
             phase: Phase::Streaming,
             reading: Reading::default(),
+            sending: Sending::default(),
             incoming: Incoming::default(),
             unacked: Unacked { outstanding, acks: 0, acked_last: now },
             patience: Patience::new(options.write_timeout, options.ack_timeout, now),
@@ -262,9 +273,11 @@ impl Session {
             self.linger(end, now);
             progress = true;
         }
+        self.note_pause(now);
         let is_due = |pause: &mut Wait| pause.look_again.is_some_and(|at| now >= at);
         self.reading.pause.take_if(is_due);
-        if matches!(self.phase, Phase::Streaming) && self.reading.pause.is_none() && self.stream.wants_chunk() {
+        let may_read = matches!(self.phase, Phase::Streaming) && !self.sending.is_paused;
+        if may_read && self.reading.pause.is_none() && self.stream.wants_chunk() {
             progress |= self.fill(now);
         }
         if !matches!(self.phase, Phase::Lingering { .. }) {
@@ -306,7 +319,7 @@ impl Session {
             return Turn::Progress;
         }
         let hasten_at = self.hasten(now);
-        let is_under_way = !self.is_all_acked() || self.stream.has_output();
+        let is_under_way = !self.is_all_acked() || self.is_sending();
         match self.peer_check.check(is_under_way, now, &mut *self.transport) {
             Ok(check_at) => {
                 let wants = self.wants();
@@ -314,6 +327,17 @@ impl Session {
                 Turn::Blocked(Wants { deadline, ..wants })
             }
             Err(error) => Turn::Ended(self.end_of(End::Failed(error))),
+        }
+    }
+
+    /// Notes whether it is paused. Then the log is not waited for, and the replica not for taking bytes.
+    fn note_pause(&mut self, now: Instant) {
+        let was_paused = std::mem::replace(&mut self.sending.is_paused, self.link.is_paused());
+        if self.sending.is_paused {
+            self.reading.pause = None;
+        }
+        if was_paused || self.sending.is_paused {
+            self.patience.note_taken(now);
         }
     }
 
@@ -384,6 +408,7 @@ impl Session {
             queued_bytes: self.stream.queued_bytes(),
             source: self.feed.progress(),
             pause: self.reading.pause,
+            is_paused: self.sending.is_paused,
             sleeps: 0,
             is_notified: false,
         }
@@ -419,12 +444,16 @@ impl Session {
 
     /// Has the replica's answers hastened if nothing else is waited for; or says when it will be time to.
     fn hasten(&mut self, now: Instant) -> Option<Instant> {
-        let is_sending = self.stream.has_output() && !matches!(self.phase, Phase::Lingering { .. });
-        if is_sending {
+        if self.is_sending() && !matches!(self.phase, Phase::Lingering { .. }) {
             return None;
         }
         let outstanding = self.acks_outstanding();
         self.hastening.hasten(outstanding, now, &mut *self.transport)
+    }
+
+    /// Whether there is something that may be sent now.
+    fn is_sending(&self) -> bool {
+        self.stream.has_output() && !self.sending.is_held
     }
 
     /// A session that is ending anyway, and is then stopped or closed, ends for the reason it had.
@@ -443,8 +472,8 @@ impl Session {
                 Wants { interest: Interest { read, write: false }, deadline: Some(*until) }
             }
             Phase::Streaming | Phase::Flushing(_) => {
-                let write = self.stream.has_output();
-                let write_deadline = write.then(|| self.patience.write_deadline());
+                let write = self.is_sending();
+                let write_deadline = (write && !self.sending.is_paused).then(|| self.patience.write_deadline());
                 let source_deadline = self.reading.pause.and_then(|pause| pause.look_again);
                 let deadline = [write_deadline, source_deadline, self.ack_deadline()].into_iter().flatten().min();
                 Wants { interest: Interest { read, write }, deadline }
@@ -554,13 +583,25 @@ impl Session {
         }
     }
 
+    /// How many bytes may be sent now. A replica whose session is paused has no frame by half: it would hold what is there
+    /// of it for as long.
+    fn allowance(&self) -> u64 {
+        if self.sending.is_paused { self.stream.whole_frames(0) } else { u64::MAX }
+    }
+
     /// Sends what fits. True if bytes went.
     fn send(&mut self, now: Instant) -> Result<bool, End> {
         if !self.stream.has_output() {
+            self.sending.is_held = false;
+            return Ok(false);
+        }
+        let most = self.allowance();
+        self.sending.is_held = most == 0;
+        if self.sending.is_held {
             return Ok(false);
         }
         let Session { stream, transport, .. } = self;
-        let transfer = stream.with_output(|pieces| transport.send(pieces));
+        let transfer = stream.with_some_output(most, |pieces| transport.send(pieces));
         match transfer {
             Transfer::Moved(count) => {
                 self.note_sent(count, now);
@@ -950,6 +991,68 @@ mod tests {
         assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT));
         played.now += WRITE_TIMEOUT;
         assert_eq!(played.end(), End::Failed(Error::WriteTimeout { waited_ms: 30_000 }));
+    }
+
+    #[test]
+    fn a_session_that_is_paused_sends_no_further_frame_reads_nothing_and_takes_acks() {
+        let mut played = Played::over(3);
+        played.supply().look_again = Some(played.now + LINGER);
+        played.line().room = 2 * FRAME - 20;
+        played.wants();
+        played.session.link().pause();
+        played.append(5);
+        let (read, sent) = (played.session.snapshot().read_vlsn, played.session.snapshot().sent_vlsn);
+        let wants = played.wants();
+        assert_eq!((sent, wants.interest.write, wants.deadline), (1, true, None), "the rest of a frame has no time limit");
+        assert!(played.session.snapshot().is_paused);
+        played.now += WRITE_TIMEOUT * 3;
+        assert!(played.wants().interest.write);
+        played.line().room = 3 * FRAME;
+        let wants = played.wants();
+        assert_eq!((wants.interest, wants.deadline), (Interest { read: true, write: false }, None));
+        played.now += WRITE_TIMEOUT * 3;
+        played.arrives(ack(2));
+        played.append(1);
+        assert_eq!(played.wants().deadline, None);
+        let now = played.session.snapshot();
+        assert_eq!((now.read_vlsn, now.sent_vlsn, now.stream.bytes), (read, 2, 2 * FRAME as u64));
+        assert_eq!((played.session.link().acks.known_vlsn(), played.session.is_dry()), (2, false));
+
+        played.session.link().resume();
+        played.line().room = 0;
+        played.supply().look_again = None;
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT));
+        played.line().room = usize::MAX;
+        played.wants();
+        let now = played.session.snapshot();
+        assert_eq!((now.sent_vlsn, now.is_paused), (9, false));
+    }
+
+    #[test]
+    fn the_write_timeout_begins_anew_when_a_session_is_resumed_and_a_pause_holds_up_no_stop() {
+        let mut played = Played::over(3);
+        played.line().room = 0;
+        played.wants();
+        played.session.link().pause();
+        played.wants();
+        assert_eq!(played.line().checks.len(), 1);
+        played.now += WRITE_TIMEOUT * 3;
+        played.session.link().resume();
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT));
+        played.session.link().pause();
+        played.wants();
+        played.session.link().stop();
+        assert_eq!(played.end(), End::Stopped);
+    }
+
+    #[test]
+    fn the_ack_timeout_runs_for_what_was_sent_before_a_pause() {
+        let mut played = with_ack_timeout(3);
+        played.wants();
+        played.session.link().pause();
+        assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT));
+        played.arrives(ack(3));
+        assert_eq!(played.wants().deadline, None);
     }
 
     fn with_ack_timeout(entries: u64) -> Played {

@@ -152,15 +152,35 @@ impl Stream {
 
     /// Calls `send` with the bytes to send next, in at most [`PIECES_MAX`] pieces.
     pub fn with_output<T>(&self, send: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+        self.with_some_output(u64::MAX, send)
+    }
+
+    /// The same with `most` bytes at most.
+    pub fn with_some_output<T>(&self, most: u64, send: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let mut count = 0;
+        let (mut count, mut left) = (0, most);
         for queued in &self.queue {
-            count += queued.chunk.gather(queued.sent, &mut pieces[count..]);
-            if count == PIECES_MAX {
+            count += queued.chunk.gather_some(queued.sent, left, &mut pieces[count..]);
+            left = left.saturating_sub(queued.chunk.len() - queued.sent);
+            if count == PIECES_MAX || left == 0 {
                 break;
             }
         }
         send(&pieces[..count])
+    }
+
+    /// How many bytes of the output are whole frames, if they are to be `bytes` at least or all there are. The rest of a
+    /// frame of which a part was sent counts as one: for no bytes at least, it is as many as that has.
+    pub fn whole_frames(&self, bytes: u64) -> u64 {
+        let mut before = 0;
+        for Queued { chunk, sent, .. } in &self.queue {
+            let to = sent + (bytes - before);
+            if to <= chunk.len() {
+                return before + chunk.frame_end(to) - sent;
+            }
+            before += chunk.len() - sent;
+        }
+        before
     }
 
     /// Notes that the transport took `bytes` of the output. Calls `done` with each chunk of which all was sent.
@@ -259,6 +279,29 @@ mod tests {
             assert_eq!(sent, whole);
             assert_eq!(stream.counts(), StreamCounts { frames: 5, bytes: whole.len() as u64, acks: 0 });
             assert_eq!((stream.next_vlsn(), stream.queued_bytes()), (6, 0));
+        }
+    }
+
+    #[test]
+    fn output_can_be_limited_to_bytes_or_to_whole_frames() {
+        let mut stream = Stream::new(1, options());
+        assert_eq!((stream.whole_frames(0), stream.whole_frames(1000)), (0, 0));
+        stream.push(portion(1..=3));
+        stream.push(portion(4..=5));
+        let whole = output(&stream);
+        for sent in 0..=whole.len() {
+            for most in [0, 1, 27, 28, 29, 84, 85, 112, 200] {
+                let some: Vec<u8> = stream.with_some_output(most as u64, |pieces| {
+                    assert!(pieces.iter().all(|piece| !piece.is_empty()));
+                    pieces.iter().flat_map(|piece| piece.to_vec()).collect()
+                });
+                assert_eq!(some, whole[sent..(sent + most).min(whole.len())]);
+                let end = (sent + most).next_multiple_of(28).min(whole.len());
+                assert_eq!(stream.whole_frames(most as u64), (end - sent) as u64, "{most} behind {sent}");
+            }
+            if stream.has_output() {
+                stream.sent(1, |_| ());
+            }
         }
     }
 
