@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt::Arguments;
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,8 @@ pub struct Link {
     logger: Logger,
     stop: AtomicBool,
     paused: AtomicBool,
+    /// How many bytes a second it may send; 0 for as many as the replica takes.
+    rate: AtomicU64,
     /// The connection's descriptor while the session lives, for a forked child to close; -1 for none.
     inherited_fd: AtomicI32,
     callback_longest_ns: AtomicU64,
@@ -88,6 +91,7 @@ impl Link {
             logger,
             stop: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            rate: AtomicU64::new(0),
             inherited_fd: AtomicI32::new(-1),
             callback_longest_ns: AtomicU64::new(0),
             snapshot: Mutex::new(snapshot),
@@ -144,6 +148,17 @@ impl Link {
     /// Whether the session is to send nothing.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    /// Limits how many bytes a second the session sends, from now on; `None` for as many as the replica takes.
+    pub fn set_rate(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.rate.store(bytes_per_second.map_or(0, NonZeroU64::get), Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// How many bytes a second the session may send, if that is limited.
+    pub fn rate(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.rate.load(Ordering::Acquire))
     }
 
     /// Notes how long the host took for one delivery of acks.

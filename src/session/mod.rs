@@ -3,10 +3,12 @@
 mod hastening;
 pub mod lag;
 pub mod link;
+mod pace;
 mod patience;
 mod peer;
 pub mod service;
 
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +26,7 @@ use crate::sys::poll::Interest;
 use crate::transport::{Transfer, Transport};
 use hastening::Hastening;
 use link::{Callbacks, Link, Snapshot};
+use pace::Pace;
 use patience::Patience;
 use peer::PeerCheck;
 
@@ -123,8 +126,21 @@ struct Reading {
 struct Sending {
     /// Whether its host has paused it, as of the last turn.
     is_paused: bool,
-    /// Whether nothing may be sent now of what there is.
+    /// How fast it may send, if that is limited.
+    pace: Option<Pace>,
+    /// Whether nothing may be sent now of what there is; and until when, if that is for the rate.
     is_held: bool,
+    held_until: Option<Instant>,
+}
+
+impl Sending {
+    #[cold]
+    fn set_rate(&mut self, rate: Option<NonZeroU64>, now: Instant) {
+        match (&mut self.pace, rate) {
+            (Some(pace), Some(rate)) => pace.change(rate, now),
+            (pace, rate) => *pace = rate.map(|rate| Pace::new(rate, now)),
+        }
+    }
 }
 
 /// What is known of what the replica sends.
@@ -359,6 +375,9 @@ impl Session {
         stream.sent(count as u64, |chunk| feed.take_back(chunk));
         self.unacked.outstanding.sent(self.stream.sent_vlsn(), self.stream.counts().bytes, now);
         self.patience.note_taken(now);
+        if let Some(pace) = &mut self.sending.pace {
+            pace.spend(count as u64, now);
+        }
     }
 
     /// An error if the replica owes an ack and has sent none for too long. Whatever has come until now counts: what was
@@ -475,7 +494,9 @@ impl Session {
                 let write = self.is_sending();
                 let write_deadline = (write && !self.sending.is_paused).then(|| self.patience.write_deadline());
                 let source_deadline = self.reading.pause.and_then(|pause| pause.look_again);
-                let deadline = [write_deadline, source_deadline, self.ack_deadline()].into_iter().flatten().min();
+                let rate_deadline = self.sending.held_until;
+                let deadlines = [write_deadline, source_deadline, rate_deadline, self.ack_deadline()];
+                let deadline = deadlines.into_iter().flatten().min();
                 Wants { interest: Interest { read, write }, deadline }
             }
         }
@@ -585,18 +606,39 @@ impl Session {
 
     /// How many bytes may be sent now. A replica whose session is paused has no frame by half: it would hold what is there
     /// of it for as long.
-    fn allowance(&self) -> u64 {
-        if self.sending.is_paused { self.stream.whole_frames(0) } else { u64::MAX }
+    fn allowance(&mut self, now: Instant) -> u64 {
+        let Session { sending, stream, transport, link, .. } = self;
+        sending.held_until = None;
+        let rate = link.rate();
+        if rate != sending.pace.as_ref().map(Pace::rate) {
+            sending.set_rate(rate, now);
+        }
+        if sending.is_paused {
+            return stream.whole_frames(0);
+        }
+        let Some(pace) = &sending.pace else { return u64::MAX };
+        match pace.allows(stream.queued_bytes(), now) {
+            Ok(bytes) if transport.takes_whole_messages() => stream.whole_frames(bytes),
+            Ok(bytes) => bytes,
+            Err(until) => {
+                sending.held_until = Some(until);
+                0
+            }
+        }
     }
 
     /// Sends what fits. True if bytes went.
     fn send(&mut self, now: Instant) -> Result<bool, End> {
         if !self.stream.has_output() {
-            self.sending.is_held = false;
+            (self.sending.is_held, self.sending.held_until) = (false, None);
             return Ok(false);
         }
-        let most = self.allowance();
+        let was_held = self.sending.is_held;
+        let most = self.allowance(now);
         self.sending.is_held = most == 0;
+        if was_held || self.sending.is_held {
+            self.patience.note_taken(now);
+        }
         if self.sending.is_held {
             return Ok(false);
         }
@@ -782,6 +824,7 @@ mod tests {
         can_check: bool,
         is_gone: bool,
         finished: bool,
+        takes_messages: bool,
         /// How often it has to be driven before what it holds has left it.
         holds: u32,
     }
@@ -813,6 +856,10 @@ mod tests {
             let taken = pieces.iter().map(|piece| piece.len()).sum::<usize>().min(line.room);
             line.room -= taken;
             if taken == 0 { Transfer::Again } else { Transfer::Moved(taken) }
+        }
+
+        fn takes_whole_messages(&self) -> bool {
+            self.0.lock().unwrap().takes_messages
         }
 
         fn receive(&mut self, into: &mut [u8]) -> Transfer {
@@ -1053,6 +1100,63 @@ mod tests {
         assert_eq!(played.wants().deadline, Some(played.now + ACK_TIMEOUT));
         played.arrives(ack(3));
         assert_eq!(played.wants().deadline, None);
+    }
+
+    /// Six frames in a second: the bucket holds some thirty.
+    const RATE: u64 = 6 * FRAME as u64;
+    const BUCKET: u64 = 4096;
+
+    #[test]
+    fn a_limited_session_sends_in_pieces_and_sleeps_between_them() {
+        let mut played = Played::over(200);
+        played.session.link().set_rate(NonZeroU64::new(RATE));
+        let begin = played.now;
+        let wants = played.wants();
+        assert_eq!(played.session.snapshot().stream.bytes, BUCKET);
+        let piece = Duration::from_nanos((BUCKET * 1_000_000_000).div_ceil(RATE));
+        assert_eq!((wants.interest.write, wants.deadline), (false, Some(begin + piece)));
+        played.arrives(ack(1));
+        played.now += piece / 2;
+        assert_eq!(played.wants().deadline, Some(begin + piece), "a wake-up for something else sends nothing");
+        assert_eq!(played.session.snapshot().stream.bytes, BUCKET);
+        played.now = begin + piece;
+        played.line().room = 0;
+        assert_eq!(played.wants().deadline, Some(played.now + WRITE_TIMEOUT), "the write timeout begins here");
+        played.line().room = usize::MAX;
+        played.wants();
+        assert_eq!(played.session.snapshot().stream.bytes, 2 * BUCKET);
+        played.now += WRITE_TIMEOUT * 100;
+        played.wants();
+        assert_eq!(played.session.snapshot().stream.bytes, 3 * BUCKET, "and no time is made up for");
+        played.session.link().set_rate(None);
+        assert_eq!(played.wants().deadline, None);
+        assert_eq!(played.session.snapshot().sent_vlsn, 200);
+    }
+
+    #[test]
+    fn what_is_appended_now_and_then_is_sent_at_once_at_any_sufficient_rate() {
+        let mut played = Played::over(0);
+        played.session.link().set_rate(NonZeroU64::new(RATE));
+        for vlsn in 1..=100 {
+            played.append(1);
+            assert_eq!(played.wants().deadline, None);
+            assert_eq!(played.session.snapshot().sent_vlsn, vlsn);
+            played.now += Duration::from_secs(1);
+        }
+    }
+
+    #[test]
+    fn a_transport_of_messages_is_given_whole_ones_and_the_rate_is_kept_by_what_follows() {
+        let mut played = Played::over(200);
+        played.line().takes_messages = true;
+        played.session.link().set_rate(NonZeroU64::new(RATE));
+        let begin = played.now;
+        let frames = BUCKET.div_ceil(FRAME as u64);
+        let owed = frames * FRAME as u64 - BUCKET;
+        let next = begin + Duration::from_nanos(((BUCKET + owed) * 1_000_000_000).div_ceil(RATE));
+        let deadline = played.wants().deadline.unwrap();
+        assert!(deadline >= next && deadline < next + Duration::from_micros(1));
+        assert_eq!(played.session.snapshot().sent_vlsn, frames);
     }
 
     fn with_ack_timeout(entries: u64) -> Played {

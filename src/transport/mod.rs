@@ -60,6 +60,10 @@ pub enum Closing {
 pub trait Transport: Send {
     /// Sends as many of the bytes as can be sent without waiting.
     fn send(&mut self, pieces: &[IoSlice<'_>]) -> Transfer;
+    /// Whether it takes whole messages only, and nothing of what is less than one.
+    fn takes_whole_messages(&self) -> bool {
+        false
+    }
     /// Receives what is there.
     fn receive(&mut self, into: &mut [u8]) -> Transfer;
     /// Moves on what the transport has of its own to move: bytes that it has taken and not passed on, or those of its close.

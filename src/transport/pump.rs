@@ -211,6 +211,10 @@ impl Transport for Pump {
         })
     }
 
+    fn takes_whole_messages(&self) -> bool {
+        true
+    }
+
     /// What the channel was given counts as sent; what it does with that is its own.
     fn drive(&mut self) -> Driven {
         self.shared.change(|state| {
