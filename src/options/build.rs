@@ -101,6 +101,7 @@ impl Options {
             write_timeout: self.millis(Index::runner_write_timeout_ms),
             ack_timeout: Some(self.millis(Index::runner_ack_timeout_ms)).filter(|time| !time.is_zero()),
             linger: self.millis(Index::runner_linger_ms),
+            behind_after: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use super::standing::Standing;
 use crate::acks::{Acks, End};
 use crate::diagnostics::{Level, Logger, Replica, say};
 use crate::log::Wait;
@@ -21,6 +22,10 @@ pub trait Callbacks: Send + Sync {
     fn takes_acks(&self) -> bool;
     /// The replica acknowledged `vlsn`.
     fn acked(&self, vlsn: u64);
+    /// The replica stands otherwise than before. It begins as one that is catching up, which is not told.
+    fn stands(&self, standing: Standing) {
+        let _ = standing;
+    }
     /// The run has ended; nothing is called after this.
     fn ended(&self, end: &End);
 }
@@ -56,6 +61,8 @@ pub struct Snapshot {
     pub is_ending: bool,
     /// Whether it sends no further frames, because its host has paused it.
     pub is_paused: bool,
+    /// How the replica stands.
+    pub standing: Standing,
     /// Whether the log's changes are noticed by the kernel's notification; else it is looked at now and then.
     pub is_notified: bool,
 }

@@ -7,6 +7,7 @@ mod pace;
 mod patience;
 mod peer;
 pub mod service;
+pub mod standing;
 
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
@@ -29,6 +30,7 @@ use link::{Callbacks, Link, Snapshot};
 use pace::Pace;
 use patience::Patience;
 use peer::PeerCheck;
+use standing::{Found, Observer, Stall};
 
 /// How a session behaves.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,9 @@ pub struct SessionOptions {
     pub ack_timeout: Option<Duration>,
     /// How long, after the last byte was sent, the replica's remaining acks are waited for.
     pub linger: Duration,
+    /// A replica that has caught up is behind when something has waited for so long, to be sent or for its ack. None: it
+    /// is never said to be.
+    pub behind_after: Option<Duration>,
 }
 
 /// Memory that the sessions of one loop use in turn.
@@ -108,6 +113,7 @@ pub struct Session {
     incoming: Incoming,
     unacked: Unacked,
     patience: Patience,
+    observer: Observer,
     hastening: Hastening,
     peer_check: PeerCheck,
 }
@@ -117,8 +123,8 @@ pub struct Session {
 struct Reading {
     /// Why it had nothing, when it was asked last.
     pause: Option<Wait>,
-    /// Whether people were told that the log is stalled.
-    is_stalled: bool,
+    /// Where people were told that the log is stalled.
+    stalled: Option<Stall>,
 }
 
 /// What keeps it from sending, besides a transport that has no room.
@@ -201,6 +207,7 @@ impl Session {
             incoming: Incoming::default(),
             unacked: Unacked { outstanding, acks: 0, acked_last: now },
             patience: Patience::new(options.write_timeout, options.ack_timeout, now),
+            observer: Observer::new(options.behind_after),
             hastening: Hastening::default(),
             peer_check: PeerCheck::default(),
         }
@@ -254,13 +261,35 @@ impl Session {
     /// Moves what can be moved without waiting.
     pub fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Turn {
         self.patience.wakes(now);
-        let turn = self.move_on(now, scratch);
+        let mut turn = self.move_on(now, scratch);
         self.note_acks(now);
+        if matches!(self.phase, Phase::Streaming) && !matches!(turn, Turn::Ended(_)) {
+            self.note_standing(now);
+            if let Turn::Blocked(wants) = &mut turn {
+                wants.deadline = [wants.deadline, self.observer.deadline()].into_iter().flatten().min();
+            }
+        }
         self.patience.sleeps(match &turn {
             Turn::Blocked(wants) => wants.deadline,
             Turn::Progress | Turn::Ended(_) => Some(now),
         });
         turn
+    }
+
+    /// Notes how the replica stands, and tells the host if that has changed.
+    fn note_standing(&mut self, now: Instant) {
+        let is_dry = self.reading.pause.is_some();
+        let found = Found {
+            is_all_sent: is_dry && !self.stream.has_output() && !self.sending.is_paused,
+            stalled: self.reading.stalled,
+            sent_vlsn: self.stream.sent_vlsn(),
+            acked_vlsn: self.stream.known_vlsn().max(self.stream.start_vlsn().saturating_sub(1)),
+            unacked_since: self.unacked.outstanding.since(),
+            awake_since: self.patience.awake_since(),
+        };
+        if let Some(standing) = self.observer.note(&found, now) {
+            self.callbacks.stands(standing);
+        }
     }
 
     /// Notes that acks have come, if that is so.
@@ -428,6 +457,7 @@ impl Session {
             source: self.feed.progress(),
             pause: self.reading.pause,
             is_paused: self.sending.is_paused,
+            standing: self.observer.standing(),
             sleeps: 0,
             is_notified: false,
         }
@@ -583,10 +613,10 @@ impl Session {
 
     /// Tells people when the log begins to be stalled, and when that is over.
     fn note_stall(&mut self, pause: &Wait) {
-        if self.reading.is_stalled == pause.stalled {
+        if self.reading.stalled.is_some() == pause.stalled {
             return;
         }
-        self.reading.is_stalled = pause.stalled;
+        self.reading.stalled = Stall::of(pause);
         let Wait { reason, at, .. } = *pause;
         let link = &self.link;
         if !pause.stalled {
@@ -674,6 +704,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::hastening::{HASTEN_EVERY, HASTENED_EACH_MAX};
+    use super::standing::{Place, Standing};
     use super::*;
     use crate::chunk::ChunkLimits;
     use crate::error::Result;
@@ -899,6 +930,7 @@ mod tests {
         last: u64,
         fails: bool,
         look_again: Option<Instant>,
+        is_stalled: bool,
     }
 
     impl Source for Arc<Mutex<Supply>> {
@@ -911,9 +943,9 @@ mod tests {
             if supply.fails {
                 return Err(log_error());
             }
-            let look_again = supply.look_again;
-            let wait = Wait::new(WaitReason::End, Lsn::NULL, look_again);
-            Ok(Next::Nothing(wait))
+            let Supply { look_again, is_stalled, .. } = *supply;
+            let reason = if is_stalled { WaitReason::Torn } else { WaitReason::End };
+            Ok(Next::Nothing(Wait { stalled: is_stalled, ..Wait::new(reason, Lsn::NULL, look_again) }))
         }
 
         fn progress(&self) -> SourceProgress {
@@ -937,10 +969,29 @@ mod tests {
     const ACK_TIMEOUT: Duration = Duration::from_secs(20);
 
     fn options() -> SessionOptions {
-        SessionOptions { write_timeout: WRITE_TIMEOUT, ack_timeout: None, linger: LINGER }
+        SessionOptions { write_timeout: WRITE_TIMEOUT, ack_timeout: None, linger: LINGER, behind_after: None }
+    }
+
+    /// What the host was told of how the replica stands.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Standing>>);
+
+    impl Callbacks for Told {
+        fn takes_acks(&self) -> bool {
+            true
+        }
+
+        fn acked(&self, _: u64) {}
+
+        fn stands(&self, standing: Standing) {
+            self.0.lock().unwrap().push(standing);
+        }
+
+        fn ended(&self, _: &End) {}
     }
 
     struct Played {
+        told: Arc<Told>,
         line: Arc<Mutex<Line>>,
         supply: Arc<Mutex<Supply>>,
         session: Session,
@@ -963,8 +1014,10 @@ mod tests {
             let transport = Box::new(Scripted(Arc::clone(&line)));
             let feed = Box::new(OwnFeed::new(Box::new(Arc::clone(&supply)), ChunkLimits::default()));
             let now = Instant::now();
-            let session = Session::new(stream, transport, feed, link, Arc::new(Nobody), options, now);
-            Played { line, supply, session, scratch: Scratch::default(), now }
+            let told = Arc::new(Told::default());
+            let host = Arc::clone(&told) as Arc<dyn Callbacks>;
+            let session = Session::new(stream, transport, feed, link, host, options, now);
+            Played { told, line, supply, session, scratch: Scratch::default(), now }
         }
 
         fn line(&self) -> std::sync::MutexGuard<'_, Line> {
@@ -1003,6 +1056,14 @@ mod tests {
         fn append(&mut self, entries: u64) {
             self.supply().last += entries;
             self.session.look_again();
+        }
+
+        /// What the host was told since the last time.
+        fn told(&self) -> Vec<(Place, bool)> {
+            let told = std::mem::take(&mut *self.told.0.lock().unwrap());
+            let last = told.last().copied();
+            assert!(last.is_none_or(|last| last == self.session.snapshot().standing), "the figures say the same");
+            told.iter().map(|standing| (standing.place, standing.stalled.is_some())).collect()
         }
 
         fn arrives(&self, bytes: Vec<u8>) {
@@ -1050,7 +1111,11 @@ mod tests {
         played.append(5);
         let (read, sent) = (played.session.snapshot().read_vlsn, played.session.snapshot().sent_vlsn);
         let wants = played.wants();
-        assert_eq!((sent, wants.interest.write, wants.deadline), (1, true, None), "the rest of a frame has no time limit");
+        assert_eq!(
+            (sent, wants.interest.write, wants.deadline),
+            (1, true, None),
+            "the rest of a frame has no time limit"
+        );
         assert!(played.session.snapshot().is_paused);
         played.now += WRITE_TIMEOUT * 3;
         assert!(played.wants().interest.write);
@@ -1157,6 +1222,92 @@ mod tests {
         let deadline = played.wants().deadline.unwrap();
         assert!(deadline >= next && deadline < next + Duration::from_micros(1));
         assert_eq!(played.session.snapshot().sent_vlsn, frames);
+    }
+
+    const BEHIND_AFTER: Duration = Duration::from_secs(10);
+
+    fn observed(entries: u64) -> Played {
+        Played::with(entries, SessionOptions { behind_after: Some(BEHIND_AFTER), ..options() })
+    }
+
+    #[test]
+    fn the_host_is_told_when_the_replica_has_caught_up_and_when_it_falls_behind() {
+        let mut played = observed(3);
+        assert_eq!(played.wants().deadline, None, "who is catching up has all the time");
+        assert_eq!(played.told(), []);
+        played.arrives(ack(3));
+        assert_eq!(played.wants().deadline, None);
+        assert_eq!(played.told(), [(Place::CaughtUp, false)]);
+        for vlsn in 4..10 {
+            played.append(1);
+            assert_eq!(played.wants().deadline, Some(played.now + BEHIND_AFTER));
+            played.arrives(ack(vlsn));
+            assert_eq!(played.wants().deadline, None);
+        }
+        assert_eq!(played.told(), [], "it has caught up all the time");
+        played.append(1);
+        played.wants();
+        played.now += BEHIND_AFTER;
+        assert_eq!(played.wants().deadline, None);
+        assert_eq!(played.told(), [(Place::Behind, false)]);
+        played.arrives(ack(10));
+        played.wants();
+        assert_eq!(played.told(), [(Place::CaughtUp, false)]);
+    }
+
+    #[test]
+    fn a_session_that_is_paused_or_limited_for_long_is_behind() {
+        let mut played = observed(0);
+        played.wants();
+        assert_eq!(played.told(), [(Place::CaughtUp, false)], "an empty log is soon had");
+        played.session.link().pause();
+        assert_eq!(played.wants().deadline, Some(played.now + BEHIND_AFTER));
+        played.now += BEHIND_AFTER;
+        played.wants();
+        assert_eq!(played.told(), [(Place::Behind, false)]);
+        played.session.link().resume();
+        played.wants();
+        assert_eq!(played.told(), [(Place::CaughtUp, false)]);
+        played.session.link().set_rate(NonZeroU64::new(1));
+        played.append(100);
+        assert!(played.wants().deadline.is_some());
+        played.arrives(ack(33));
+        played.now += BEHIND_AFTER;
+        played.wants();
+        assert_eq!(played.told(), [(Place::Behind, false)], "also if all that was sent is acknowledged");
+    }
+
+    #[test]
+    fn the_host_is_told_when_the_log_is_stalled_and_when_it_goes_on() {
+        let mut played = observed(3);
+        played.supply().is_stalled = true;
+        played.wants();
+        played.arrives(ack(3));
+        played.wants();
+        assert_eq!(played.told(), [(Place::CatchingUp, true)]);
+        played.supply().is_stalled = false;
+        played.append(1);
+        played.wants();
+        assert_eq!(played.told(), [(Place::CatchingUp, false)]);
+        played.arrives(ack(4));
+        played.wants();
+        assert_eq!(played.told(), [(Place::CaughtUp, false)]);
+    }
+
+    #[test]
+    fn a_run_that_is_not_to_say_who_is_behind_wants_no_turn_for_it() {
+        let mut played = Played::over(3);
+        played.wants();
+        played.arrives(ack(3));
+        played.wants();
+        played.append(1);
+        assert_eq!(played.wants().deadline, None);
+        played.now += BEHIND_AFTER * 100;
+        played.wants();
+        assert_eq!(played.told(), [(Place::CaughtUp, false)]);
+        played.session.link().stop();
+        played.wants();
+        assert_eq!(played.told(), [], "one that is ending is not told of");
     }
 
     fn with_ack_timeout(entries: u64) -> Played {

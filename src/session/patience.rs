@@ -45,6 +45,11 @@ impl Patience {
         self.taken_last = now;
     }
 
+    /// When this side was last found to have been frozen; when the run began, before that.
+    pub(super) fn awake_since(&self) -> Instant {
+        self.awake_since
+    }
+
     /// When a replica that takes nothing has failed.
     pub(super) fn write_deadline(&self) -> Instant {
         self.taken_last.max(self.awake_since) + self.write_limit
