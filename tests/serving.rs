@@ -16,12 +16,14 @@ use noxu_feeder::acks::{Deadline, End};
 use noxu_feeder::error::Error;
 use noxu_feeder::log::Log;
 use noxu_feeder::options::Options;
+use noxu_feeder::runtime::system;
 use noxu_feeder::server::Server;
-use noxu_feeder::server::connection::Purpose;
+use noxu_feeder::server::connection::{Peer, Purpose};
 use noxu_feeder::server::events::{Event, Kind, Polled};
 use noxu_feeder::server::metrics::Format;
 use noxu_feeder::server::refusal::Refusal;
 use noxu_feeder::session::service::ServiceError;
+use noxu_feeder::transport::socket::transport;
 use noxu_feeder::wire::frame::Frame;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -449,6 +451,45 @@ fn sockets_of_the_hosts_are_taken_in_and_those_it_cannot_take_stay_the_hosts() {
     let (_, error) = served.server.adopt(listener).unwrap_err();
     assert_eq!(error.to_string(), "parameter `fd`: it is no connected stream socket");
     served.server.dispose().unwrap();
+}
+
+#[test]
+fn a_host_runs_the_loop_and_has_its_functions_called_on_threads_of_its_own() {
+    let (log, options) = (LogDir::with(1..=10), Options::default());
+    let log = Log::open(log.path(), options.scanner(), None).unwrap();
+    let server = Server::new(log, options.server());
+    name_each(&server, |_, _| Some(c"r".to_owned()));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    let tell = Box::new(move |event: &Event| tells.lock().unwrap().push(event.kind.clone()));
+    server.set_functions("test", |functions| functions.event = Some(tell)).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let ours = transport(OwnedFd::from(ours), options.server().socket);
+            let adopt = || assert!(server.adopt_transport(ours, Peer::new(None), Instant::now()).is_ok());
+            server.run_over(system::for_many().unwrap(), adopt).unwrap();
+        });
+        scope.spawn(|| while server.call_functions(generous()) {});
+        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut replica = Replica(theirs);
+        replica.say(b"PEER_FEEDER");
+        replica.say(&1_u64.to_le_bytes());
+        assert_eq!(replica.hear(), [0]);
+        replica.expect(1..=10);
+        replica.ack(10);
+        let connection = server.replica(c"r").expect("it is connected");
+        while connection.acked_vlsn() < 10 {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.stop(generous()), Ok(true));
+    });
+    let told = told.lock().unwrap();
+    assert_eq!(told[..2], [Kind::Joined(1), Kind::Acked(10)]);
+    assert_eq!(told[2..], [Kind::Ended(End::Stopped, Some(Refusal::Stopped))]);
+    let again = server.run_over(system::for_many().unwrap(), || panic!("it has been stopped"));
+    assert!(matches!(again, Err(Error::WrongState { .. })), "{again:?}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Peer {
 
 impl Peer {
     /// The peer at this address.
-    pub(super) fn new(address: Option<SocketAddr>) -> Peer {
+    pub fn new(address: Option<SocketAddr>) -> Peer {
         // An IPv4 address is the same one whichever way it came.
         let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
         let text = address.map_or_else(|| "local".to_owned(), |address| address.to_string());

@@ -97,14 +97,26 @@ pub(super) fn take_in(
     if let Err(error) = shared.options.socket.prepare(socket.as_fd()) {
         return Err((socket, Refusal::Failed(error)));
     }
-    let Some((at, handle)) = shared.some_loop() else { return Err((socket, Refusal::Stopped)) };
+    let options = shared.options.socket;
+    take_in_over(shared, socket, peer, now, |socket| transport(socket, options))
+}
+
+/// The same for whatever becomes a transport.
+pub(super) fn take_in_over<T>(
+    shared: &Arc<Shared>,
+    made: T,
+    peer: Peer,
+    now: Instant,
+    transport: impl FnOnce(T) -> Box<dyn Transport>,
+) -> Result<(), (T, Refusal)> {
+    let Some((at, handle)) = shared.some_loop() else { return Err((made, Refusal::Stopped)) };
     let connection = match shared.register.admit(peer, at, now) {
         Ok(connection) => connection,
-        Err(refusal) => return Err((socket, refusal)),
+        Err(refusal) => return Err((made, refusal)),
     };
     let waker = Arc::new(handle.waker());
     connection.set_waker(Arc::clone(&waker));
-    let conversation = Conversation::new(shared, connection, waker, transport(socket, shared.options.socket), now);
+    let conversation = Conversation::new(shared, connection, waker, transport(made), now);
     shared.hand_over(handle, Box::new(conversation), now);
     Ok(())
 }

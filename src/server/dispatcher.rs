@@ -95,34 +95,43 @@ impl Dispatcher {
     /// Calls the host until all is closed and told.
     pub(super) fn run(&self, events: &Events) {
         let mut taken = Vec::new();
-        loop {
-            let mut inner = self.inner.lock();
-            while inner.inquiries.is_empty() && !inner.has_events && !inner.is_closed {
-                self.changed.wait(&mut inner);
-            }
-            let inquiry = inner.inquiries.pop_front();
-            let (has_events, is_closed) = (std::mem::take(&mut inner.has_events), inner.is_closed);
-            drop(inner);
-            if let Some(inquiry) = inquiry {
-                self.identify(&inquiry);
-            }
-            if !self.takes_events() {
-                if is_closed {
-                    return;
-                }
-                continue;
-            }
-            if has_events || is_closed {
-                taken.clear();
-                let polled = events.poll(&mut taken, BATCH, Deadline::At(Instant::now()));
-                taken.iter().for_each(|event| self.tell(event));
-                match polled {
-                    Polled::Events(_) => self.note_event(),
-                    Polled::TimedOut => {}
-                    Polled::Ended => return,
+        while self.call(events, &mut taken, Deadline::Never) {}
+    }
+
+    /// Calls the host for what there is now: to name one replica, and of some events. Waits for the first of that until
+    /// `deadline`. False: all is closed and told. `taken` is memory that is used again.
+    pub(super) fn call(&self, events: &Events, taken: &mut Vec<Event>, deadline: Deadline) -> bool {
+        let mut inner = self.inner.lock();
+        while inner.inquiries.is_empty() && !inner.has_events && !inner.is_closed {
+            match deadline {
+                Deadline::Never => self.changed.wait(&mut inner),
+                Deadline::At(at) => {
+                    if self.changed.wait_until(&mut inner, at).timed_out() {
+                        return true;
+                    }
                 }
             }
         }
+        let inquiry = inner.inquiries.pop_front();
+        let (has_events, is_closed) = (std::mem::take(&mut inner.has_events), inner.is_closed);
+        drop(inner);
+        if let Some(inquiry) = inquiry {
+            self.identify(&inquiry);
+        }
+        if !self.takes_events() {
+            return !is_closed;
+        }
+        if has_events || is_closed {
+            taken.clear();
+            let polled = events.poll(taken, BATCH, Deadline::At(Instant::now()));
+            taken.iter().for_each(|event| self.tell(event));
+            match polled {
+                Polled::Events(_) => self.note_event(),
+                Polled::TimedOut => {}
+                Polled::Ended => return false,
+            }
+        }
+        true
     }
 
     fn identify(&self, inquiry: &Inquiry) {

@@ -31,6 +31,8 @@ use crate::acks::Deadline;
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::runtime::driver::Driver;
+use crate::runtime::inbox::Handle;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::system;
 use crate::sync::atomic::Ordering;
@@ -39,8 +41,9 @@ use crate::sync::{Condvar, Mutex};
 use crate::sys::socket;
 use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
 use crate::sys::waker::Wakeups;
+use crate::transport::Transport;
 use connection::{Connection, Peer};
-use conversation::take_in;
+use conversation::{take_in, take_in_over};
 use dialer::Dialer;
 use dialing::Dialing;
 use dispatcher::Functions;
@@ -145,14 +148,31 @@ impl Server {
             Ok(peer) => peer,
             Err(error) => return Err((socket, error)),
         };
-        take_in(&self.shared, socket, peer, Instant::now()).map_err(|(socket, refusal)| {
-            let error = match refusal {
-                Refusal::TooMany => Error::TooManyConnections { max: self.shared.options.limits.connections },
-                Refusal::Failed(error) => error,
-                _ => stopped("adopt"),
-            };
-            (socket, error)
-        })
+        take_in(&self.shared, socket, peer, Instant::now())
+            .map_err(|(socket, refusal)| (socket, self.not_taken_in("adopt", refusal)))
+    }
+
+    /// Takes in a connection whose bytes move otherwise than over a socket. `now` is the time of the loop that is to have
+    /// it, which need not be the system's: see [`run_over`](Self::run_over). On an error it comes back.
+    pub fn adopt_transport(
+        &self,
+        transport: Box<dyn Transport>,
+        peer: Peer,
+        now: Instant,
+    ) -> Result<(), (Box<dyn Transport>, Error)> {
+        if let Err(error) = self.begin("adopt") {
+            return Err((transport, error));
+        }
+        take_in_over(&self.shared, transport, peer, now, |transport| transport)
+            .map_err(|(transport, refusal)| (transport, self.not_taken_in("adopt", refusal)))
+    }
+
+    fn not_taken_in(&self, call: &'static str, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::TooMany => Error::TooManyConnections { max: self.shared.options.limits.connections },
+            Refusal::Failed(error) => error,
+            _ => stopped(call),
+        }
     }
 
     /// Dials out to a replica that listens, and feeds it from `start` on; again and again, until it is cancelled. The name of
@@ -239,13 +259,10 @@ impl Server {
         };
         let options = &self.shared.options;
         let (mut reactors, mut handles) = (Vec::new(), Vec::new());
-        // What waits to be taken in are connections, each once, and what listens and dials.
-        let room = options.limits.connections.saturating_mul(2).saturating_add(1024);
         for _ in 0..options.threads.max(1) {
-            let wakeups = Wakeups::new().map_err(|error| Error::os("make", "a wake-up descriptor", error))?;
             let driver = system::for_many().map_err(|error| Error::os("make", "an epoll descriptor", error))?;
-            let mut reactor = Reactor::new(driver, wakeups, options.reactor);
-            handles.push(reactor.open(room));
+            let (reactor, handle) = self.new_loop(driver)?;
+            handles.push(handle);
             reactors.push(reactor);
         }
         let has_functions = self.shared.dispatcher.set_functions(std::mem::take(functions));
@@ -295,6 +312,42 @@ impl Server {
         Ok(())
     }
 
+    fn new_loop(&self, driver: Box<dyn Driver>) -> Result<(Reactor, Handle)> {
+        let wakeups = Wakeups::new().map_err(|error| Error::os("make", "a wake-up descriptor", error))?;
+        let mut reactor = Reactor::new(driver, wakeups, self.shared.options.reactor);
+        // What waits to be taken in are connections, each once, and what listens and dials.
+        let room = self.shared.options.limits.connections.saturating_mul(2).saturating_add(1024);
+        let handle = reactor.open(room);
+        Ok((reactor, handle))
+    }
+
+    /// Serves on this thread, in one loop that waits by `driver`, until it is stopped; `begun` is called once before that,
+    /// when connections can be taken in. The server makes no threads then: the host's functions are called by
+    /// [`call_functions`](Self::call_functions) alone. An error if it has begun already, as with the first connection.
+    pub fn run_over(&self, driver: Box<dyn Driver>, begun: impl FnOnce()) -> Result<()> {
+        let mut state = self.state.lock();
+        let State::New(functions) = &mut *state else {
+            return Err(Error::WrongState { call: "run_over", reason: "the server has begun to serve" });
+        };
+        let (reactor, handle) = self.new_loop(driver)?;
+        self.shared.dispatcher.set_functions(std::mem::take(functions));
+        *self.threads.running.lock() = 1;
+        let _ = self.shared.loops.set(vec![handle]);
+        *state = State::Started(Vec::new());
+        drop(state);
+        begun();
+        run_loop(reactor, &self.shared, &self.threads);
+        Ok(())
+    }
+
+    /// Calls the host's functions for what there is now, where no thread of the server's does: see
+    /// [`run_over`](Self::run_over). Waits for something until `deadline`. False: the server has ended, and all is told. By
+    /// one thread at a time.
+    pub fn call_functions(&self, deadline: Deadline) -> bool {
+        let inside = Arc::as_ptr(&self.shared).addr();
+        while_inside(inside, || self.shared.dispatcher.call(&self.shared.events, &mut Vec::new(), deadline))
+    }
+
     /// Ends all, and waits until no function of the host is called any more. All replicas linger at the same time. False: not
     /// in time; it is still ending. An error from inside a function of the host.
     pub fn stop(&self, deadline: Deadline) -> Result<bool> {
@@ -304,12 +357,13 @@ impl Server {
         }
         let mut state = self.state.lock();
         let threads = match &mut *state {
-            State::New(_) => Vec::new(),
+            State::New(_) => {
+                self.shared.events.close();
+                self.shared.dispatcher.close();
+                Vec::new()
+            }
             State::Started(threads) | State::Stopped(threads) => std::mem::take(threads),
         };
-        if threads.is_empty() {
-            self.shared.events.close();
-        }
         let before = std::mem::replace(&mut *state, State::Stopped(threads));
         drop(state);
         self.shared.stop();
