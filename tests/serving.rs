@@ -5,6 +5,7 @@ mod common;
 use std::ffi::CString;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -606,5 +607,36 @@ fn the_figures_are_told_as_text() {
     let begins =
         format!("\"replicas\":[{{\"name\":\"a \\\"b\\\"\",\"peer\":\"{}\",\"service\":\"stream\"", replica.name());
     assert!(text.contains(&begins) && text.contains("\"acked_vlsn\":7,") && text.ends_with("}]}\n"), "{text}");
+    served.server.dispose().unwrap();
+}
+
+#[test]
+fn the_host_hears_how_a_replica_stands_and_can_hold_it_back() {
+    let mut log = LogDir::with(1..=10);
+    let mut served = Served::over(&log, &[("server.behind_ms", "200"), ("server.ack_timeout_ms", "1500")]);
+    let mut replica = served.replica(0);
+    assert_eq!(replica.hear(), [0]);
+    replica.expect(1..=10);
+    replica.ack(10);
+    let is = |wanted: Kind| move |event: &Event| (event.kind == wanted).then_some(());
+    served.wait_for("caught up", is(Kind::CaughtUp));
+    let name = CString::new(replica.name()).unwrap();
+    assert!(served.server.pause(&name));
+    log.append(11);
+    served.wait_for("fell behind", is(Kind::FellBehind));
+    assert!(served.server.resume(&name));
+    replica.expect([11]);
+    replica.ack(11);
+    served.wait_for("caught up again", is(Kind::CaughtUp));
+    // So slow that 40 entries take longer than the rest of this test may.
+    assert!(served.server.set_rate(&name, NonZeroU64::new(1)));
+    log.append_all(12..=1000);
+    replica.expect([12]);
+    assert!(served.server.set_rate(&name, None));
+    replica.expect(13..=1000);
+    // It owes acks, and sends none.
+    let (end, _) = served.wait_ended(name.to_str().unwrap());
+    assert!(matches!(end, End::Failed(Error::AckTimeout { .. })), "{end:?}");
+    assert!(!served.server.pause(&name));
     served.server.dispose().unwrap();
 }

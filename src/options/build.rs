@@ -140,7 +140,11 @@ impl Options {
             redial: (self.millis(Index::server_redial_min_ms), self.millis(Index::server_redial_max_ms)),
             connect_timeout: self.connect_timeout(),
             socket: self.socket(),
-            session: self.session(),
+            session: SessionOptions {
+                ack_timeout: Some(self.millis(Index::server_ack_timeout_ms)).filter(|limit| !limit.is_zero()),
+                behind_after: Some(self.millis(Index::server_behind_ms)),
+                ..self.session()
+            },
             stream: self.stream(),
             chunks: self.chunks(),
             shared_bytes_max: self.size(Index::server_shared_bytes_max),

@@ -110,6 +110,10 @@ options! {
         "Whether replicas may fetch the files of the log.";
     server_restore_bytes_per_s: "server.restore_bytes_per_s", number(0, 1024 * GIB, 0),
         "How many bytes of files each restore sends in a second; 0 for as many as the replica takes.";
+    server_ack_timeout_ms: "server.ack_timeout_ms", number(0, DAY_MS, 30_000),
+        "How long a replica may acknowledge nothing, while it owes acks, before its stream fails; 0 for ever. Real replicas pause for some seconds now and then, and nothing is wrong with them.";
+    server_behind_ms: "server.behind_ms", number(1, DAY_MS, 10_000),
+        "How long a replica that has caught up may owe an ack, or an entry wait to be sent to it, before it counts as behind.";
     server_shared_bytes_max: "server.shared_bytes_max", number(0, 64 * GIB, 16 * MIB),
         "How many bytes of memory hold what was read of the log and laid out, for replicas that are behind the first of those near them; who falls out of that reads for itself, and meets the others again. Nothing is held while all are at the end.";
     server_events_max: "server.events_max", number(16, 16 * MIB, 4096),

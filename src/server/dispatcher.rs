@@ -60,11 +60,10 @@ pub struct Dispatcher {
 const BATCH: usize = 64;
 
 impl Dispatcher {
-    /// From now on these are the host's functions. True: there is something to run for.
+    /// From now on these are the host's functions, unless there are some already. True: there is something to run for.
     pub(super) fn set_functions(&self, functions: Functions) -> bool {
-        let has_any = functions.identify.is_some() || functions.event.is_some();
         let _ = self.functions.set(functions);
-        has_any
+        self.identifies() || self.takes_events()
     }
 
     /// Whether the host names replicas.

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::refusal::Refusal;
 use crate::acks::{Deadline, End};
 use crate::error::Error;
+use crate::session::standing::Stall;
 use crate::sync::{Condvar, Mutex};
 use crate::sys::signal_fd::SignalFd;
 
@@ -23,6 +24,14 @@ pub enum Kind {
     Joined(u64),
     /// It has acknowledged up to this VLSN, which is the last that is known.
     Acked(u64),
+    /// It has acknowledged all that the log had.
+    CaughtUp,
+    /// It had caught up, and something has waited for too long since.
+    FellBehind,
+    /// The log does not go on where it is read for this replica.
+    Stalled(Stall),
+    /// It goes on.
+    GoesOn,
     /// It was told that it has to restore: it asked for what the log has no more.
     NeedsRestore,
     /// It fetches the files of the log.

@@ -9,7 +9,9 @@ use super::shared::Shared;
 use crate::acks::End;
 use crate::session::Session;
 use crate::session::link::{Callbacks, Link};
+use crate::session::standing::{Place, Standing};
 use crate::stream::Stream;
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::transport::Transport;
 
@@ -26,7 +28,8 @@ pub(super) fn session(
     let name = connection.name().to_owned();
     let link = Arc::new(Link::new(waker, name, 1, start, options.logger.clone()));
     connection.set_link(Arc::clone(&link));
-    let fed = Arc::new(Fed { shared: Arc::clone(shared), connection: Arc::clone(connection) });
+    let standing = Mutex::default();
+    let fed = Arc::new(Fed { shared: Arc::clone(shared), connection: Arc::clone(connection), standing });
     shared.figures.joined.fetch_add(1, Ordering::Relaxed);
     let feed = Box::new(shared.feeds.feed(start));
     let stream = Stream::new(start, options.stream);
@@ -39,6 +42,8 @@ pub(super) fn session(
 struct Fed {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
+    /// How it stood when the host was told last.
+    standing: Mutex<Standing>,
 }
 
 impl Callbacks for Fed {
@@ -52,8 +57,25 @@ impl Callbacks for Fed {
         self.shared.events.push_ack(&self.connection);
     }
 
+    fn stands(&self, standing: Standing) {
+        let before = std::mem::replace(&mut *self.standing.lock(), standing);
+        let tell = |kind| self.shared.events.push(kind, Some(&self.connection));
+        match standing.stalled {
+            Some(stall) if before.stalled != standing.stalled => tell(Kind::Stalled(stall)),
+            None if before.stalled.is_some() => tell(Kind::GoesOn),
+            _ => {}
+        }
+        if standing.place != before.place {
+            match standing.place {
+                Place::CaughtUp => tell(Kind::CaughtUp),
+                Place::Behind => tell(Kind::FellBehind),
+                Place::CatchingUp => {}
+            }
+        }
+    }
+
     fn ended(&self, end: &End) {
-        let Fed { shared, connection } = self;
+        let Fed { shared, connection, .. } = self;
         shared.register.leave(connection);
         shared.note_end(end);
         let why = connection.ends_for();

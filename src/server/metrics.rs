@@ -10,6 +10,7 @@ use super::shared::Shared;
 use crate::session::lag::Lag;
 use crate::session::link::Snapshot;
 use crate::session::service::restore::Progress;
+use crate::session::standing::Place;
 use crate::source::Origin;
 
 /// How the figures are written.
@@ -140,6 +141,15 @@ const OF_STREAM: &[Figure<OfConnection>] = &[
     }),
     ("is_stalled", Rises::AndFalls, "1 while the log cannot be read on and nobody knows why.", |of| {
         of.stream(|now, _| now.pause.is_some_and(|pause| pause.stalled).into())
+    }),
+    (
+        "is_caught_up",
+        Rises::AndFalls,
+        "1 while the replica has all that the log has, but what was just appended.",
+        |of| of.stream(|now, _| (now.standing.place == Place::CaughtUp).into()),
+    ),
+    ("is_paused", Rises::AndFalls, "1 while the host has paused the replica.", |of| {
+        of.stream(|now, _| now.is_paused.into())
     }),
     ("queued_bytes", Rises::AndFalls, "Bytes of frames that wait to be sent.", |of| {
         of.stream(|now, _| now.queued_bytes)

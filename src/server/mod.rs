@@ -22,6 +22,7 @@ mod shared;
 
 use std::ffi::CStr;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::runtime::driver::Driver;
 use crate::runtime::inbox::Handle;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::system;
+use crate::session::link::Link;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex};
@@ -232,6 +234,26 @@ impl Server {
             connection.end(Some(Refusal::ByHost));
         }
         dialing.is_some() || connection.is_some()
+    }
+
+    /// Sends nothing to the replica of this name until it is resumed; its acks are still taken. False: it is not fed.
+    pub fn pause(&self, name: &CStr) -> bool {
+        self.with_link(name, Link::pause)
+    }
+
+    /// Sends to it again.
+    pub fn resume(&self, name: &CStr) -> bool {
+        self.with_link(name, Link::resume)
+    }
+
+    /// Sends to it no more than so many bytes in a second; `None` for as many as it takes.
+    pub fn set_rate(&self, name: &CStr, bytes_per_second: Option<NonZeroU64>) -> bool {
+        self.with_link(name, |link| link.set_rate(bytes_per_second))
+    }
+
+    fn with_link(&self, name: &CStr, change: impl FnOnce(&Link)) -> bool {
+        let connection = self.replica(name);
+        connection.as_ref().and_then(|connection| connection.link()).map(|link| change(link)).is_some()
     }
 
     /// What has happened how often.

@@ -86,6 +86,7 @@ impl Sink {
 fn receive_as_a_replica(listening: impl FnOnce(u16)) -> Result<Arrived> {
     let place = TempDir::new().map_err(Error::new)?;
     let replica = Replica {
+        dial: None,
         listen: ([127, 0, 0, 1], 0).into(),
         port_file: None,
         dir: place.path().to_path_buf(),

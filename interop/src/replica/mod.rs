@@ -1,7 +1,7 @@
 //! `replica`: the real receiving side behind a listening socket.
 //!
 //! A feeder connects, and both ends then speak the replication stream at once, with no service name before
-//! it. Upstream's own receiver reads the frames, upstream's own log writer stores them, and both are from
+//! it; or the replica dials in, and asks for the stream by its service, behind what it holds. Upstream's own receiver reads the frames, upstream's own log writer stores them, and both are from
 //! the generation asked for. The run ends when the wanted VLSN is held, the feeder closes, or time is up.
 
 mod blocking;
@@ -9,7 +9,7 @@ mod progress;
 mod real;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -34,6 +34,9 @@ pub struct Replica {
     /// Where to listen; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Dial in there, by the service PEER_FEEDER, instead of listening
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["listen", "port_file"])]
+    pub dial: Option<SocketAddr>,
     /// The port that is listened on is written here, whole, once it is
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
@@ -103,15 +106,17 @@ pub struct Holds {
 }
 
 impl Replica {
-    /// Listens, tells `listening` the port, receives from one feeder, and gives what is then held, durably.
+    /// Listens and tells `listening` the port, or dials in; receives from one feeder, and gives what is then held, durably.
     pub fn run(&self, listening: impl FnOnce(u16)) -> Result<Holds> {
         self.check()?;
         fs::create_dir_all(&self.dir).map_err(|e| Error::at(&self.dir, e))?;
         let deadline = Instant::now() + Duration::from_secs(self.timeout_seconds);
         let store = real::open(self)?;
         let progress = Arc::new(Progress::new(store.held(), self.expect_vlsn, self.progress));
-        let listener = self.listen(listening)?;
-        let stream = self.accept(&listener, deadline)?;
+        let stream = match self.dial {
+            Some(address) => dial_in(address, store.held().last, deadline)?,
+            None => self.accept(&self.listen(listening)?, deadline)?,
+        };
         let watchdog = Watchdog::start(&stream, deadline)?;
         let ended = store.receive(&stream, self, &progress)?;
         hang_up(&stream);
@@ -172,6 +177,32 @@ fn await_feeder(listener: &TcpListener, deadline: Instant) -> Result<()> {
     match poll(&mut waiting, Some(&left)).map_err(Error::new)? {
         0 => Err(Error::new("no feeder connected in time")),
         _ => Ok(()),
+    }
+}
+
+/// Connects to a master's side and asks it for what comes behind `held`; 0 for all. Tries again until the deadline while
+/// nobody listens there.
+fn dial_in(address: SocketAddr, held: u64, deadline: Instant) -> Result<TcpStream> {
+    let refused = |e| Error::new(format_args!("--dial {address}: {e}"));
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(e) if Instant::now() >= deadline => return Err(refused(e)),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    let start = if held == 0 { 0 } else { held + 1 };
+    let name = b"PEER_FEEDER";
+    let request = [&11u32.to_le_bytes()[..], name, &8u32.to_le_bytes(), &u64::to_le_bytes(start)].concat();
+    stream.write_all(&request).map_err(refused)?;
+    let mut answer = [0; 5];
+    stream.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now()))).map_err(refused)?;
+    stream.read_exact(&mut answer).map_err(refused)?;
+    stream.set_read_timeout(None).map_err(refused)?;
+    match answer {
+        [1, 0, 0, 0, 0] => Ok(stream),
+        [1, 0, 0, 0, 1] => Err(Error::new(format_args!("--dial {address}: VLSN {start} needs a restore"))),
+        other => Err(Error::new(format_args!("--dial {address}: the answer is {other:?}"))),
     }
 }
 
