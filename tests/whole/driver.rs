@@ -140,6 +140,7 @@ impl World {
             self.seen.note(Met::Froze);
             self.note(format!("all stand still for {step:?}"));
             self.now += step;
+            self.froze_at = self.now;
             return;
         }
         if let Some(deadline) = deadline {

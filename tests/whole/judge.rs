@@ -39,6 +39,10 @@ pub(crate) enum Met {
     InboxFull,
     EndedAmongOthers,
     Shared,
+    AckTimeout,
+    Paused,
+    Limited,
+    FellBehind,
 }
 
 /// Each with how often a run of 5000 seeds must meet it.
@@ -76,6 +80,10 @@ const WANTED: &[(Met, u64)] = &[
     (Met::InboxFull, 100),
     (Met::EndedAmongOthers, 1000),
     (Met::Shared, 200),
+    (Met::AckTimeout, 50),
+    (Met::Paused, 200),
+    (Met::Limited, 200),
+    (Met::FellBehind, 50),
 ];
 
 /// How often each was met.

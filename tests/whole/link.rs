@@ -40,6 +40,43 @@ pub(crate) struct Link {
     /// The highest of all of them.
     pub(crate) acked: u64,
     one_byte_odds: u64,
+    pub(crate) sent: Sent,
+    /// When the last ack was received, or the run began.
+    pub(crate) acked_at: Duration,
+    /// When the feeder last looked for acks, and there were none.
+    pub(crate) found_nothing_at: Option<Duration>,
+}
+
+/// What the feeder has sent, frame by frame.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// When each whole frame was.
+    at: Vec<Duration>,
+    /// The length of the frame that is begun, as far as that was sent, and how many bytes it still has to come.
+    len: Vec<u8>,
+    left: usize,
+}
+
+impl Sent {
+    /// Bytes were sent. Says whether they go on behind the end of the frame that was begun, if any was.
+    fn note(&mut self, bytes: impl Iterator<Item = u8>, now: Duration) -> bool {
+        let mut begins_another = false;
+        for byte in bytes {
+            if self.left > 0 {
+                self.left -= 1;
+            } else {
+                begins_another |= self.len.is_empty();
+                self.len.push(byte);
+                let Some(len) = self.len.first_chunk() else { continue };
+                self.left = u32::from_le_bytes(*len) as usize;
+            }
+            if self.left == 0 {
+                self.at.push(now);
+                self.len.clear();
+            }
+        }
+        begins_another
+    }
 }
 
 impl Link {
@@ -57,7 +94,15 @@ impl Link {
             acks: VecDeque::new(),
             acked: 0,
             one_byte_odds: rng.pick(&[0, 3]),
+            sent: Sent::default(),
+            acked_at: Duration::ZERO,
+            found_nothing_at: None,
         }
+    }
+
+    /// Since when the replica has owed an ack.
+    pub(crate) fn owed_since(&self) -> Option<Duration> {
+        self.sent.at.get(self.acked as usize).map(|sent_at| self.acked_at.max(*sent_at))
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -88,7 +133,7 @@ impl Link {
 
     /// Bytes of acks reached the feeder: what they say is worked out here once more, by another hand. An ack is its first
     /// eight bytes; what a longer message has besides is nothing.
-    fn receive(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8], now: Duration) {
         for &byte in bytes {
             self.arrived.push(byte);
             let message = self.arrived.split_first_chunk::<4>();
@@ -98,6 +143,7 @@ impl Link {
             if let Ok(vlsn) = body.try_into().map(u64::from_le_bytes)
                 && len >= 8
             {
+                self.acked_at = now;
                 self.acks.push_back(vlsn);
                 self.acked = self.acked.max(vlsn);
             }
@@ -301,8 +347,13 @@ impl Transport for SimTransport {
             count = 1;
             world.seen.note(Met::OneByteTaken);
         }
-        let bytes = pieces.iter().flat_map(|piece| piece.iter().copied());
-        world.feeds[self.feed].link.to_replica.extend(bytes.take(count));
+        let bytes = || pieces.iter().flat_map(|piece| piece.iter().copied()).take(count);
+        world.feeds[self.feed].link.to_replica.extend(bytes());
+        let now = world.now;
+        let begins_another = world.feeds[self.feed].link.sent.note(bytes(), now);
+        if let Err(text) = world.feeds[self.feed].holding.note_sent(count as u64, begins_another, now) {
+            world.wrong(text);
+        }
         world.moved = true;
         world.feeds[self.feed].is_stirred = true;
         // It has looked.
@@ -318,13 +369,18 @@ impl Transport for SimTransport {
                     world.moved = true;
                     Transfer::Closed(closing)
                 }
-                None => Transfer::Again,
+                None => {
+                    let now = world.now;
+                    world.feeds[self.feed].link.found_nothing_at = Some(now);
+                    Transfer::Again
+                }
             };
         }
         let count = into.len().min(1 + world.rng.index(40)).min(world.feeds[self.feed].link.to_feeder.len());
         let bytes: Vec<u8> = world.feeds[self.feed].link.to_feeder.drain(..count).collect();
         into[..count].copy_from_slice(&bytes);
-        world.feeds[self.feed].link.receive(&bytes);
+        let now = world.now;
+        world.feeds[self.feed].link.receive(&bytes, now);
         world.feeds[self.feed].is_stirred = true;
         world.moved = true;
         Transfer::Moved(count)

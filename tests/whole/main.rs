@@ -12,7 +12,8 @@
 //! ways; acks in any pieces; connections that end in any way; a host that stops, asks and rings at any moment; a machine
 //! that stands still for a while. One seed in three has up to six sessions over up to three logs in one loop, which come and
 //! go at any moment: each is judged by itself, and none may get turns for which there is no reason. In half of these seeds
-//! the sessions of a log share what is read of it.
+//! the sessions of a log share what is read of it. Some hosts pause sessions, and limit how fast they send. In one seed of
+//! three no replica may owe an ack for long.
 #![allow(clippy::cast_possible_truncation, reason = "all sizes in the model are small")]
 
 #[path = "../simulation/rng.rs"]
@@ -21,6 +22,7 @@ mod rng;
 
 mod disk;
 mod driver;
+mod holding;
 mod judge;
 mod link;
 mod many;

@@ -1,6 +1,7 @@
 //! Several sessions over several logs in one loop: each is handed over to it at some moment, and goes at another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use noxu_feeder::acks::End;
 use noxu_feeder::feed::{Feed as Frames, OwnFeed, SharedFeeds};
@@ -9,8 +10,9 @@ use noxu_feeder::options::Options;
 use noxu_feeder::runtime::driver::Driver;
 use noxu_feeder::runtime::inbox::{Handle, Refused};
 use noxu_feeder::runtime::reactor::Reactor;
-use noxu_feeder::session::Session;
 use noxu_feeder::session::link::{Callbacks, Link as HostLink};
+use noxu_feeder::session::standing::Standing;
+use noxu_feeder::session::{Session, SessionOptions};
 use noxu_feeder::source::LogSource;
 use noxu_feeder::stream::Stream;
 use noxu_feeder::sys::waker::Wakeups;
@@ -31,6 +33,9 @@ pub(crate) struct Many {
     options: Options,
 }
 
+/// After how long a replica is behind.
+const BEHIND_AFTER: Duration = Duration::from_secs(10);
+
 struct HostFunctions {
     shared: Shared,
     feed: usize,
@@ -44,6 +49,10 @@ impl Callbacks for HostFunctions {
 
     fn acked(&self, vlsn: u64) {
         World::acked(&self.shared, self.feed, vlsn);
+    }
+
+    fn stands(&self, standing: Standing) {
+        World::stands(&self.shared, self.feed, standing);
     }
 
     /// Now and then a function of the host hands the next session over.
@@ -144,7 +153,7 @@ impl Many {
             frames,
             link,
             Arc::new(HostFunctions { shared: Arc::clone(shared), feed: at, takes_acks }),
-            options.session(),
+            SessionOptions { behind_after: Some(BEHIND_AFTER), ..options.session() },
             clock.now(),
         );
         let refused = handle.add(Box::new(session)).err();

@@ -1,18 +1,22 @@
 //! All there is around a run: what can happen, in which order, and whether what came of it is right.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use noxu_feeder::acks::{Ack, Acks, Deadline, End, Polled};
+use noxu_feeder::error::Error;
 use noxu_feeder::log::{Log, Lsn};
 use noxu_feeder::options::Options;
 use noxu_feeder::runner::Runner;
 use noxu_feeder::session::link::Snapshot;
+use noxu_feeder::session::standing::{Place, Standing};
 use noxu_feeder::source::LogSource;
 use noxu_feeder::transport::Closing;
 
 use crate::disk::{SimDisk, SimLog, WatchState, Writer};
 use crate::driver::SimDriver;
+use crate::holding::Holding;
 use crate::judge::{Met, Seen};
 use crate::link::{Link, Replica, SimChannel, SimTransport};
 use crate::many::Many;
@@ -53,6 +57,10 @@ pub(crate) struct World {
     pub(crate) sleeps: u64,
     pub(crate) idle_sleeps: u32,
     pub(crate) freeze_odds: u64,
+    /// When all had stood still last.
+    pub(crate) froze_at: Duration,
+    /// How long no ack may come, if that is limited.
+    ack_timeout: Option<Duration>,
     meanwhile_odds: u64,
     is_inside: bool,
     events: u64,
@@ -88,6 +96,9 @@ pub(crate) struct Feed {
     pub(crate) untold_since: Option<Duration>,
     /// Whether anything has happened that may be a reason for a turn.
     pub(crate) is_stirred: bool,
+    pub(crate) holding: Holding,
+    /// How its replica stands, as the host was told.
+    standing: Standing,
     turns: Turns,
 }
 
@@ -152,6 +163,8 @@ impl Feed {
             ends: 0,
             untold_since: None,
             is_stirred: true,
+            holding: host.holding,
+            standing: Standing::default(),
             turns: Turns::default(),
         }
     }
@@ -181,6 +194,7 @@ pub(crate) struct HostDraw {
     takes_acks: bool,
     ring_odds: u64,
     stops_in: Option<u64>,
+    holding: Holding,
 }
 
 impl HostDraw {
@@ -189,6 +203,7 @@ impl HostDraw {
             takes_acks: rng.one_in(2),
             ring_odds: rng.pick(&[0, 0, 3]),
             stops_in: rng.one_in(4).then(|| rng.below(40)),
+            holding: Holding::draw(rng),
         }
     }
 }
@@ -333,6 +348,20 @@ impl World {
             world.seen.note(if is_all_done { Met::StoppedWhileIdle } else { Met::StoppedWhileSending });
             world.note(format!("host: stops {at}"));
         }
+        if let Control::Session(link) = &control {
+            let World { rng, feeds, seen, now, .. } = &mut *world;
+            if let Some(met) = feeds[at].holding.change(rng, *now) {
+                seen.note(met);
+            }
+            let (is_paused, rate) = feeds[at].holding.wanted();
+            if (is_paused, rate) != (link.is_paused(), link.rate().map(NonZeroU64::get)) {
+                feeds[at].is_stirred = true;
+                world.note(format!("host: {at} is paused: {is_paused}, and its rate {rate:?}"));
+                drop(world);
+                Holding::tell(is_paused, rate, link);
+                world = shared.lock().expect("nobody panics with it");
+            }
+        }
         let polls = !takes_acks && world.rng.one_in(2);
         let room = 1 + world.rng.index(4);
         if rings {
@@ -387,6 +416,22 @@ impl World {
         }
     }
 
+    /// The host hears how a replica stands.
+    pub(crate) fn stands(shared: &Shared, at: usize, standing: Standing) {
+        let mut world = shared.lock().expect("nobody panics with it");
+        let before = std::mem::replace(&mut world.feeds[at].standing, standing);
+        let is_right = match (before.place, standing.place) {
+            (Place::CatchingUp | Place::Behind, Place::CaughtUp) | (Place::CaughtUp, Place::Behind) => true,
+            (place, same) => place == same && before.stalled != standing.stalled,
+        };
+        if !is_right || world.feeds[at].ends > 0 {
+            world.wrong(format!("the host was told of {at} that it stands {standing:?}, and {before:?} before"));
+        }
+        if standing.place == Place::Behind {
+            world.seen.note(Met::FellBehind);
+        }
+    }
+
     /// The host hears that a run has ended.
     pub(crate) fn ended(shared: &Shared, feed: usize) {
         let mut world = shared.lock().expect("nobody panics with it");
@@ -400,6 +445,7 @@ impl World {
     /// A run begins, and the host gets at it by `control`.
     pub(crate) fn begin(&mut self, feed: usize, control: Control) {
         self.feeds[feed].control = Some(control);
+        self.feeds[feed].link.acked_at = self.now;
         self.feeds[feed].is_stirred = true;
     }
 
@@ -425,8 +471,14 @@ impl World {
             return self.wrong(format!("it sleeps, and the host has stopped {at}"));
         }
         let is_over = feed.link.is_finished || feed.link.ended.is_some() || feed.has_stopped;
+        if let (Some(limit), Some(since)) = (self.ack_timeout, feed.link.owed_since())
+            && !is_over
+            && now > since.max(self.froze_at) + limit + SLACK
+        {
+            return self.wrong(format!("it sleeps, and {at} has owed an ack since {since:?}"));
+        }
         let has_something = writer.whole > feed.replica.has && feed.link.is_empty() && feed.replica.is_idle();
-        if is_over || !has_something {
+        if is_over || !has_something || feed.holding.holds(now, SLACK) {
             feed.untold_since = None;
             return;
         }
@@ -469,10 +521,21 @@ fn has_many(seed: u64) -> bool {
     Rng::new(!seed).one_in(3)
 }
 
+/// How long no ack may come: a seed says so besides whatever else it determines.
+fn ack_timeout(seed: u64) -> Option<Duration> {
+    let mut rng = Rng::new(seed.rotate_left(16));
+    rng.one_in(3).then(|| Duration::from_secs(rng.pick(&[5, 30, 500])))
+}
+
 /// Runs one seed: what it met, or what went wrong.
 pub(crate) fn run(seed: u64) -> Result<Seen, String> {
     let mut rng = Rng::new(seed);
-    let options = draw_options(&mut rng)?;
+    let mut options = draw_options(&mut rng)?;
+    let ack_timeout = ack_timeout(seed);
+    if let Some(limit) = ack_timeout {
+        let limit = limit.as_millis().to_string();
+        options.set("runner.ack_timeout_ms", &limit).map_err(|error| error.to_string())?;
+    }
     let many = has_many(seed);
     let (logs, feeds) = if many { Many::draw(&mut rng) } else { draw_one(&mut rng) };
     let world = World {
@@ -486,6 +549,8 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
         sleeps: 0,
         idle_sleeps: 0,
         freeze_odds: rng.pick(&[0, 0, 0, 200]),
+        froze_at: Duration::ZERO,
+        ack_timeout,
         meanwhile_odds: rng.pick(&[0, 5, 30]),
         is_inside: false,
         events: 0,
@@ -563,6 +628,12 @@ impl World {
             // A connection that the replica has closed in order may still break off what is sent.
             (End::ClosedByPeer(Closing::Reset), closing) => closing.is_some(),
             (End::ClosedByPeer(Closing::Finished), closing) => closing == Some(Closing::Finished),
+            // What had come by then was received.
+            (End::Failed(Error::AckTimeout { .. }), _) => {
+                let over_at = link.owed_since().zip(self.ack_timeout).map(|(since, limit)| since + limit);
+                let has_looked = link.found_nothing_at == Some(link.dropped_at);
+                has_looked && over_at.is_some_and(|at| link.dropped_at >= at)
+            }
             (End::Failed(_), _) => false,
         };
         let mut wrong = Vec::new();
@@ -581,7 +652,7 @@ impl World {
             wrong.push(format!("it knows of VLSN {known}, and {} was acknowledged", link.acked));
         }
         // A run that is stopped ends when all that was sent is acknowledged, and after its linger in any case.
-        let is_owed = *end != End::Stopped && link.acked < replica.has;
+        let is_owed = matches!(end, End::ClosedByPeer(_)) && link.acked < replica.has;
         if link.ended == Some(Closing::Finished) && !link.is_drained() && is_owed {
             wrong.push("acks that had arrived before the replica closed were not received".into());
         }
@@ -590,6 +661,9 @@ impl World {
         }
         if lingers {
             self.seen.note(Met::Lingered);
+        }
+        if matches!(end, End::Failed(Error::AckTimeout { .. })) {
+            self.seen.note(Met::AckTimeout);
         }
         for text in wrong {
             self.wrong(format!("session {at}: {text}"));
