@@ -128,7 +128,10 @@ impl Replica {
         match self.0.read(&mut [0]) {
             Ok(0) => true,
             Ok(_) => false,
-            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "waiting for a close");
+                true
+            }
         }
     }
 }
@@ -256,7 +259,7 @@ fn the_host_names_replicas_and_the_newer_of_one_name_takes_the_place_of_the_olde
     assert_eq!(first.hear(), [0]);
     let mut second = served.replica(0);
     assert_eq!(served.wait_refused(), Refusal::NameTaken);
-    while !second.is_closed() {}
+    assert!(second.is_closed());
     first.expect(1..=10);
     served.server.dispose().unwrap();
 }
@@ -376,22 +379,19 @@ fn who_acknowledges_the_future_or_takes_nothing_ends_alone() {
     for vlsn in 1..=40 {
         log.append_entry(RECORD, 0, Some(vlsn), &large);
     }
-    let set = [("runner.write_timeout_ms", "300"), ("channel.send_buffer_bytes", "65536")];
+    let set = [("runner.write_timeout_ms", "1000"), ("channel.send_buffer_bytes", "65536")];
     let mut served = Served::over(&log, &set);
-    // Takes nothing: 40 MiB do not fit into any buffer.
-    let stuffed = served.replica(0);
-    let stuffed_name = stuffed.name();
+    let mut good = served.replica(41);
+    assert_eq!(good.hear(), [0]);
     let mut liar = served.replica(40);
     assert_eq!(liar.hear(), [0]);
-    let mut good = served.replica(40);
-    assert_eq!(good.hear(), [0]);
-    for replica in [&mut liar, &mut good] {
-        assert_eq!(Frame::decode(&replica.hear()).unwrap().vlsn, 40);
-    }
+    assert_eq!(Frame::decode(&liar.hear()).unwrap().vlsn, 40);
     liar.ack(41);
     let (end, _) = served.wait_ended(&liar.name());
     assert_eq!(end, End::Failed(Error::AckBeyondSent { acked: 41, sent: 40 }));
-    let (end, _) = served.wait_ended(&stuffed_name);
+    // Takes nothing: 40 MiB do not fit into any buffer.
+    let stuffed = served.replica(0);
+    let (end, _) = served.wait_ended(&stuffed.name());
     assert!(matches!(end, End::Failed(Error::WriteTimeout { .. })), "{end:?}");
     log.append(41);
     good.expect([41]);
@@ -487,8 +487,9 @@ fn a_host_runs_the_loop_and_has_its_functions_called_on_threads_of_its_own() {
         assert_eq!(server.stop(generous()), Ok(true));
     });
     let told = told.lock().unwrap();
-    assert_eq!(told[..2], [Kind::Joined(1), Kind::Acked(10)]);
-    assert_eq!(told[2..], [Kind::Ended(End::Stopped, Some(Refusal::Stopped))]);
+    // Whether it has caught up is found out in its next turn, which the stop may come before.
+    let told: Vec<&Kind> = told.iter().filter(|kind| **kind != Kind::CaughtUp).collect();
+    assert_eq!(told, [&Kind::Joined(1), &Kind::Acked(10), &Kind::Ended(End::Stopped, Some(Refusal::Stopped))]);
     let again = server.run_over(system::for_many().unwrap(), || panic!("it has been stopped"));
     assert!(matches!(again, Err(Error::WrongState { .. })), "{again:?}");
 }

@@ -84,6 +84,8 @@ pub(super) struct Conversation {
     ahead: Vec<u8>,
     /// The replica sends nothing more.
     is_closed: bool,
+    /// It is known under its name as one that is fed.
+    has_joined: bool,
     refusal: Option<Refusal>,
 }
 
@@ -139,6 +141,7 @@ impl Conversation {
             stage: Stage::Greeting(greeting),
             ahead: Vec::new(),
             is_closed: false,
+            has_joined: false,
             refusal: None,
         }
     }
@@ -265,6 +268,11 @@ impl Conversation {
                 self.shared.tell(Kind::Restoring, &self.connection);
             }
         }
+        if matches!(turn, Turn::Streams(_)) && !self.has_joined {
+            // Before the answer: who is told that it is served has its name.
+            self.shared.register.join(&self.connection).map_err(Over::Refused)?;
+            self.has_joined = true;
+        }
         let mut moved = turn == Turn::Busy;
         let transport = self.transport.as_mut().expect("the stream has it only when this is over");
         while !machine.exchange().output().is_empty() {
@@ -323,9 +331,6 @@ impl Conversation {
         };
         let mut arrived = machine.into_rest();
         arrived.append(&mut self.ahead);
-        if let Err(refusal) = self.shared.register.join(&self.connection) {
-            return self.over(Over::Refused(refusal));
-        }
         let transport = self.transport.take().expect("it is taken once");
         let mut session = feeding::session(&self.shared, &self.connection, transport, start, now);
         session.arrived(arrived);
