@@ -28,11 +28,15 @@
  * - Channels: whole messages, to and from one peer
  * - Channels of the host's own: a transport other than sockets, by callbacks
  * - Runners: each feeds one replica, and knows what the replica has acknowledged
+ * - Connections of a server: who is at the other end, and what for
+ * - Events of a server: what has happened, and to whom
+ * - Servers: replicas dial in, say what they want, and are served
  * - Trackers: the state of one replica, for hosts that move the bytes themselves
  * - The bytes of the protocol: for hosts that write the other end, and for tests
  *
- * Most hosts need only the error, the log, a scanner, a channel and a runner. In C++, noxu_feeder.hpp offers the same
- * with owning types, exceptions and lambdas.
+ * Most hosts need only the error, the log, a scanner, a channel and a runner; and a host to which replicas connect, the
+ * error, the log, and a server with its events. In C++, noxu_feeder.hpp offers the same with owning types, exceptions
+ * and lambdas.
  *
  * Statuses and errors. A function that can fail returns an nxf_status: NXF_OK is 0, a negative value is an error, and a
  * positive value means that nothing is wrong, but nothing came (NXF_AGAIN, NXF_CLOSED, NXF_TIMEOUT). The numbers never
@@ -85,7 +89,7 @@ typedef int32_t nxf_status;
 /**
  * Releases the context of a callback. Called exactly once, after the callback's last call, on any thread, with no lock
  * held. It may call the library, but not with an object that is being released. A call that would wait for the runner
- * that drops the context is refused with NXF_E_INSIDE_CALLBACK. NULL if there is nothing to release.
+ * or the server that drops the context is refused with NXF_E_INSIDE_CALLBACK. NULL if there is nothing to release.
  */
 typedef void (*nxf_drop_callback)(void *context);
 
@@ -209,7 +213,8 @@ const char *nxf_error_message(const nxf_error *err);
 
 /**
  * The name of the replica concerned: that of the runner or tracker that the failed function was called with, or was to
- * make. Valid until the error is freed. "" if the error concerns no replica, and for NULL.
+ * make, or that the event with this error is about. Valid until the error is freed. "" if the error concerns no
+ * replica, and for NULL.
  */
 const char *nxf_error_replica(const nxf_error *err);
 
@@ -957,6 +962,351 @@ nxf_status nxf_runner_result(const nxf_runner *runner, nxf_error **err);
  * the run is left, and the callbacks' contexts have been dropped.
  */
 nxf_status nxf_runner_free(nxf_runner *runner);
+
+/* --- Connections of a server: who is at the other end, and what for ----------------------------------------------- */
+
+/** The replica has not said what it wants. */
+#define NXF_SERVICE_UNKNOWN 0
+/** It wants to be fed ("PEER_FEEDER"). */
+#define NXF_SERVICE_STREAM 1
+/** It asks which entries the log holds, to find one that it has, too ("REP_SYNCUP"). */
+#define NXF_SERVICE_SYNCUP 2
+/** It fetches the files of the log in a message ("RESTORE"). */
+#define NXF_SERVICE_RESTORE 3
+/** It fetches the files of the log without messages. */
+#define NXF_SERVICE_RAW_RESTORE 4
+/** It holds an election ("ELECTION"). */
+#define NXF_SERVICE_ELECTION 5
+
+/**
+ * The connections of a server at one moment, in the order in which they came. It does not change, belongs to the
+ * caller, and does not depend on the server. Any number of threads may read it.
+ */
+typedef struct nxf_connection_list nxf_connection_list;
+
+/**
+ * A connection of a server, as it was when the listing was made. It belongs to the listing, strings and statistics
+ * included. Members may be added at its end.
+ */
+typedef struct nxf_connection {
+    /** How many bytes of it the library has filled. */
+    size_t struct_size;
+    /** Its number, from 1 on. No other connection of this server has it, or had it. */
+    uint64_t connection_id;
+    /** The replica's name; until it has one, its address. Never NULL. */
+    const char *replica_name;
+    /** The replica's address and port, such as "192.0.2.1:1000"; "local" for a Unix domain socket. Never NULL. */
+    const char *peer;
+    /** For how many milliseconds it has been connected. */
+    uint64_t connected_ms;
+    /** The highest VLSN that it has acknowledged; 0 for none. */
+    uint64_t acked_vlsn;
+    /** How many files a restore sends; 0 if there is no restore, and as long as that is not known. */
+    uint64_t restore_files;
+    /** How many of them it has read to their end. */
+    uint64_t restore_files_done;
+    /** How many bytes the files have. */
+    uint64_t restore_bytes;
+    /** How many of them it has read. */
+    uint64_t restore_bytes_done;
+    /** The figures of a stream; NULL for any other service, and as long as the stream has not begun. */
+    const nxf_runner_stats_t *stats;
+    /** What it is for: NXF_SERVICE_... */
+    uint32_t service;
+} nxf_connection;
+
+/**
+ * Whoever has connected, and has to be named. The library makes it, and it is valid during the call that it is given
+ * to, strings included. Members may be added at its end.
+ */
+typedef struct nxf_peer {
+    /** How many bytes of it the library has filled. */
+    size_t struct_size;
+    /**
+     * Its address and port, such as "192.0.2.1:1000" or "[2001:db8::1]:1000"; "local" for a Unix domain socket. Never
+     * NULL.
+     */
+    const char *peer;
+    /** Its address alone, such as "192.0.2.1" or "2001:db8::1"; "" for a Unix domain socket. Never NULL. */
+    const char *host;
+    /** Its port; 0 for a Unix domain socket. It is another for each connection. */
+    uint16_t port;
+    /** What it wants: NXF_SERVICE_... */
+    uint32_t service;
+} nxf_peer;
+
+/**
+ * The name of an NXF_SERVICE_..., such as "NXF_SERVICE_STREAM". Any other number has the name "NXF_UNKNOWN". Never
+ * NULL; valid for as long as the library is loaded. Any thread.
+ */
+const char *nxf_service_name(uint32_t service);
+
+/** How many connections there are in a listing. 0 for NULL. */
+size_t nxf_connection_list_count(const nxf_connection_list *list);
+
+/**
+ * The connection at this place, counted from 0. NULL if there is none, and for NULL. Valid until the listing is freed.
+ */
+const nxf_connection *nxf_connection_list_at(const nxf_connection_list *list, size_t at);
+
+/** Releases a listing, and its connections with it. NULL is fine. */
+void nxf_connection_list_free(nxf_connection_list *list);
+
+/* --- Events of a server: what has happened, and to whom ----------------------------------------------------------- */
+
+/** A replica is fed from now on; vlsn is the first VLSN that it gets. If it is dialled from 0 on, vlsn is 0. */
+#define NXF_EVENT_JOINED 1
+/**
+ * It has acknowledged up to vlsn, on this connection. Several acknowledgements that nobody has taken yet are one
+ * event.
+ */
+#define NXF_EVENT_ACKED 2
+/** It has acknowledged all that the log holds, but what was just appended. */
+#define NXF_EVENT_CAUGHT_UP 3
+/** It had caught up, and something has waited for too long since. It is told again when it has caught up. */
+#define NXF_EVENT_FELL_BEHIND 4
+/**
+ * The log does not go on where it is read for this replica, and that has lasted for longer than the settle time.
+ * log_state and reason say what is waited for, lsn where, and vlsn is a VLSN that was not found although later ones
+ * were; 0 if there is no such VLSN.
+ */
+#define NXF_EVENT_STALLED 5
+/** It asked for what the log has no more, and was told that it has to restore. */
+#define NXF_EVENT_NEEDS_RESTORE 6
+/** It fetches the files of the log: count files. */
+#define NXF_EVENT_RESTORING 7
+/** It was sent all files of the log: count bytes. */
+#define NXF_EVENT_RESTORED 8
+/** A connection came to nothing: reason and status say why. There was no stream. */
+#define NXF_EVENT_REFUSED 9
+/**
+ * A replica is fed no longer. run_state, status and reason say why; vlsn is the highest VLSN that it has acknowledged.
+ */
+#define NXF_EVENT_ENDED 10
+/**
+ * The log cannot be read on: error says why. Nobody can be fed beyond that place. It is told once for each such error.
+ */
+#define NXF_EVENT_LOG_BROKEN 11
+/**
+ * The host did not take events in time, and count of them found no room (server.events_max). nxf_server_connections()
+ * says how things are now. Acknowledgements are never lost.
+ */
+#define NXF_EVENT_LOST 12
+/** The log goes on, after an NXF_EVENT_STALLED. */
+#define NXF_EVENT_GOES_ON 13
+
+/**
+ * Something that has happened. The library makes it, and nothing changes it afterwards; strings and error belong to
+ * it. Members may be added at its end, and kinds may be added: pass over those that you do not know. The number of a
+ * kind is never used again.
+ */
+typedef struct nxf_event {
+    /** How many bytes of it the library has filled. */
+    size_t struct_size;
+    /** What: NXF_EVENT_... */
+    uint32_t kind;
+    /** What the connection is for: NXF_SERVICE_... */
+    uint32_t service;
+    /** The number of the connection; 0 if the event is about no connection, or about an attempt to make one. */
+    uint64_t connection_id;
+    /** The VLSN that the kind names; otherwise 0. */
+    uint64_t vlsn;
+    /** The number that the kind names; otherwise 0. */
+    uint64_t count;
+    /** For NXF_EVENT_STALLED the place in the log, as an LSN; otherwise 0. */
+    uint64_t lsn;
+    /** For NXF_EVENT_ENDED how the stream ended: an NXF_RUN_... from NXF_RUN_STOPPED on. Otherwise NXF_RUN_NEW. */
+    uint32_t run_state;
+    /** For NXF_EVENT_STALLED what the log is waited for: NXF_LOG_... Otherwise NXF_LOG_READING. */
+    uint32_t log_state;
+    /**
+     * For NXF_EVENT_ENDED and NXF_EVENT_LOG_BROKEN the error, or NXF_OK. For NXF_EVENT_REFUSED the error, or:
+     * NXF_E_PROTOCOL: the replica said something wrong, or asked for a service that is not offered. NXF_E_LOG_AHEAD:
+     * it wants to begin above the end of the log. NXF_TIMEOUT: it, or the host that had to name it, took too long.
+     * NXF_CLOSED: it closed the connection in the middle of something. NXF_AGAIN: there was no room for it. NXF_OK:
+     * the host refused it, or a replica of its name is to stay. For any other kind NXF_OK.
+     */
+    nxf_status status;
+    /** The name of the replica; while it has none, its address. "" if the event is about no connection. Never NULL. */
+    const char *replica_name;
+    /**
+     * The address and port of the replica, as in nxf_connection. "" if the event is about no connection. Never NULL.
+     */
+    const char *peer;
+    /**
+     * Why, in words, for NXF_EVENT_REFUSED, NXF_EVENT_STALLED, NXF_EVENT_LOG_BROKEN, and NXF_EVENT_ENDED where this
+     * side ended the stream or it failed. Otherwise "". Never NULL.
+     */
+    const char *reason;
+    /** The error, if status is negative and there is more to know of it; otherwise NULL. */
+    const nxf_error *error;
+} nxf_event;
+
+/**
+ * The name of an NXF_EVENT_..., such as "NXF_EVENT_JOINED". Any other number has the name "NXF_UNKNOWN". Never NULL;
+ * valid for as long as the library is loaded. Any thread.
+ */
+const char *nxf_event_kind_name(uint32_t kind);
+
+/** Releases an event that nxf_server_next_event() has given, strings and error with it. NULL is fine. */
+void nxf_event_free(nxf_event *event);
+
+/* --- Servers: replicas dial in, say what they want, and are served ------------------------------------------------ */
+
+/**
+ * A server feeds any number of replicas from one log, by a few threads. Replicas connect to it, or it dials them.
+ * Connections that replicas make begin with the name of a service: the server answers where the log begins and ends,
+ * sends the files of the log to those who have to restore, and streams to those who want to be fed. Any number of
+ * threads may use it.
+ *
+ * The server begins with the first nxf_server_listen(), nxf_server_adopt() or nxf_server_dial(). Callbacks are set
+ * before that.
+ */
+typedef struct nxf_server nxf_server;
+
+/**
+ * Names whoever has connected, once it has said what it wants. Writes the name to name, which has room for capacity
+ * bytes, at least 256, with a NUL behind it, and returns NXF_OK; any other status refuses the connection. Replicas do
+ * not say who they are: there is only their address. The name stands for the replica in every event, and if it wants
+ * to be fed, no other replica is fed under that name: see the option server.same_name.
+ *
+ * It is called on a thread of the server's, one call at a time, and never at the same time as the event callback. It
+ * may take its time, up to the option server.step_timeout_ms; meanwhile others wait to be named. It must not throw. It
+ * may call the library as an event callback may. peer is valid during the call.
+ */
+typedef nxf_status (*nxf_identify_callback)(void *context, const nxf_peer *peer, char *name, size_t capacity);
+
+/**
+ * Called for every event, in order, on a thread of the server's, one call at a time, with no lock held. If it takes
+ * its time, no replica is held up: events wait for it, up to the option server.events_max. It must not throw. It may
+ * call every function of this server's; a call that would wait for the callback is refused with NXF_E_INSIDE_CALLBACK.
+ * event is valid during the call.
+ */
+typedef void (*nxf_event_callback)(void *context, const nxf_event *event);
+
+/**
+ * Makes a server over a log. It does nothing yet. Reads the options server.*, and those of channels and runners:
+ * channel.*, runner.*, ack.beyond_sent. It keeps what it needs of the log, which may be freed at once. The server
+ * belongs to the caller, who releases it with nxf_server_free().
+ */
+nxf_status nxf_server_new(nxf_log *log, const nxf_options *options, nxf_server **server, nxf_error **err);
+
+/**
+ * Sets the callback that names replicas. Without it the name of a replica is its address and port, such as
+ * "192.0.2.1:1000", which is another for each connection. Only before the server begins, else NXF_E_WRONG_STATE.
+ * Replaces the callback set before, whose context is dropped.
+ *
+ * On NXF_OK context belongs to the library and is passed to every call. drop, which may be NULL, releases it after the
+ * last call, at the latest when nxf_server_free() returns. On an error context stays the caller's.
+ */
+nxf_status nxf_server_set_identify_callback(nxf_server *server, nxf_identify_callback callback, void *context,
+                                            nxf_drop_callback drop, nxf_error **err);
+
+/**
+ * Sets the callback that receives every event; none is kept for nxf_server_next_event() then. Only before the server
+ * begins, else NXF_E_WRONG_STATE. Replaces the callback set before, whose context is dropped. context and drop are as
+ * for nxf_server_set_identify_callback().
+ */
+nxf_status nxf_server_set_event_callback(nxf_server *server, nxf_event_callback callback, void *context,
+                                         nxf_drop_callback drop, nxf_error **err);
+
+/**
+ * Answers elections, as the master of this name, which must not be empty. Without this call whoever holds an election
+ * is turned away, and that is what most hosts want: replicas that are told who their master is need no election. Only
+ * before the server begins, else NXF_E_WRONG_STATE.
+ *
+ * A warning belongs to it. The server grants every election, and to itself: every node that holds one and reaches this
+ * server becomes its replica, whatever the other nodes of the group say. Two servers in one group that answer
+ * elections are two masters, and each has replicas with a history of its own. The library cannot notice that. The host
+ * has to make sure that there is one.
+ */
+nxf_status nxf_server_answer_elections(nxf_server *server, const char *master_name, nxf_error **err);
+
+/**
+ * Listens for replicas at host and port. host is a name or an address of this machine; NULL stands for 127.0.0.1, and
+ * "0.0.0.0" and "::" for all addresses. port 0 stands for any. Writes the port that it is to *bound_port, which may be
+ * NULL. A server may listen at several places. Whoever can connect can be fed: bind the server to a network that
+ * is yours.
+ *
+ * NXF_E_OS: the system refused it; nxf_error_errno() has its number, such as EADDRINUSE. NXF_E_WRONG_STATE: the server
+ * was stopped.
+ */
+nxf_status nxf_server_listen(const nxf_server *server, const char *host, uint16_t port, uint16_t *bound_port,
+                             nxf_error **err);
+
+/**
+ * Takes in a connected stream socket, TCP or Unix domain, that the host has accepted, and on which the replica has yet
+ * to say what it wants. Makes the socket non-blocking and close-on-exec. On NXF_OK the descriptor belongs to the
+ * server, which closes it; on any other status it stays the caller's.
+ *
+ * NXF_AGAIN: there are as many connections as there may be (server.connections_max). NXF_E_INVALID_ARGUMENT: it is no
+ * connected stream socket. NXF_E_CONNECTION: the connection has failed already. NXF_E_WRONG_STATE: the server was
+ * stopped.
+ */
+nxf_status nxf_server_adopt(const nxf_server *server, int fd, nxf_error **err);
+
+/**
+ * Dials a replica that listens at host and port, and feeds it from start_vlsn on, as a runner would; 0 stands for the
+ * lowest VLSN that the log holds without a hole. It is dialled until it answers, and again when its stream has ended,
+ * behind what it has acknowledged until then; the options server.redial_min_ms and server.redial_max_ms say how often.
+ * nxf_server_disconnect() ends it. host is a name or an address; a name is looked up now, which may wait for the
+ * resolver, and not again.
+ *
+ * NXF_E_CONNECT: the name is not known. That the replica does not answer is no error: an NXF_EVENT_REFUSED says so,
+ * once for a row of attempts that fail. NXF_E_INVALID_ARGUMENT: a replica of that name is dialled already.
+ * NXF_E_WRONG_STATE: the server was stopped.
+ */
+nxf_status nxf_server_dial(const nxf_server *server, const char *host, uint16_t port, const char *replica_name,
+                           uint64_t start_vlsn, nxf_error **err);
+
+/**
+ * Ends the stream to the replica of this name, which lingers as if the server was stopped, and dials it no more. Does
+ * not wait. A replica that connects by itself may come again. NXF_CLOSED: no replica of that name is fed or dialled.
+ */
+nxf_status nxf_server_disconnect(const nxf_server *server, const char *replica_name, nxf_error **err);
+
+/**
+ * Takes the next event, in the order in which they happened. Waits for it: timeout_ms 0 tries, -1 waits for as long as
+ * it takes. Any number of threads, each event for one of them, also before the server begins. The event belongs to the
+ * caller, who releases it with nxf_event_free(), before or after the server.
+ *
+ * NXF_OK: *event is written. NXF_TIMEOUT: none came in time. NXF_CLOSED: the server has ended, and all were taken.
+ * NXF_E_WRONG_STATE: an event callback is set, and receives them. NXF_E_INSIDE_CALLBACK: the call would wait, inside a
+ * callback of this server.
+ */
+nxf_status nxf_server_next_event(const nxf_server *server, int timeout_ms, nxf_event **event, nxf_error **err);
+
+/**
+ * A descriptor that is readable while events wait to be taken, or the server has ended. It belongs to the server:
+ * watch it with poll, select or epoll, and never read, write or close it. Every call returns the same descriptor,
+ * valid until the server is freed. Any thread. NXF_E_OS: no descriptor could be made. NXF_E_WRONG_STATE: an event
+ * callback is set.
+ */
+nxf_status nxf_server_event_fd(const nxf_server *server, int *fd, nxf_error **err);
+
+/**
+ * Lists the connections there are. The listing belongs to the caller, who releases it with nxf_connection_list_free().
+ * Waits only for the file system, which it asks for lengths, as nxf_runner_stats() does. Any thread.
+ */
+nxf_status nxf_server_connections(const nxf_server *server, nxf_connection_list **list, nxf_error **err);
+
+/**
+ * Ends the server: nobody is taken in or dialled any more, and all connections end, all at the same time, as runs end
+ * that are stopped. Waits until the server has ended: timeout_ms 0 does not wait, -1 waits for as long as it takes.
+ * Any thread, any number of times. A server that is stopped before it has begun has ended.
+ *
+ * NXF_OK: it has ended, no callback runs any more, and none starts; events that were not taken stay to be taken.
+ * NXF_TIMEOUT: it is still ending. NXF_E_INSIDE_CALLBACK: called from a callback of this server, for which it would
+ * wait. With timeout_ms 0 it does not wait, and can be called there, too.
+ */
+nxf_status nxf_server_stop(const nxf_server *server, int timeout_ms, nxf_error **err);
+
+/**
+ * Ends the server like nxf_server_stop(server, -1), and releases it. No other thread may use it any more. NULL is
+ * fine. From inside a callback of this server it is NXF_E_INSIDE_CALLBACK, and releases nothing. When it returns
+ * NXF_OK, all connections are closed, no thread of the server is left, and the callbacks' contexts have been dropped.
+ */
+nxf_status nxf_server_free(nxf_server *server);
 
 /* --- Trackers: the state of one replica, for hosts that move the bytes themselves --------------------------------- */
 

@@ -13,13 +13,16 @@ use std::ptr::{null, null_mut};
 
 use noxu_feeder::ffi::channel::*;
 use noxu_feeder::ffi::codec::*;
+use noxu_feeder::ffi::connection::*;
 use noxu_feeder::ffi::error::*;
+use noxu_feeder::ffi::event::*;
 use noxu_feeder::ffi::feeder::*;
 use noxu_feeder::ffi::host_channel::*;
 use noxu_feeder::ffi::log::*;
 use noxu_feeder::ffi::options::*;
 use noxu_feeder::ffi::runner::*;
 use noxu_feeder::ffi::scanner::*;
+use noxu_feeder::ffi::server::*;
 use noxu_feeder::ffi::source::*;
 use noxu_feeder::ffi::status::*;
 use noxu_feeder::ffi::version::*;
@@ -237,6 +240,8 @@ fn texts_that_the_library_owns_are_lent_for_good() {
         assert_eq!(text(nxf_status_name(4711)), "NXF_UNKNOWN");
         assert_eq!(text(nxf_run_state_name(NXF_RUN_STOPPED)), "NXF_RUN_STOPPED");
         assert_eq!(text(nxf_log_state_name(NXF_LOG_TORN)), "NXF_LOG_TORN");
+        assert_eq!(text(nxf_event_kind_name(NXF_EVENT_ENDED)), "NXF_EVENT_ENDED");
+        assert_eq!(text(nxf_service_name(NXF_SERVICE_SYNCUP)), "NXF_SERVICE_SYNCUP");
     }
 }
 
@@ -258,6 +263,11 @@ fn null_is_an_error_or_nothing_and_never_followed() {
         nxf_channel_free(null_mut());
         nxf_feeder_free(null_mut());
         assert_eq!(nxf_runner_free(null_mut()), NXF_OK);
+        assert_eq!(nxf_server_free(null_mut()), NXF_OK);
+        nxf_event_free(null_mut());
+        nxf_connection_list_free(null_mut());
+        assert_eq!(nxf_connection_list_count(null()), 0);
+        assert!(nxf_connection_list_at(null(), 0).is_null());
         assert!(!nxf_channel_is_open(null()) && !nxf_feeder_is_timed_out(null(), 0));
         assert_eq!(nxf_runner_known_replica_vlsn(null()), 0);
         assert_eq!((nxf_feeder_current_vlsn(null()), nxf_feeder_acked_vlsn(null()), nxf_feeder_lag(null())), (0, 0, 0));
@@ -302,6 +312,18 @@ fn null_is_an_error_or_nothing_and_never_followed() {
             failure(|err| nxf_runner_stats(null(), null_mut(), err)),
             failure(|err| nxf_runner_stop(null(), 0, err)),
             failure(|err| nxf_runner_result(null(), err)),
+            failure(|err| nxf_server_new(null_mut(), null(), &mut null_mut(), err)),
+            failure(|err| nxf_server_set_identify_callback(null_mut(), None, null_mut(), None, err)),
+            failure(|err| nxf_server_set_event_callback(null_mut(), None, null_mut(), None, err)),
+            failure(|err| nxf_server_answer_elections(null_mut(), null(), err)),
+            failure(|err| nxf_server_listen(null(), null(), 0, null_mut(), err)),
+            failure(|err| nxf_server_adopt(null(), -1, err)),
+            failure(|err| nxf_server_dial(null(), null(), 1, null(), 1, err)),
+            failure(|err| nxf_server_disconnect(null(), null(), err)),
+            failure(|err| nxf_server_next_event(null(), 0, null_mut(), err)),
+            failure(|err| nxf_server_event_fd(null(), &raw mut fd, err)),
+            failure(|err| nxf_server_connections(null(), null_mut(), err)),
+            failure(|err| nxf_server_stop(null(), 0, err)),
             failure(|err| nxf_feeder_new(null(), null(), &mut null_mut(), err)),
             failure(|err| nxf_feeder_set_state(null(), 0, err)),
             failure(|err| nxf_feeder_queue_entry(null(), 1, 1, null(), 0, err)),

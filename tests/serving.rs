@@ -224,7 +224,7 @@ fn an_empty_log_is_served_and_never_asks_for_a_restore() {
 /// Names all who come after the number of their turn.
 fn name_each(server: &Server, name: impl Fn(usize, Purpose) -> Option<CString> + Send + Sync + 'static) {
     let count = AtomicUsize::new(0);
-    let identify = Box::new(move |_: &_, purpose| name(count.fetch_add(1, Ordering::Relaxed), purpose));
+    let identify = Box::new(move |_: &_, purpose| Ok(name(count.fetch_add(1, Ordering::Relaxed), purpose)));
     server.set_functions("test", |functions| functions.identify = Some(identify)).unwrap();
 }
 

@@ -171,6 +171,103 @@ static void a_child_cannot_use_a_log(void **state)
     nxf_log_free(inherited_log);
 }
 
+/* --- servers --- */
+
+static nxf_server *inherited_server;
+static uint16_t server_port;
+
+static nxf_status name_nobody(void *context, const nxf_peer *peer, char *name, size_t capacity)
+{
+    (void)context;
+    (void)peer;
+    (void)name;
+    (void)capacity;
+    return NXF_CLOSED;
+}
+
+static void ignore_event(void *context, const nxf_event *event)
+{
+    (void)context;
+    (void)event;
+}
+
+static int call_server(struct feed *feed)
+{
+    nxf_server *server = inherited_server;
+    nxf_connection_list *list = NULL;
+    nxf_event *event = NULL;
+    uint16_t port;
+    int fd;
+    (void)feed;
+    const nxf_status all[] = {
+        nxf_server_set_identify_callback(server, name_nobody, NULL, NULL, NULL),
+        nxf_server_set_event_callback(server, ignore_event, NULL, NULL, NULL),
+        nxf_server_answer_elections(server, "m", NULL),
+        nxf_server_listen(server, NULL, 0, &port, NULL),
+        nxf_server_adopt(server, 0, NULL),
+        nxf_server_dial(server, "127.0.0.1", 1, "r1", 1, NULL),
+        nxf_server_disconnect(server, "r1", NULL),
+        nxf_server_next_event(server, -1, &event, NULL),
+        nxf_server_event_fd(server, &fd, NULL),
+        nxf_server_connections(server, &list, NULL),
+        nxf_server_stop(server, -1, NULL),
+    };
+    for (size_t at = 0; at < sizeof all / sizeof all[0]; at++) {
+        if (all[at] != NXF_E_FORKED)
+            return (int)at + 1;
+    }
+    return 0;
+}
+
+/* The child's copies of a listener, two connections, the loop's two descriptors and the event descriptor are closed. */
+static int free_server(struct feed *feed)
+{
+    const int before = count_fds();
+    (void)feed;
+    if (nxf_server_free(inherited_server) != NXF_OK)
+        return 1;
+    return before - count_fds() == 6 ? 0 : 2;
+}
+
+static void wait_event(uint32_t kind, uint64_t vlsn)
+{
+    bool is_it = false;
+    while (!is_it) {
+        nxf_event *event = NULL;
+        assert_ok(nxf_server_next_event, inherited_server, PATIENCE_MS, &event);
+        is_it = event->kind == kind && event->vlsn >= vlsn;
+        nxf_event_free(event);
+    }
+}
+
+static void a_child_cannot_use_a_server_and_the_parents_goes_on(void **state)
+{
+    static const uint8_t hello[27] = "\13\0\0\0PEER_FEEDER\10\0\0\0\1\0\0\0\0\0\0";
+    struct feed *feed = feed_of(state);
+    nxf_log *log = NULL;
+    uint8_t answer[5];
+    int fd = -1;
+    log_add(feed->log, 1);
+    feed_set(feed, "server.threads", "1");
+    assert_ok(nxf_log_open, log_dir(feed->log), feed->options, &log);
+    assert_ok(nxf_server_new, log, feed->options, &inherited_server);
+    nxf_log_free(log);
+    assert_ok(nxf_server_event_fd, inherited_server, &fd);
+    assert_ok(nxf_server_listen, inherited_server, NULL, 0, &server_port);
+    const int silent = connect_to_loopback(server_port);
+    const int replica = connect_to_loopback(server_port);
+    assert_true(send_all(replica, hello, sizeof hello));
+    assert_true(receive_all(replica, answer, sizeof answer));
+    feed->replica = replica_new(replica, REPLICA_ACKS);
+    wait_event(NXF_EVENT_ACKED, 1);
+    assert_in_child(feed, call_server);
+    assert_in_child(feed, free_server);
+    log_add(feed->log, 2);
+    wait_event(NXF_EVENT_ACKED, 2);
+    assert_int_equal(nxf_server_free(inherited_server), NXF_OK);
+    close(silent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +275,7 @@ int main(void)
         feed_test(a_child_cannot_use_channels_scanners_and_options_and_the_parents_work),
         feed_test(a_child_can_make_its_own),
         cmocka_unit_test(a_child_cannot_use_a_log),
+        feed_test(a_child_cannot_use_a_server_and_the_parents_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -417,6 +417,85 @@ static void a_run_from_the_highest_vlsn_there_can_be_waits_for_it(void **state)
     assert_frames(feed->replica, 1, 0);
 }
 
+/* --- servers --- */
+
+static nxf_status name_nobody(void *context, const nxf_peer *peer, char *name, size_t capacity)
+{
+    (void)context;
+    (void)peer;
+    (void)name;
+    (void)capacity;
+    return NXF_CLOSED;
+}
+
+static void ignore_event(void *context, const nxf_event *event)
+{
+    (void)context;
+    (void)event;
+}
+
+static void servers_refuse_nonsense(void **state)
+{
+    struct feed *feed = feed_of(state);
+    nxf_log *log = NULL;
+    nxf_server *server = NULL;
+    nxf_event *event = NULL;
+    nxf_connection_list *list = NULL;
+    uint16_t port = 7;
+    int fd = 7;
+    assert_ok(nxf_log_open, log_dir(feed->log), NULL, &log);
+    refuses("log", nxf_server_new, NULL, feed->options, &server);
+    refuses("server", nxf_server_new, log, feed->options, NULL);
+    assert_null(server);
+    assert_ok(nxf_server_new, log, NULL, &server);
+    refuses("server", nxf_server_set_identify_callback, NULL, name_nobody, feed->record, record_drop_ack);
+    refuses("callback", nxf_server_set_identify_callback, server, NULL, feed->record, record_drop_ack);
+    refuses("server", nxf_server_set_event_callback, NULL, ignore_event, feed->record, record_drop_ack);
+    refuses("callback", nxf_server_set_event_callback, server, NULL, feed->record, record_drop_ack);
+    refuses("server", nxf_server_answer_elections, NULL, "m");
+    refuses("master_name", nxf_server_answer_elections, server, NULL);
+    refuses("master_name", nxf_server_answer_elections, server, not_utf8);
+    refuses("server", nxf_server_listen, NULL, NULL, 0, &port);
+    refuses("host", nxf_server_listen, server, not_utf8, 0, &port);
+    assert_status(NXF_E_OS, nxf_server_listen, server, "no host has this name", 0, &port);
+    assert_status(NXF_E_OS, nxf_server_listen, server, "", 0, &port);
+    refuses("server", nxf_server_adopt, NULL, 0);
+    refuses("fd", nxf_server_adopt, server, -1);
+    refuses("fd", nxf_server_adopt, server, INT_MIN);
+    refuses("fd", nxf_server_adopt, server, INT_MAX);
+    refuses("server", nxf_server_dial, NULL, "127.0.0.1", 1, "r1", 1);
+    refuses("host", nxf_server_dial, server, NULL, 1, "r1", 1);
+    refuses("host", nxf_server_dial, server, not_utf8, 1, "r1", 1);
+    refuses("replica_name", nxf_server_dial, server, "127.0.0.1", 1, NULL, 1);
+    refuses("replica_name", nxf_server_dial, server, "127.0.0.1", 1, not_utf8, 1);
+    refuses("server", nxf_server_disconnect, NULL, "r1");
+    refuses("replica_name", nxf_server_disconnect, server, NULL);
+    refuses("replica_name", nxf_server_disconnect, server, not_utf8);
+    refuses("server", nxf_server_next_event, NULL, 0, &event);
+    refuses("event", nxf_server_next_event, server, 0, NULL);
+    refuses("server", nxf_server_event_fd, NULL, &fd);
+    refuses("fd", nxf_server_event_fd, server, NULL);
+    refuses("server", nxf_server_connections, NULL, &list);
+    refuses("list", nxf_server_connections, server, NULL);
+    refuses("server", nxf_server_stop, NULL, 0);
+    assert_int_equal(nxf_server_free(NULL), NXF_OK);
+    nxf_event_free(NULL);
+    assert_int_equal(nxf_connection_list_count(NULL), 0);
+    assert_null(nxf_connection_list_at(NULL, 0));
+    nxf_connection_list_free(NULL);
+    assert_ok(nxf_server_connections, server, &list);
+    assert_null(nxf_connection_list_at(list, SIZE_MAX));
+    nxf_connection_list_free(list);
+    assert_string_equal(nxf_event_kind_name(UINT32_MAX), "NXF_UNKNOWN");
+    assert_string_equal(nxf_service_name(UINT32_MAX), "NXF_UNKNOWN");
+    assert_ok(nxf_server_stop, server, INT_MIN);
+    assert_status(NXF_CLOSED, nxf_server_next_event, server, INT_MIN, &event);
+    assert_int_equal(nxf_server_free(server), NXF_OK);
+    nxf_log_free(log);
+    assert_true(port == 7 && fd == 7 && event == NULL);
+    assert_record(feed->record, ""); /* no context was taken */
+}
+
 /* --- trackers and codecs --- */
 
 static void ignore_message(void *context, const uint8_t *message, size_t len)
@@ -524,6 +603,7 @@ int main(void)
         feed_test(channels_of_the_hosts_own_refuse_nonsense),
         feed_test(runners_refuse_nonsense),
         feed_test(a_run_from_the_highest_vlsn_there_can_be_waits_for_it),
+        feed_test(servers_refuse_nonsense),
         cmocka_unit_test(feeders_refuse_nonsense),
         cmocka_unit_test(codecs_refuse_nonsense),
     };

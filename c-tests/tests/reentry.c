@@ -30,9 +30,14 @@
 #define LOG "nxf_options_set_log_callback.callback"
 #define LOG_DROP "nxf_options_set_log_callback.drop"
 #define MESSAGE "nxf_feeder_drain.callback"
+#define IDENTIFY "nxf_server_set_identify_callback.callback"
+#define IDENTIFY_DROP "nxf_server_set_identify_callback.drop"
+#define EVENT "nxf_server_set_event_callback.callback"
+#define EVENT_DROP "nxf_server_set_event_callback.drop"
 
 static const char *const places[] = { NEXT, RELEASE,  SOURCE_DROP, SEND,     RECEIVE, CLOSE,    IS_OPEN, CHANNEL_DROP,
-                                      ACK,  ACK_DROP, END,         END_DROP, LOG,     LOG_DROP, MESSAGE };
+                                      ACK,  ACK_DROP, END,         END_DROP, LOG,     LOG_DROP, MESSAGE,
+                                      IDENTIFY, IDENTIFY_DROP, EVENT, EVENT_DROP };
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
@@ -91,7 +96,9 @@ static struct {
     nxf_log *log;
     nxf_feeder *feeder;
     nxf_runner *runner; /* if there is one, the host is called from inside it */
-    bool is_startable;
+    nxf_server *server; /* likewise, with an event callback */
+    nxf_connection_list *list; /* an empty one */
+    bool is_startable; /* the runner, or the server */
     nxf_scanner *scanner; /* the one that is in use, on the main thread only; likewise the channel */
     nxf_channel *channel;
     bool is_lent; /* the channel, to a runner that may come of it */
@@ -222,6 +229,36 @@ static void take_message(void *context, const uint8_t *message, size_t len)
     (void)message;
     (void)len;
     visit(MESSAGE);
+}
+
+static nxf_status identify(void *context, const nxf_peer *peer, char *name, size_t capacity)
+{
+    (void)context;
+    visit(IDENTIFY);
+    snprintf(name, capacity, "%s", peer->peer);
+    return NXF_OK;
+}
+
+static void drop_identify(void *context)
+{
+    (void)context;
+    visit(IDENTIFY_DROP);
+}
+
+static void happened(void *context, const nxf_event *event)
+{
+    (void)context;
+    visit(EVENT);
+    event_lock(&host.event);
+    if (event->kind == NXF_EVENT_ACKED)
+        host.acked = event->vlsn;
+    event_unlock(&host.event);
+}
+
+static void drop_event(void *context)
+{
+    (void)context;
+    visit(EVENT_DROP);
 }
 
 static nxf_source_vtable source_vtable(void)
@@ -355,6 +392,19 @@ static nxf_options *new_options(void)
     return options;
 }
 
+/* Another server, which has not begun. */
+static nxf_server *new_server(void)
+{
+    nxf_server *server = NULL;
+    want(NXF_OK, nxf_server_new(host.log, host.options, &server, NULL));
+    return server;
+}
+
+static void free_server_of(nxf_server *other)
+{
+    want(NXF_OK, nxf_server_free(other));
+}
+
 static nxf_feeder *new_feeder(void)
 {
     nxf_feeder *feeder = NULL;
@@ -467,6 +517,25 @@ CALL(nxf_channel_tcp_connect)
     close(accept_from(listener));
 }
 
+CALL(nxf_connection_list_at)
+{
+    check(nxf_connection_list_at(host.list, 0) == NULL, "there is one");
+}
+
+CALL(nxf_connection_list_count)
+{
+    check(nxf_connection_list_count(host.list) == 0, "there are some");
+}
+
+CALL(nxf_connection_list_free)
+{
+    nxf_server *other = new_server();
+    nxf_connection_list *list = NULL;
+    want(NXF_OK, nxf_server_connections(other, &list, NULL));
+    nxf_connection_list_free(list);
+    free_server_of(other);
+}
+
 CALL(nxf_error_errno)
 {
     nxf_error *err = new_error();
@@ -533,6 +602,16 @@ CALL(nxf_error_vlsn)
     nxf_error *err = new_error();
     check(!nxf_error_vlsn(err, NULL), "it has one");
     nxf_error_free(err);
+}
+
+CALL(nxf_event_free)
+{
+    nxf_event_free(NULL);
+}
+
+CALL(nxf_event_kind_name)
+{
+    check(nxf_event_kind_name(NXF_EVENT_JOINED) != NULL, "NULL");
 }
 
 CALL(nxf_feeder_acked_vlsn)
@@ -909,6 +988,131 @@ CALL(nxf_scanner_open)
     nxf_scanner_free(scanner);
 }
 
+CALL(nxf_server_adopt)
+{
+    nxf_server *other = new_server();
+    int fds[2];
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "no sockets");
+    want(NXF_OK, nxf_server_adopt(other, fds[0], NULL));
+    free_server_of(other);
+    close(fds[1]);
+    if (host.server == NULL || host.is_startable)
+        return;
+    check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, "no sockets");
+    if (nxf_server_adopt(host.server, fds[0], NULL) != NXF_OK)
+        close(fds[0]);
+    close(fds[1]);
+}
+
+CALL(nxf_server_answer_elections)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_answer_elections(other, "m", NULL));
+    free_server_of(other);
+    if (host.server != NULL && !host.is_startable)
+        want(NXF_E_WRONG_STATE, nxf_server_answer_elections(host.server, "m", NULL));
+}
+
+CALL(nxf_server_connections)
+{
+    nxf_connection_list *list = NULL;
+    if (host.server == NULL)
+        return;
+    want(NXF_OK, nxf_server_connections(host.server, &list, NULL));
+    nxf_connection_list_free(list);
+}
+
+CALL(nxf_server_dial)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_dial(other, "127.0.0.1", 1, "r9", 1, NULL));
+    free_server_of(other);
+    if (host.server != NULL && !host.is_startable)
+        want_any(NXF_OK, NXF_E_WRONG_STATE, NXF_OK, nxf_server_dial(host.server, "127.0.0.1", 1, "r9", 1, NULL));
+}
+
+CALL(nxf_server_disconnect)
+{
+    if (host.server != NULL)
+        want_any(NXF_OK, NXF_CLOSED, NXF_OK, nxf_server_disconnect(host.server, "r9", NULL));
+}
+
+CALL(nxf_server_event_fd)
+{
+    int fd = -1;
+    if (host.server != NULL)
+        want(NXF_E_WRONG_STATE, nxf_server_event_fd(host.server, &fd, NULL));
+}
+
+CALL(nxf_server_free)
+{
+    free_server_of(new_server());
+    if (host.server != NULL)
+        want(NXF_E_INSIDE_CALLBACK, nxf_server_free(host.server));
+}
+
+CALL(nxf_server_listen)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_listen(other, NULL, 0, NULL, NULL));
+    free_server_of(other);
+    if (host.server != NULL && !host.is_startable)
+        want_any(NXF_OK, NXF_E_WRONG_STATE, NXF_OK, nxf_server_listen(host.server, NULL, 0, NULL, NULL));
+}
+
+CALL(nxf_server_new)
+{
+    free_server_of(new_server());
+}
+
+CALL(nxf_server_next_event)
+{
+    nxf_server *other = new_server();
+    nxf_event *event = NULL;
+    want(NXF_TIMEOUT, nxf_server_next_event(other, 0, &event, NULL));
+    free_server_of(other);
+    if (host.server != NULL)
+        want(NXF_E_WRONG_STATE, nxf_server_next_event(host.server, -1, &event, NULL));
+}
+
+CALL(nxf_server_set_event_callback)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_set_event_callback(other, happened, NULL, drop_event, NULL));
+    free_server_of(other);
+    if (host.server != NULL)
+        want(host.is_startable ? NXF_OK : NXF_E_WRONG_STATE,
+             nxf_server_set_event_callback(host.server, happened, NULL, drop_event, NULL));
+}
+
+CALL(nxf_server_set_identify_callback)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_set_identify_callback(other, identify, NULL, drop_identify, NULL));
+    free_server_of(other);
+    if (host.server != NULL)
+        want(host.is_startable ? NXF_OK : NXF_E_WRONG_STATE,
+             nxf_server_set_identify_callback(host.server, identify, NULL, drop_identify, NULL));
+}
+
+CALL(nxf_server_stop)
+{
+    nxf_server *other = new_server();
+    want(NXF_OK, nxf_server_stop(other, -1, NULL));
+    free_server_of(other);
+    if (host.server == NULL)
+        return;
+    want(NXF_E_INSIDE_CALLBACK, nxf_server_stop(host.server, -1, NULL));
+    want(NXF_E_INSIDE_CALLBACK, nxf_server_stop(host.server, 1000, NULL));
+    if (!host.is_startable)
+        want_any(NXF_OK, NXF_TIMEOUT, NXF_OK, nxf_server_stop(host.server, 0, NULL));
+}
+
+CALL(nxf_service_name)
+{
+    check(nxf_service_name(NXF_SERVICE_STREAM) != NULL, "NULL");
+}
+
 CALL(nxf_status_name)
 {
     check(nxf_status_name(NXF_OK) != NULL, "NULL");
@@ -937,6 +1141,9 @@ static const struct {
     ROW(nxf_channel_receive),
     ROW(nxf_channel_send),
     ROW(nxf_channel_tcp_connect),
+    ROW(nxf_connection_list_at),
+    ROW(nxf_connection_list_count),
+    ROW(nxf_connection_list_free),
     ROW(nxf_error_errno),
     ROW(nxf_error_file),
     ROW(nxf_error_free),
@@ -947,6 +1154,8 @@ static const struct {
     ROW(nxf_error_replica),
     ROW(nxf_error_status),
     ROW(nxf_error_vlsn),
+    ROW(nxf_event_free),
+    ROW(nxf_event_kind_name),
     ROW(nxf_feeder_acked_vlsn),
     ROW(nxf_feeder_current_vlsn),
     ROW(nxf_feeder_debug_text),
@@ -1000,6 +1209,20 @@ static const struct {
     ROW(nxf_scanner_from_log),
     ROW(nxf_scanner_next),
     ROW(nxf_scanner_open),
+    ROW(nxf_server_adopt),
+    ROW(nxf_server_answer_elections),
+    ROW(nxf_server_connections),
+    ROW(nxf_server_dial),
+    ROW(nxf_server_disconnect),
+    ROW(nxf_server_event_fd),
+    ROW(nxf_server_free),
+    ROW(nxf_server_listen),
+    ROW(nxf_server_new),
+    ROW(nxf_server_next_event),
+    ROW(nxf_server_set_event_callback),
+    ROW(nxf_server_set_identify_callback),
+    ROW(nxf_server_stop),
+    ROW(nxf_service_name),
     ROW(nxf_status_name),
     ROW(nxf_version),
 };
@@ -1038,6 +1261,7 @@ static void begin_scene(struct feed *feed, const char *name, const char *place)
     host.is_closed = false;
     host.options = feed->options;
     host.runner = NULL;
+    host.server = NULL;
     host.is_startable = false;
     host.scanner = NULL;
     host.channel = NULL;
@@ -1304,6 +1528,75 @@ static void everything_can_be_called_while_the_context_of_a_log_callback_goes(vo
     end_scene(feed);
 }
 
+/* A server with all callbacks, and a replica that dials in. Nothing is called back from while it is made. */
+static void open_server(struct feed *feed)
+{
+    const char *place = host.place;
+    host.place = NULL;
+    assert_ok(nxf_server_new, host.log, feed->options, &host.server);
+    assert_ok(nxf_server_set_identify_callback, host.server, identify, NULL, drop_identify);
+    assert_ok(nxf_server_set_event_callback, host.server, happened, NULL, drop_event);
+    host.place = place;
+}
+
+static void free_server(void)
+{
+    assert_int_equal(nxf_server_free(host.server), NXF_OK);
+    host.server = NULL;
+}
+
+static void everything_can_be_called_in_a_server(void **state)
+{
+    static const char *const where[] = { IDENTIFY, IDENTIFY_DROP, EVENT, EVENT_DROP, LOG };
+    static const uint8_t hello[27] = "\13\0\0\0PEER_FEEDER\10\0\0\0\1\0\0\0\0\0\0";
+    struct feed *feed = feed_of(state);
+    for (size_t at = 0; at < LENGTH(where); at++) {
+        uint8_t answer[5];
+        int fds[2];
+        begin_scene(feed, "of a server", where[at]);
+        open_server(feed);
+        unix_pair(fds);
+        assert_ok(nxf_server_adopt, host.server, fds[0]);
+        /* It may be stopped by then. */
+        if (send_all(fds[1], hello, sizeof hello) && receive_all(fds[1], answer, sizeof answer)) {
+            feed->replica = replica_new(fds[1], REPLICA_ACKS);
+            event_lock(&host.event);
+            event_wait(&host.event, is_visited_or_acked, NULL);
+            event_unlock(&host.event);
+        } else {
+            close(fds[1]);
+        }
+        free_server();
+        end_scene(feed);
+    }
+}
+
+static void everything_can_be_called_while_a_server_that_has_not_begun_changes(void **state)
+{
+    static const char *const where[] = { IDENTIFY_DROP, EVENT_DROP };
+    struct feed *feed = feed_of(state);
+    for (size_t at = 0; at < LENGTH(where); at++) {
+        begin_scene(feed, "of a callback of a server that is replaced", where[at]);
+        open_server(feed);
+        host.is_startable = true;
+        assert_ok(nxf_server_set_identify_callback, host.server, identify, NULL, drop_identify);
+        if (at == 1)
+            assert_ok(nxf_server_set_event_callback, host.server, happened, NULL, drop_event);
+        free_server();
+        end_scene(feed);
+
+        begin_scene(feed, "of a server that never began", where[at]);
+        open_server(feed);
+        free_server();
+        end_scene(feed);
+    }
+    begin_scene(feed, "of a server that begins to listen", LOG);
+    open_server(feed);
+    assert_ok(nxf_server_listen, host.server, NULL, 0, NULL);
+    free_server();
+    end_scene(feed);
+}
+
 static void everything_can_be_called_while_a_tracker_is_drained(void **state)
 {
     begin_scene(feed_of(state), "of a tracker that is drained", MESSAGE);
@@ -1371,11 +1664,16 @@ static int set_up(void **state)
     log_add_range(feed_of(state)->log, 1, 3);
     assert_ok(nxf_log_open, log_dir(feed_of(state)->log), NULL, &host.log);
     assert_ok(nxf_feeder_new, "r1", NULL, &host.feeder);
+    nxf_server *server = NULL;
+    assert_ok(nxf_server_new, host.log, NULL, &server);
+    assert_ok(nxf_server_connections, server, &host.list);
+    nxf_server_free(server);
     return 0;
 }
 
 static int tear_down(void **state)
 {
+    nxf_connection_list_free(host.list);
     nxf_log_free(host.log);
     nxf_feeder_free(host.feeder);
     host.options = NULL;
@@ -1423,6 +1721,8 @@ int main(int argc, char **argv)
         scene(everything_can_be_called_in_a_source_that_the_host_reads),
         scene(everything_can_be_called_while_a_scanner_has_something_to_say),
         scene(everything_can_be_called_while_the_context_of_a_log_callback_goes),
+        scene(everything_can_be_called_in_a_server),
+        scene(everything_can_be_called_while_a_server_that_has_not_begun_changes),
         scene(everything_can_be_called_while_a_tracker_is_drained),
         cmocka_unit_test(every_function_of_the_hosts_was_called_back_from),
         feed_test(a_run_inside_a_callback_is_inside_both_runs),

@@ -94,31 +94,50 @@ pub unsafe extern "C" fn nxf_channel_from_fd(
     guard(err, || {
         let place = channel?;
         let options = copied(options)?;
+        let (socket, options) = (GivenSocket::new(fd)?, options.socket());
+        options.prepare(socket.as_fd())?;
+        place.write(nxf_channel::give(SocketChannel::new(socket.take(), options)));
+        Ok(NXF_OK)
+    })
+}
+
+/// A connected stream socket that the host gives away if the call succeeds. It stays the host's until it is taken.
+pub(super) struct GivenSocket(c_int);
+
+impl GivenSocket {
+    pub(super) fn new(fd: c_int) -> Result<GivenSocket> {
         if fd < 0 {
             return Err(Error::invalid("fd", format!("{fd} is no descriptor")));
         }
-        // SAFETY: not -1. The host leaves a descriptor that it gives open during the call; that another number is no
-        // descriptor is found out by the first use.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        let given = GivenSocket(fd);
         // A connection that was made and has failed since is another error than a socket that was never connected.
-        if let Err(error) = socket::take_error(borrowed)
+        if let Err(error) = socket::take_error(given.as_fd())
             && error.raw_os_error() != Some(libc::ENOTSOCK)
             && error.raw_os_error() != Some(libc::EBADF)
         {
             return Err(Error::Connection { os: error.into() });
         }
-        let is_stream = socket::is_connected_stream(borrowed)
+        let is_stream = socket::is_connected_stream(given.as_fd())
             .map_err(|error| Error::invalid("fd", format!("{fd} is no socket: {error}")))?;
         if !is_stream {
             return Err(Error::invalid("fd", format!("{fd} is no connected stream socket")));
         }
-        let options = options.socket();
-        options.prepare(borrowed)?;
-        // SAFETY: it is a socket, as was just seen, and the host gives it away with this call, which cannot fail now.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        place.write(nxf_channel::give(SocketChannel::new(socket, options)));
-        Ok(NXF_OK)
-    })
+        Ok(given)
+    }
+
+    /// The socket is the library's from now on. It can be given back by its number.
+    pub(super) fn take(self) -> OwnedFd {
+        // SAFETY: it is a socket, as was seen when this was made, and the host gives it away with this call.
+        unsafe { OwnedFd::from_raw_fd(self.0) }
+    }
+}
+
+impl AsFd for GivenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: not -1. The host leaves a descriptor that it gives open during the call; that another number is no
+        // descriptor is found out by the first use.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
 }
 
 /// Uses a channel. The read lock keeps the channel from being handed over meanwhile. Nobody waits for it: handing over

@@ -54,7 +54,8 @@ pub unsafe extern "C" fn nxf_error_message(err: *const nxf_error) -> *const c_ch
 }
 
 /// The name of the replica concerned: that of the runner or tracker that the failed function was called with, or was to
-/// make. Valid until the error is freed. "" if the error concerns no replica, and for NULL.
+/// make, or that the event with this error is about. Valid until the error is freed. "" if the error concerns no
+/// replica, and for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nxf_error_replica(err: *const nxf_error) -> *const c_char {
     given!(err: reference);

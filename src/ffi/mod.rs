@@ -29,6 +29,12 @@ pub mod host_channel;
 
 pub mod runner;
 
+pub mod connection;
+
+pub mod event;
+
+pub mod server;
+
 pub mod feeder;
 
 pub mod codec;

@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::border::{
     Context, Growing, Handle, Opaque, ask, give, given, guard, guard_about, name_of, null, opaque, with,
@@ -19,6 +19,8 @@ use crate::acks::{Ack, Deadline, Polled, Waited};
 use crate::error::Error;
 use crate::runner::Runner;
 use crate::session::lag::Lag;
+use crate::session::link::Snapshot;
+use crate::source::Origin;
 use crate::states::{self, State};
 use crate::sys::thread::{HoldOff, in_library};
 
@@ -506,56 +508,83 @@ unsafe impl Growing for nxf_runner_stats_t {
     ];
 }
 
+/// What the figures of a run are taken from, in this order. All that was acknowledged when it was asked is sent in the
+/// snapshot, and if the run had ended, the snapshot has its last figures. In another order they would contradict each
+/// other now and then.
+pub(super) struct RunFigures<'a> {
+    pub(super) acked_vlsn: u64,
+    pub(super) run_state: State,
+    pub(super) snapshot: Snapshot,
+    pub(super) acks_merged: u64,
+    pub(super) callback_longest: Duration,
+    pub(super) origin: Option<&'a dyn Origin>,
+}
+
 fn stats_of(runner: &Runner, struct_size: usize) -> nxf_runner_stats_t {
-    // Both are read before the snapshot. So all that is acknowledged here is sent in the snapshot, and if the run has
-    // ended here, the snapshot has its last figures. The other way round they would contradict each other now and then.
-    let acked_vlsn = runner.acks().known_vlsn();
-    let run_state = runner.state();
-    let now = runner.snapshot();
-    let as_of = now.ended.unwrap_or_else(Instant::now);
-    let millis = |since: Option<Instant>| since.map_or(0, |since| as_of.saturating_duration_since(since).as_millis());
-    let millis = |since| u64::try_from(millis(since)).unwrap_or(u64::MAX);
-    // Only if the host's struct has room for it: this asks the file system.
-    let looks = struct_size > offset_of!(nxf_runner_stats_t, lag_bytes);
-    let lag = Lag::of(&now, acked_vlsn, runner.origin(), looks);
-    let log_state = now.pause.map_or(states::log::READING, |pause| pause.reason.state());
-    nxf_runner_stats_t {
-        struct_size,
-        run_state: run_state.code,
-        log_state: log_state.code,
-        log_state_lsn: now.pause.map_or(0, |pause| pause.at.0),
-        is_stalled: now.pause.is_some_and(|pause| pause.stalled),
-        is_notified: now.is_notified,
-        missing_vlsn: now.pause.and_then(|pause| pause.missing_vlsn).unwrap_or(0),
-        start_vlsn: now.start_vlsn,
-        read_vlsn: now.read_vlsn,
-        sent_vlsn: now.sent_vlsn,
-        acked_vlsn,
-        frames_sent: now.stream.frames,
-        bytes_sent: now.stream.bytes,
-        queued_bytes: now.queued_bytes,
-        acks_received: now.stream.acks,
+    let figures = RunFigures {
+        acked_vlsn: runner.acks().known_vlsn(),
+        run_state: runner.state(),
+        snapshot: runner.snapshot(),
         acks_merged: runner.acks().merged(),
-        entries_untagged: now.source.counts.untagged,
-        entries_invisible: now.source.counts.invisible,
-        entries_below: now.source.counts.below,
-        entries_repeated: now.source.counts.repeats,
-        entries_bad_vlsn: now.source.counts.bad_vlsns,
-        entries_early: now.source.counts.early,
-        entries_held: now.source.held,
-        holes_crossed: now.source.holes_crossed,
-        listings: now.source.listings,
-        sleeps: now.sleeps,
-        callback_longest_ns: u64::try_from(runner.callback_longest().as_nanos()).unwrap_or(u64::MAX),
-        last_known_vlsn: lag.last_known_vlsn,
-        lag_entries: lag.entries,
-        lag_bytes: now.unacked_bytes + lag.unread_bytes,
-        unacked_bytes: now.unacked_bytes,
-        unread_bytes: lag.unread_bytes,
-        oldest_unacked_ms: millis(now.unacked_since),
-        last_ack_ms: millis(now.acked_last),
-        is_ending: now.is_ending,
+        callback_longest: runner.callback_longest(),
+        origin: runner.origin(),
+    };
+    figures.stats(struct_size)
+}
+
+impl RunFigures<'_> {
+    /// As C has them, as far as there is room.
+    pub(super) fn stats(&self, struct_size: usize) -> nxf_runner_stats_t {
+        let &RunFigures { acked_vlsn, run_state, snapshot: now, acks_merged, callback_longest, origin } = self;
+        let as_of = now.ended.unwrap_or_else(Instant::now);
+        let millis = |since: Option<Instant>| millis(since.map(|since| as_of.saturating_duration_since(since)));
+        // Only if the host's struct has room for it: this asks the file system.
+        let looks = struct_size > offset_of!(nxf_runner_stats_t, lag_bytes);
+        let lag = Lag::of(&now, acked_vlsn, origin, looks);
+        let log_state = now.pause.map_or(states::log::READING, |pause| pause.reason.state());
+        nxf_runner_stats_t {
+            struct_size,
+            run_state: run_state.code,
+            log_state: log_state.code,
+            log_state_lsn: now.pause.map_or(0, |pause| pause.at.0),
+            is_stalled: now.pause.is_some_and(|pause| pause.stalled),
+            is_notified: now.is_notified,
+            missing_vlsn: now.pause.and_then(|pause| pause.missing_vlsn).unwrap_or(0),
+            start_vlsn: now.start_vlsn,
+            read_vlsn: now.read_vlsn,
+            sent_vlsn: now.sent_vlsn,
+            acked_vlsn,
+            frames_sent: now.stream.frames,
+            bytes_sent: now.stream.bytes,
+            queued_bytes: now.queued_bytes,
+            acks_received: now.stream.acks,
+            acks_merged,
+            entries_untagged: now.source.counts.untagged,
+            entries_invisible: now.source.counts.invisible,
+            entries_below: now.source.counts.below,
+            entries_repeated: now.source.counts.repeats,
+            entries_bad_vlsn: now.source.counts.bad_vlsns,
+            entries_early: now.source.counts.early,
+            entries_held: now.source.held,
+            holes_crossed: now.source.holes_crossed,
+            listings: now.source.listings,
+            sleeps: now.sleeps,
+            callback_longest_ns: u64::try_from(callback_longest.as_nanos()).unwrap_or(u64::MAX),
+            last_known_vlsn: lag.last_known_vlsn,
+            lag_entries: lag.entries,
+            lag_bytes: now.unacked_bytes + lag.unread_bytes,
+            unacked_bytes: now.unacked_bytes,
+            unread_bytes: lag.unread_bytes,
+            oldest_unacked_ms: millis(now.unacked_since),
+            last_ack_ms: millis(now.acked_last),
+            is_ending: now.is_ending,
+        }
     }
+}
+
+/// A time in milliseconds; 0 for none.
+pub(super) fn millis(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Ends the run: queued frames are not sent any more, and the replica's last acknowledgements are still taken for the

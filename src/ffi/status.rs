@@ -73,7 +73,7 @@ pub const NXF_E_ACK_TIMEOUT: nxf_status = -45;
 
 /// Releases the context of a callback. Called exactly once, after the callback's last call, on any thread, with no lock
 /// held. It may call the library, but not with an object that is being released. A call that would wait for the runner
-/// that drops the context is refused with NXF_E_INSIDE_CALLBACK. NULL if there is nothing to release.
+/// or the server that drops the context is refused with NXF_E_INSIDE_CALLBACK. NULL if there is nothing to release.
 pub type nxf_drop_callback = Option<unsafe extern "C" fn(context: *mut c_void)>;
 
 /// The name of a status, such as "NXF_E_LOG_GAP". Any other number has the name "NXF_UNKNOWN". Never NULL; valid for as
@@ -83,17 +83,23 @@ pub extern "C" fn nxf_status_name(status: nxf_status) -> *const c_char {
     known_name(status).unwrap_or(c"NXF_UNKNOWN").as_ptr()
 }
 
-/// The table of the names, from the constants.
+/// The table of the names of constants, from the constants.
 macro_rules! named {
-    ($($status:ident,)*) => {
-        &[$(($status, {
-            const NAME: &str = concat!(stringify!($status), "\0");
+    ($($constant:ident,)*) => {
+        &[$(($constant, {
+            const NAME: &str = concat!(stringify!($constant), "\0");
             match CStr::from_bytes_with_nul(NAME.as_bytes()) {
                 Ok(name) => name,
-                Err(_) => panic!("a status name has no NUL inside"),
+                Err(_) => panic!("the name of a constant has no NUL inside"),
             }
         })),*]
     };
+}
+pub(super) use named;
+
+/// The name of a constant in such a table.
+pub(super) fn name_among<T: PartialEq>(table: &[(T, &'static CStr)], constant: &T) -> Option<&'static CStr> {
+    table.iter().find(|(code, _)| code == constant).map(|(_, name)| *name)
 }
 
 const ALL: &[(nxf_status, &CStr)] = named![
@@ -129,7 +135,7 @@ const ALL: &[(nxf_status, &CStr)] = named![
 ];
 
 fn known_name(status: nxf_status) -> Option<&'static CStr> {
-    ALL.iter().find(|(code, _)| *code == status).map(|(_, name)| *name)
+    name_among(ALL, &status)
 }
 
 /// What a function of the host's returned: the status by its name, or its number where it has none.

@@ -63,6 +63,11 @@ pub trait Driver: Send {
 
     /// The same, but waits until there is something or `deadline` has come. It may end early, with nothing.
     fn sleep(&mut self, deadline: Option<Instant>, ready: &mut Vec<Key>) -> io::Result<()>;
+
+    /// The descriptor that it has of its own, if it has one, for a forked child to close.
+    fn inherited_fd(&self) -> Option<RawFd> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The inbox: other threads hand tasks over to a loop that runs.
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use super::driver::Key;
@@ -85,6 +86,11 @@ impl Handle {
     /// A waker for a task of this loop.
     pub fn waker(&self) -> Waker {
         self.wakeups.waker()
+    }
+
+    /// The descriptor that wakes the loop, for a forked child to close.
+    pub fn inherited_fd(&self) -> RawFd {
+        self.wakeups.inherited_fd()
     }
 
     /// Hands over. Never blocks.

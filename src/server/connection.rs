@@ -11,6 +11,7 @@ use crate::session::link::Link;
 use crate::session::service::restore::Progress;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sys::fork::{Inherited, close_inherited};
 use crate::sys::waker::Waker;
 
 /// The other end of a connection.
@@ -78,6 +79,8 @@ pub struct Connection {
     name: OnceLock<CString>,
     link: OnceLock<Arc<Link>>,
     waker: OnceLock<Arc<Waker>>,
+    /// Its socket, until the stream has it.
+    pub(super) socket: Inherited,
     changing: Mutex<Changing>,
     is_ending: AtomicBool,
     /// The highest VLSN acknowledged.
@@ -99,6 +102,7 @@ impl Connection {
             name: OnceLock::new(),
             link: OnceLock::new(),
             waker: OnceLock::new(),
+            socket: Inherited::default(),
             changing: Mutex::new(changing),
             is_ending: AtomicBool::new(false),
             acked: AtomicU64::new(0),
@@ -173,6 +177,14 @@ impl Connection {
         match link {
             Some(link) => link.stop(),
             None => self.wake(),
+        }
+    }
+
+    /// In a forked child: closes the descriptor that the child has of it, and takes no lock.
+    pub(super) fn close_in_child(&self) {
+        close_inherited([self.socket.fd()]);
+        if let Some(link) = self.link() {
+            link.close_in_child();
         }
     }
 

@@ -118,7 +118,9 @@ pub(super) fn take_in_over<T>(
     };
     let waker = Arc::new(handle.waker());
     connection.set_waker(Arc::clone(&waker));
-    let conversation = Conversation::new(shared, connection, waker, transport(made), now);
+    let transport = transport(made);
+    connection.socket.set(transport.inherited_fd());
+    let conversation = Conversation::new(shared, connection, waker, transport, now);
     shared.hand_over(handle, Box::new(conversation), now);
     Ok(())
 }
@@ -226,11 +228,12 @@ impl Conversation {
         let Stage::Asking { greeted, inquiry, until } = &self.stage else { return Ok(Round::Waits) };
         let (greeted, until) = (*greeted, *until);
         match inquiry.take_answer() {
-            Some(Some(name)) => {
+            Some(Ok(Some(name))) => {
                 self.begin(greeted, name, now);
                 Ok(Round::Moved)
             }
-            Some(None) => Err(Over::Refused(Refusal::ByHost)),
+            Some(Ok(None)) => Err(Over::Refused(Refusal::ByHost)),
+            Some(Err(error)) => Err(Over::Refused(Refusal::Failed(error))),
             None if now >= until => Err(Over::Refused(Refusal::NotNamed)),
             // It may have said all that it wants to say.
             None => Ok(Round::Waits),
@@ -332,6 +335,7 @@ impl Conversation {
         let mut arrived = machine.into_rest();
         arrived.append(&mut self.ahead);
         let transport = self.transport.take().expect("it is taken once");
+        self.connection.socket.set(None);
         let mut session = feeding::session(&self.shared, &self.connection, transport, start, now);
         session.arrived(arrived);
         Step::Becomes(Box::new(session))
@@ -352,6 +356,13 @@ impl Conversation {
             Stage::Serving(machine) => (!machine.exchange().output().is_empty(), machine.deadline()),
         };
         Wants { interest: Interest { read, write }, deadline }
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        // Before the socket is closed, which comes next.
+        self.connection.socket.set(None);
     }
 }
 

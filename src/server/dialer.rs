@@ -11,7 +11,7 @@ use super::dialing::Dialing;
 use super::events::Kind;
 use super::feeding;
 use super::refusal::Refusal;
-use super::shared::Shared;
+use super::shared::{Other, Shared};
 use crate::acks::End;
 use crate::diagnostics::{Level, Replica};
 use crate::error::Error;
@@ -43,7 +43,7 @@ pub(super) struct Dialer {
     shared: Arc<Shared>,
     dialing: Arc<Dialing>,
     at_loop: usize,
-    waker: Arc<Waker>,
+    other: Arc<Other>,
     stage: Stage,
     /// Whether people were told that it cannot be reached.
     is_told: bool,
@@ -52,10 +52,10 @@ pub(super) struct Dialer {
 impl Dialer {
     /// Begins to dial, in that loop.
     pub(super) fn start(shared: &Arc<Shared>, dialing: Arc<Dialing>, at_loop: usize, handle: &Handle) {
-        let (waker, now) = (shared.waker_of_other(handle), Instant::now());
-        dialing.set_waker(Arc::clone(&waker));
+        let (other, now) = (shared.other(handle), Instant::now());
+        dialing.set_waker(Arc::clone(&other.waker));
         let stage = Stage::Waiting { until: now, last: None };
-        let dialer = Dialer { shared: Arc::clone(shared), dialing, at_loop, waker, stage, is_told: false };
+        let dialer = Dialer { shared: Arc::clone(shared), dialing, at_loop, other, stage, is_told: false };
         shared.hand_over(handle, Box::new(dialer), now);
     }
 
@@ -140,15 +140,20 @@ impl Dialer {
 
 impl Task for Dialer {
     fn waker(&self) -> &Waker {
-        &self.waker
+        &self.other.waker
     }
 
     fn turn(&mut self, now: Instant, _: &mut Scratch) -> Step {
         if self.shared.is_stopping() || self.dialing.is_cancelled() {
             return Step::Ended(End::Stopped);
         }
+        // Before it is closed, or another's.
+        self.other.descriptor.set(None);
         if let Some(socket) = self.move_on(now) {
             self.feed(socket, now);
+        }
+        if let Stage::Connecting { socket, .. } = &self.stage {
+            self.other.descriptor.set(Some(socket.as_raw_fd()));
         }
         let (write, deadline) = match &self.stage {
             Stage::Waiting { until, .. } => (false, Some(*until)),
@@ -166,6 +171,6 @@ impl Task for Dialer {
     }
 
     fn end(self: Box<Self>, _: End, _: Instant) {
-        self.shared.forget_other(&self.waker);
+        self.shared.forget_other(&self.other);
     }
 }

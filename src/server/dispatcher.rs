@@ -4,16 +4,18 @@
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Connection, Peer, Purpose};
 use super::events::{Event, Events, Polled, Taker};
 use crate::acks::Deadline;
+use crate::error::Result;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex};
 
-/// Says which replica it is that wants this from there; `None` refuses it.
-pub type IdentifyFunction = Box<dyn Fn(&Peer, Purpose) -> Option<CString> + Send + Sync>;
+/// Says which replica it is that wants this from there. `None` refuses it, and so does an error, which is told.
+pub type IdentifyFunction = Box<dyn Fn(&Peer, Purpose) -> Result<Option<CString>> + Send + Sync>;
 /// Is told of each event.
 pub type EventFunction = Box<dyn Fn(&Event) + Send + Sync>;
 
@@ -30,12 +32,12 @@ pub struct Functions {
 pub(super) struct Inquiry {
     connection: Arc<Connection>,
     purpose: Purpose,
-    answer: Mutex<Option<Option<CString>>>,
+    answer: Mutex<Option<Result<Option<CString>>>>,
 }
 
 impl Inquiry {
     /// The host's answer, once there is one.
-    pub(super) fn take_answer(&self) -> Option<Option<CString>> {
+    pub(super) fn take_answer(&self) -> Option<Result<Option<CString>>> {
         self.answer.lock().take()
     }
 }
@@ -50,8 +52,10 @@ struct Inner {
 /// See the module's comment.
 #[derive(Default)]
 pub struct Dispatcher {
-    /// Set when the server begins.
-    functions: OnceLock<Functions>,
+    identifies: AtomicBool,
+    takes_events: AtomicBool,
+    /// There from when the server begins until there is nothing more to tell.
+    functions: Mutex<Option<Arc<Functions>>>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -60,20 +64,37 @@ pub struct Dispatcher {
 const BATCH: usize = 64;
 
 impl Dispatcher {
-    /// From now on these are the host's functions, unless there are some already. True: there is something to run for.
-    pub(super) fn set_functions(&self, functions: Functions) -> bool {
-        let _ = self.functions.set(functions);
+    /// Notes which functions there will be.
+    pub(super) fn note_functions(&self, functions: &Functions) {
+        self.identifies.store(functions.identify.is_some(), Ordering::Release);
+        self.takes_events.store(functions.event.is_some(), Ordering::Release);
+    }
+
+    /// Whether there is something to run for.
+    pub(super) fn has_any(&self) -> bool {
         self.identifies() || self.takes_events()
+    }
+
+    /// From now on these are the host's functions.
+    pub(super) fn set_functions(&self, functions: Functions) {
+        *self.functions.lock() = Some(Arc::new(functions));
+    }
+
+    /// Lets go of them.
+    pub(super) fn drop_functions(&self) {
+        // Dropping them calls the host, and so no lock is held.
+        let last = self.functions.lock().take();
+        drop(last);
     }
 
     /// Whether the host names replicas.
     pub(super) fn identifies(&self) -> bool {
-        self.functions.get().is_some_and(|functions| functions.identify.is_some())
+        self.identifies.load(Ordering::Acquire)
     }
 
     /// Whether it takes the events.
     pub(super) fn takes_events(&self) -> bool {
-        self.functions.get().is_some_and(|functions| functions.event.is_some())
+        self.takes_events.load(Ordering::Acquire)
     }
 
     /// Asks the host who that is. The connection gets a turn when there is an answer.
@@ -91,10 +112,11 @@ impl Dispatcher {
         self.changed.notify_all();
     }
 
-    /// Calls the host until all is closed and told.
+    /// Calls the host until all is closed and told. Then its functions are gone.
     pub(super) fn run(&self, events: &Events) {
         let mut taken = Vec::new();
         while self.call(events, &mut taken, Deadline::Never) {}
+        self.drop_functions();
     }
 
     /// Calls the host for what there is now: to name one replica, and of some events. Waits for the first of that until
@@ -114,8 +136,9 @@ impl Dispatcher {
         let inquiry = inner.inquiries.pop_front();
         let (has_events, is_closed) = (std::mem::take(&mut inner.has_events), inner.is_closed);
         drop(inner);
+        let Some(functions) = self.functions.lock().clone() else { return !is_closed };
         if let Some(inquiry) = inquiry {
-            self.identify(&inquiry);
+            identify(&functions, &inquiry);
         }
         if !self.takes_events() {
             return !is_closed;
@@ -123,7 +146,7 @@ impl Dispatcher {
         if has_events || is_closed {
             taken.clear();
             let polled = events.poll(taken, BATCH, Deadline::At(Instant::now()));
-            taken.iter().for_each(|event| self.tell(event));
+            taken.iter().for_each(|event| tell(&functions, event));
             match polled {
                 Polled::Events(_) => self.note_event(),
                 Polled::TimedOut => {}
@@ -132,20 +155,20 @@ impl Dispatcher {
         }
         true
     }
+}
 
-    fn identify(&self, inquiry: &Inquiry) {
-        let Inquiry { connection, purpose, answer } = inquiry;
-        let Some(identify) = self.functions.get().and_then(|functions| functions.identify.as_ref()) else { return };
-        // A panic of the host's function is a refusal.
-        let name = catch_unwind(AssertUnwindSafe(|| identify(&connection.peer, *purpose))).unwrap_or(None);
-        *answer.lock() = Some(name);
-        connection.wake();
-    }
+fn identify(functions: &Functions, inquiry: &Inquiry) {
+    let Inquiry { connection, purpose, answer } = inquiry;
+    let Some(identify) = &functions.identify else { return };
+    // A panic of the host's function is a refusal.
+    let name = catch_unwind(AssertUnwindSafe(|| identify(&connection.peer, *purpose))).unwrap_or(Ok(None));
+    *answer.lock() = Some(name);
+    connection.wake();
+}
 
-    fn tell(&self, event: &Event) {
-        if let Some(tell) = self.functions.get().and_then(|functions| functions.event.as_ref()) {
-            let _ = catch_unwind(AssertUnwindSafe(|| tell(event)));
-        }
+fn tell(functions: &Functions, event: &Event) {
+    if let Some(tell) = &functions.event {
+        let _ = catch_unwind(AssertUnwindSafe(|| tell(event)));
     }
 }
 

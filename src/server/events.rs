@@ -15,6 +15,7 @@ use crate::acks::{Deadline, End};
 use crate::error::Error;
 use crate::session::standing::Stall;
 use crate::sync::{Condvar, Mutex};
+use crate::sys::fork::close_inherited;
 use crate::sys::signal_fd::SignalFd;
 
 /// What has happened.
@@ -198,6 +199,13 @@ impl Events {
                 return Polled::TimedOut;
             }
         }
+    }
+
+    /// In a forked child: closes the descriptor that the child has of these, unless they were being changed at the fork.
+    pub(super) fn close_in_child(&self) {
+        let inner = self.inner.try_lock();
+        let signal = inner.as_ref().and_then(|inner| inner.signal.as_ref());
+        close_inherited(signal.map(|signal| signal.as_fd().as_raw_fd()));
     }
 
     /// A descriptor that is readable while events wait, or the server has ended.

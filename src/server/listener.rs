@@ -10,7 +10,7 @@ use super::connection::Peer;
 use super::conversation::take_in;
 use super::dialing::doubled;
 use super::refusal::Refusal;
-use super::shared::Shared;
+use super::shared::{Other, Shared};
 use crate::acks::End;
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
@@ -43,14 +43,15 @@ pub(super) fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr)> {
 pub(super) struct Listener {
     shared: Arc<Shared>,
     listener: TcpListener,
-    waker: Arc<Waker>,
+    other: Arc<Other>,
     /// How long the last pause was, and until when it lasts.
     pause: Option<(Duration, Instant)>,
 }
 
 impl Listener {
-    pub(super) fn new(shared: &Arc<Shared>, listener: TcpListener, waker: Arc<Waker>) -> Listener {
-        Listener { shared: Arc::clone(shared), listener, waker, pause: None }
+    pub(super) fn new(shared: &Arc<Shared>, listener: TcpListener, other: Arc<Other>) -> Listener {
+        other.descriptor.set(Some(listener.as_raw_fd()));
+        Listener { shared: Arc::clone(shared), listener, other, pause: None }
     }
 
     /// Takes in one. False: there is nobody, or nobody can be taken in now.
@@ -96,7 +97,7 @@ impl Listener {
 
 impl Task for Listener {
     fn waker(&self) -> &Waker {
-        &self.waker
+        &self.other.waker
     }
 
     fn turn(&mut self, now: Instant, _: &mut Scratch) -> Step {
@@ -125,7 +126,7 @@ impl Task for Listener {
     }
 
     fn end(self: Box<Self>, end: End, _: Instant) {
-        self.shared.forget_other(&self.waker);
+        self.shared.forget_other(&self.other);
         if let End::Failed(error) = end {
             self.shared.say(Level::Error, format_args!("nobody is listened for any more: {error}"));
         }

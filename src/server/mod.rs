@@ -40,6 +40,7 @@ use crate::session::link::Link;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Condvar, Mutex};
+use crate::sys::fork::Inherited;
 use crate::sys::socket;
 use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
 use crate::sys::waker::Wakeups;
@@ -112,10 +113,15 @@ impl Server {
         }
     }
 
-    /// Changes the host's functions. Before the server begins only.
+    /// Changes the host's functions. Before the server begins only. What is replaced is to be dropped by
+    /// [`calling_the_host`](Server::calling_the_host).
     pub fn set_functions<T>(&self, call: &'static str, change: impl FnOnce(&mut Functions) -> T) -> Result<T> {
         match &mut *self.state.lock() {
-            State::New(functions) => Ok(change(functions)),
+            State::New(functions) => {
+                let changed = change(functions);
+                self.shared.dispatcher.note_functions(functions);
+                Ok(changed)
+            }
             State::Started(_) | State::Stopped(_) => {
                 Err(Error::WrongState { call, reason: "the server has begun to serve" })
             }
@@ -134,13 +140,14 @@ impl Server {
 
     /// Listens at an address of this machine, by name or number, and port; 0 for any. Gives the address that it is.
     pub fn listen(&self, host: &str, port: u16) -> Result<SocketAddr> {
-        self.begin("listen")?;
         let (listener, address) = listener::bind(host, port)?;
+        self.begin("listen")?;
         let Some((_, handle)) = self.shared.some_loop() else { return Err(stopped("listen")) };
-        let waker = self.shared.waker_of_other(handle);
-        let task = Listener::new(&self.shared, listener, waker);
-        self.shared.hand_over(handle, Box::new(task), Instant::now());
-        self.shared.say(Level::Info, format_args!("replicas can connect to {address}"));
+        let task = Listener::new(&self.shared, listener, self.shared.other(handle));
+        self.calling_the_host(|| {
+            self.shared.hand_over(handle, Box::new(task), Instant::now());
+            self.shared.say(Level::Info, format_args!("replicas can connect to {address}"));
+        });
         Ok(address)
     }
 
@@ -150,7 +157,7 @@ impl Server {
             Ok(peer) => peer,
             Err(error) => return Err((socket, error)),
         };
-        take_in(&self.shared, socket, peer, Instant::now())
+        self.calling_the_host(|| take_in(&self.shared, socket, peer, Instant::now()))
             .map_err(|(socket, refusal)| (socket, self.not_taken_in("adopt", refusal)))
     }
 
@@ -196,7 +203,7 @@ impl Server {
         }
         dialings.push(Arc::clone(&dialing));
         drop(dialings);
-        Dialer::start(&self.shared, dialing, at, handle);
+        self.calling_the_host(|| Dialer::start(&self.shared, dialing, at, handle));
         Ok(())
     }
 
@@ -280,14 +287,16 @@ impl Server {
             State::Stopped(_) => return Err(stopped(call)),
         };
         let options = &self.shared.options;
-        let (mut reactors, mut handles) = (Vec::new(), Vec::new());
+        let (mut reactors, mut handles, mut drivers) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.threads.max(1) {
             let driver = system::for_many().map_err(|error| Error::os("make", "an epoll descriptor", error))?;
+            let inherited = Inherited::default();
+            inherited.set(driver.inherited_fd());
+            drivers.push(inherited);
             let (reactor, handle) = self.new_loop(driver)?;
             handles.push(handle);
             reactors.push(reactor);
         }
-        let has_functions = self.shared.dispatcher.set_functions(std::mem::take(functions));
         let mut running = Vec::new();
         // The threads first, and their work afterwards: so nothing is half begun when there is no thread to be had.
         let (mut senders, mut failed) = (Vec::new(), None);
@@ -296,7 +305,7 @@ impl Server {
             let (shared, threads) = (Arc::clone(&self.shared), Arc::clone(&self.threads));
             let body = move || {
                 if let Ok(reactor) = to_do.recv() {
-                    run_loop(reactor, &shared, &threads);
+                    run_loop(at, reactor, &shared, &threads);
                 }
             };
             match spawn_quiet(&format!("nxf-server-{at}"), options.stack_bytes, body) {
@@ -306,7 +315,7 @@ impl Server {
             senders.push(work);
         }
         let (call_host, to_do) = std::sync::mpsc::sync_channel::<()>(1);
-        if has_functions && failed.is_none() {
+        if self.shared.dispatcher.has_any() && failed.is_none() {
             let (shared, threads) = (Arc::clone(&self.shared), Arc::clone(&self.threads));
             let body = move || {
                 if to_do.recv().is_ok() {
@@ -326,6 +335,8 @@ impl Server {
         }
         *self.threads.running.lock() = running.len();
         let _ = self.shared.loops.set(handles);
+        let _ = self.shared.drivers.set(drivers);
+        self.shared.dispatcher.set_functions(std::mem::take(functions));
         for (work, reactor) in senders.into_iter().zip(reactors) {
             work.send(reactor).expect("the thread waits for its work");
         }
@@ -351,14 +362,17 @@ impl Server {
         let State::New(functions) = &mut *state else {
             return Err(Error::WrongState { call: "run_over", reason: "the server has begun to serve" });
         };
+        let inherited = Inherited::default();
+        inherited.set(driver.inherited_fd());
         let (reactor, handle) = self.new_loop(driver)?;
+        let _ = self.shared.drivers.set(vec![inherited]);
         self.shared.dispatcher.set_functions(std::mem::take(functions));
         *self.threads.running.lock() = 1;
         let _ = self.shared.loops.set(vec![handle]);
         *state = State::Started(Vec::new());
         drop(state);
         begun();
-        run_loop(reactor, &self.shared, &self.threads);
+        run_loop(0, reactor, &self.shared, &self.threads);
         Ok(())
     }
 
@@ -373,10 +387,7 @@ impl Server {
     /// Ends all, and waits until no function of the host is called any more. All replicas linger at the same time. False: not
     /// in time; it is still ending. An error from inside a function of the host.
     pub fn stop(&self, deadline: Deadline) -> Result<bool> {
-        let waits = deadline.instant().is_none_or(|at| at > Instant::now());
-        if waits {
-            self.refuse_inside("stop")?;
-        }
+        self.refuse_waiting_inside("stop", deadline)?;
         let mut state = self.state.lock();
         let threads = match &mut *state {
             State::New(_) => {
@@ -389,14 +400,30 @@ impl Server {
         let before = std::mem::replace(&mut *state, State::Stopped(threads));
         drop(state);
         self.shared.stop();
-        drop(before);
+        self.calling_the_host(|| drop(before));
         Ok(self.threads.wait(deadline))
     }
 
     /// Refuses a call from a function of the host that would wait for that function to return.
-    pub fn refuse_inside(&self, call: &'static str) -> Result<()> {
+    pub fn refuse_waiting_inside(&self, call: &'static str, deadline: Deadline) -> Result<()> {
+        let waits = deadline.instant().is_none_or(|at| at > Instant::now());
+        if waits { self.refuse_inside(call) } else { Ok(()) }
+    }
+
+    fn refuse_inside(&self, call: &'static str) -> Result<()> {
         let inside = Arc::as_ptr(&self.shared).addr();
         if is_inside(inside) { Err(Error::InsideCallback { call }) } else { Ok(()) }
+    }
+
+    /// Does what may call a function of the host on this server's behalf: with no lock held, and from inside the server, so
+    /// that it cannot wait for what waits for it.
+    pub fn calling_the_host<T>(&self, body: impl FnOnce() -> T) -> T {
+        while_inside(Arc::as_ptr(&self.shared).addr(), body)
+    }
+
+    /// In a forked child: closes the descriptors that the child has of this server, and does nothing else.
+    pub fn close_in_child(&self) {
+        self.shared.close_in_child();
     }
 
     /// Ends all and lets go of everything. When this returns OK, the functions' contexts are gone.
@@ -409,16 +436,21 @@ impl Server {
                 let _ = thread.join();
             }
         }
+        // Those that no thread of the server's has called.
+        self.calling_the_host(|| self.shared.dispatcher.drop_functions());
         Ok(())
     }
 }
 
 /// Drives a loop to its end. With the last loop, nothing more happens, and whoever tells the host ends, too.
-fn run_loop(mut reactor: Reactor, shared: &Shared, threads: &Threads) {
+fn run_loop(at: usize, mut reactor: Reactor, shared: &Shared, threads: &Threads) {
     let inside = std::ptr::from_ref(shared).addr();
     let ran = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || reactor.run())));
     if let Err(panic) = ran {
         shared.say(Level::Error, format_args!("a loop has ended: {}", Error::Panicked(panic_text(&*panic))));
+    }
+    if let Some(driver) = shared.drivers.get().and_then(|drivers| drivers.get(at)) {
+        driver.set(None);
     }
     let _ = catch_unwind(AssertUnwindSafe(|| while_inside(inside, || drop(reactor))));
     let loops = shared.loops.get().map_or(1, Vec::len);

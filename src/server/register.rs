@@ -138,6 +138,13 @@ impl Register {
         self.inner.lock().connections.values().cloned().collect()
     }
 
+    /// In a forked child: closes the descriptors that the child has of these, unless they were being changed at the fork.
+    pub(super) fn close_in_child(&self) {
+        if let Some(inner) = self.inner.try_lock() {
+            inner.connections.values().for_each(|connection| connection.close_in_child());
+        }
+    }
+
     /// Admits nobody any more, and has all end.
     pub(super) fn close(&self) {
         let mut inner = self.inner.lock();

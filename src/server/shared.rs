@@ -23,7 +23,16 @@ use crate::runtime::task::Task;
 use crate::session::service::Offers;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::fork::{Inherited, close_inherited};
 use crate::sys::waker::Waker;
+
+/// Something in a loop that is no connection, and is to be woken for the end: a listener, or who dials.
+pub(super) struct Other {
+    /// Wakes it.
+    pub(super) waker: Arc<Waker>,
+    /// What it listens or connects with.
+    pub(super) descriptor: Inherited,
+}
 
 /// See the module's comment.
 pub(super) struct Shared {
@@ -39,12 +48,13 @@ pub(super) struct Shared {
     pub(super) master_name: OnceLock<String>,
     /// The loops, once they run.
     pub(super) loops: OnceLock<Vec<Handle>>,
+    /// The descriptors that these have of their own.
+    pub(super) drivers: OnceLock<Vec<Inherited>>,
     /// Which loop the next connection goes to.
     next_loop: AtomicUsize,
     /// Who is dialled.
     pub(super) dialings: Mutex<Vec<Arc<Dialing>>>,
-    /// Those that are no connections, and are to be woken for the end: listeners, and who dials.
-    others: Mutex<Vec<Arc<Waker>>>,
+    others: Mutex<Vec<Arc<Other>>>,
     is_stopping: AtomicBool,
     /// What the log cannot be read beyond, as far as the host was told.
     broken: Mutex<Option<Error>>,
@@ -64,6 +74,7 @@ impl Shared {
             figures: Figures::default(),
             master_name: OnceLock::new(),
             loops: OnceLock::new(),
+            drivers: OnceLock::new(),
             next_loop: AtomicUsize::new(0),
             dialings: Mutex::default(),
             others: Mutex::default(),
@@ -91,7 +102,7 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
         self.register.close();
-        self.others.lock().iter().for_each(|waker| waker.wake());
+        self.others.lock().iter().for_each(|other| other.waker.wake());
         self.loops.get().into_iter().flatten().for_each(Handle::close);
     }
 
@@ -110,20 +121,31 @@ impl Shared {
         }
     }
 
-    /// A waker for something that is no connection, which is woken when the server is stopped.
-    pub(super) fn waker_of_other(&self, handle: &Handle) -> Arc<Waker> {
-        let waker = Arc::new(handle.waker());
-        self.others.lock().push(Arc::clone(&waker));
+    /// For something that is no connection: it is woken when the server is stopped.
+    pub(super) fn other(&self, handle: &Handle) -> Arc<Other> {
+        let other = Arc::new(Other { waker: Arc::new(handle.waker()), descriptor: Inherited::default() });
+        self.others.lock().push(Arc::clone(&other));
         // Who stops the server at this moment may have missed it.
         if self.is_stopping() {
-            waker.wake();
+            other.waker.wake();
         }
-        waker
+        other
     }
 
     /// Such a thing is over.
-    pub(super) fn forget_other(&self, waker: &Arc<Waker>) {
-        self.others.lock().retain(|other| !Arc::ptr_eq(other, waker));
+    pub(super) fn forget_other(&self, over: &Arc<Other>) {
+        self.others.lock().retain(|other| !Arc::ptr_eq(other, over));
+    }
+
+    /// In a forked child: closes the descriptors that the child has of this server. A lock that was held at the fork is held
+    /// for ever: what it guards stays open.
+    pub(super) fn close_in_child(&self) {
+        self.register.close_in_child();
+        self.events.close_in_child();
+        let others = self.others.try_lock();
+        close_inherited(others.iter().flat_map(|others| others.iter()).map(|other| other.descriptor.fd()));
+        close_inherited(self.drivers.get().into_iter().flatten().map(Inherited::fd));
+        close_inherited(self.loops.get().into_iter().flatten().map(Handle::inherited_fd));
     }
 
     /// Something has happened to a replica.

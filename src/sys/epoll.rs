@@ -51,6 +51,11 @@ impl EpollSet {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, Interest::default());
     }
 
+    /// Its own descriptor, for a forked child to close.
+    pub fn inherited_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+
     fn control(&mut self, what: libc::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
         let mut events = 0;
         if interest.read {

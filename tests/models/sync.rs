@@ -30,6 +30,10 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard { lock: &self.0, held: Some(self.0.lock().expect("no model goes on after a panic")) }
     }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(MutexGuard { lock: &self.0, held: Some(self.0.try_lock().ok()?) })
+    }
 }
 
 pub(crate) struct MutexGuard<'a, T> {

@@ -96,6 +96,18 @@ pub(crate) unsafe fn string<'a>(pointer: *const c_char, parameter: &'static str)
     text.to_str().map_err(|_| Refused { parameter, reason: "is not UTF-8" })
 }
 
+/// A string argument that need not be given: NULL is none.
+///
+/// # Safety
+/// As for [`string`].
+pub(crate) unsafe fn optional_string<'a>(pointer: *const c_char, parameter: &'static str) -> Given<Option<&'a str>> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: promised by the caller.
+    unsafe { string(pointer, parameter) }.map(Some)
+}
+
 /// The name of the replica that something is made for. `None` if the argument is no valid name.
 pub(crate) fn name_of(replica_name: Given<&str>) -> Option<CString> {
     CString::new(replica_name.ok()?).ok()

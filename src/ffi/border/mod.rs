@@ -6,8 +6,8 @@ mod context;
 mod handle;
 
 pub(crate) use args::{
-    Given, Growing, Out, buffer, c_string, given, items, name_of, null, optional_out, out, reference, sized, sized_out,
-    string, text_buffer, write_text,
+    Given, Growing, Out, buffer, c_string, given, items, name_of, null, optional_out, optional_string, out, reference,
+    sized, sized_out, string, text_buffer, write_text,
 };
 pub(crate) use call::{ask, guard, guard_about, with, with_hold_off};
 pub(crate) use context::Context;

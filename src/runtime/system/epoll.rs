@@ -56,4 +56,8 @@ impl Driver for Epoll {
         ready.extend(self.set.ready().map(Key::from_bits));
         Ok(())
     }
+
+    fn inherited_fd(&self) -> Option<RawFd> {
+        Some(self.set.inherited_fd())
+    }
 }
