@@ -28,7 +28,7 @@
  * Callbacks are function objects of any type. They are moved to the heap once, when they are set, and destroyed once,
  * after their last call, on any thread. Where C lets the host's function fail (nxf::source, nxf::transport), an
  * exception is such a failure: it ends the run with NXF_E_CALLBACK, and error::cause() has it. Where C does not (ack,
- * end and log callbacks), there is nobody to receive it, and one that leaves the function is std::terminate(), as for
+ * end, event and log callbacks), there is nobody to receive it, and one that leaves the function is std::terminate(), as for
  * a std::thread.
  *
  * Threads. Member functions that are const may be called by any number of threads at once; others, by one at a time,
@@ -51,6 +51,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <iterator>
 #include <limits>
@@ -372,6 +373,13 @@ inline void free_runner(nxf_runner *runner) noexcept
 {
     // Refused inside its own callback: it would have to wait for itself. Going on would leave a run that nobody owns.
     if (nxf_runner_free(runner) != NXF_OK)
+        std::terminate();
+}
+
+inline void free_server(nxf_server *server) noexcept
+{
+    // As for a runner.
+    if (nxf_server_free(server) != NXF_OK)
         std::terminate();
 }
 
@@ -1032,6 +1040,13 @@ inline std::string_view log_state_name(log_state state) noexcept
 struct runner_stats : nxf_runner_stats_t {
     /** All zeros. */
     runner_stats() noexcept : nxf_runner_stats_t() { struct_size = sizeof(nxf_runner_stats_t); }
+    /** As C has it, as far as it has it: its struct_size says that. */
+    explicit runner_stats(const nxf_runner_stats_t &from) noexcept : runner_stats()
+    {
+        const std::size_t has = from.struct_size < struct_size ? from.struct_size : struct_size;
+        std::memcpy(static_cast<nxf_runner_stats_t *>(this), &from, has);
+        struct_size = sizeof(nxf_runner_stats_t);
+    }
 
     /** run_state. */
     enum run_state run() const noexcept { return static_cast<enum run_state>(nxf_runner_stats_t::run_state); }
@@ -1311,6 +1326,300 @@ private:
     }
 
     std::shared_ptr<detail::causes> causes_;
+};
+
+// --- Servers ---------------------------------------------------------------------------------------------------------
+
+/** NXF_SERVICE_...: what a connection to a server is for. */
+enum class service : std::uint32_t {
+    unknown = NXF_SERVICE_UNKNOWN,         /**< NXF_SERVICE_UNKNOWN */
+    stream = NXF_SERVICE_STREAM,           /**< NXF_SERVICE_STREAM */
+    syncup = NXF_SERVICE_SYNCUP,           /**< NXF_SERVICE_SYNCUP */
+    restore = NXF_SERVICE_RESTORE,         /**< NXF_SERVICE_RESTORE */
+    raw_restore = NXF_SERVICE_RAW_RESTORE, /**< NXF_SERVICE_RAW_RESTORE */
+    election = NXF_SERVICE_ELECTION        /**< NXF_SERVICE_ELECTION */
+};
+
+/** NXF_EVENT_...: what has happened. There may be others in time. */
+enum class event_kind : std::uint32_t {
+    joined = NXF_EVENT_JOINED,               /**< NXF_EVENT_JOINED */
+    acked = NXF_EVENT_ACKED,                 /**< NXF_EVENT_ACKED */
+    caught_up = NXF_EVENT_CAUGHT_UP,         /**< NXF_EVENT_CAUGHT_UP */
+    fell_behind = NXF_EVENT_FELL_BEHIND,     /**< NXF_EVENT_FELL_BEHIND */
+    stalled = NXF_EVENT_STALLED,             /**< NXF_EVENT_STALLED */
+    needs_restore = NXF_EVENT_NEEDS_RESTORE, /**< NXF_EVENT_NEEDS_RESTORE */
+    restoring = NXF_EVENT_RESTORING,         /**< NXF_EVENT_RESTORING */
+    restored = NXF_EVENT_RESTORED,           /**< NXF_EVENT_RESTORED */
+    refused = NXF_EVENT_REFUSED,             /**< NXF_EVENT_REFUSED */
+    ended = NXF_EVENT_ENDED,                 /**< NXF_EVENT_ENDED */
+    log_broken = NXF_EVENT_LOG_BROKEN,       /**< NXF_EVENT_LOG_BROKEN */
+    lost = NXF_EVENT_LOST,                   /**< NXF_EVENT_LOST */
+    goes_on = NXF_EVENT_GOES_ON              /**< NXF_EVENT_GOES_ON */
+};
+
+/** nxf_service_name(): "NXF_SERVICE_STREAM" ... */
+inline std::string_view service_name(service of) noexcept
+{
+    return nxf_service_name(static_cast<std::uint32_t>(of));
+}
+
+/** nxf_event_kind_name(): "NXF_EVENT_JOINED" ... */
+inline std::string_view event_kind_name(event_kind of) noexcept
+{
+    return nxf_event_kind_name(static_cast<std::uint32_t>(of));
+}
+
+/** nxf_peer: who has connected, and has to be named. Valid during the call that it is given to. */
+struct peer {
+    std::string_view address;   /**< Address and port, as "192.0.2.1:1000"; "local" for a Unix domain socket. */
+    std::string_view host;      /**< The address alone; empty for a Unix domain socket. */
+    std::uint16_t port;         /**< The port; 0 for a Unix domain socket. */
+    enum service service;       /**< What it wants. */
+
+    /** As C has it. */
+    explicit peer(const nxf_peer &from) noexcept
+        : address(from.peer), host(from.host), port(from.port), service(static_cast<enum service>(from.service))
+    {
+    }
+};
+
+/** nxf_event: something that has happened. What it returns is valid as long as it. */
+class event : public handle<nxf_event, nxf_event_free> {
+public:
+    /** Takes over an event of C; null stands for none. */
+    explicit event(nxf_event *owned) noexcept : handle(owned) {}
+
+    /** What. */
+    event_kind kind() const noexcept { return static_cast<event_kind>(get()->kind); }
+    /** What the connection is for. */
+    nxf::service service() const noexcept { return static_cast<nxf::service>(get()->service); }
+    /** The number of the connection; 0 if there is none. */
+    std::uint64_t connection_id() const noexcept { return get()->connection_id; }
+    /** The VLSN that the kind names. */
+    std::uint64_t vlsn() const noexcept { return get()->vlsn; }
+    /** The number that the kind names. */
+    std::uint64_t count() const noexcept { return get()->count; }
+    /** Where in the log it is stalled, as an LSN. */
+    std::uint64_t lsn() const noexcept { return get()->lsn; }
+    /** How a stream ended. */
+    run_state run() const noexcept { return static_cast<run_state>(get()->run_state); }
+    /** What a log that is stalled is waited for. */
+    log_state log() const noexcept { return static_cast<log_state>(get()->log_state); }
+    /** The error, or what else nxf_event says of it. */
+    nxf_status status() const noexcept { return get()->status; }
+    /** The name of the replica; empty if the event is about no connection. */
+    std::string_view replica_name() const noexcept { return get()->replica_name; }
+    /** The address and port of the replica; empty if the event is about no connection. */
+    std::string_view peer() const noexcept { return get()->peer; }
+    /** Why, in words; empty if there is nothing to say. */
+    std::string_view reason() const noexcept { return get()->reason; }
+    /** The error, if there is one. */
+    std::optional<nxf::error> error() const
+    {
+        return get()->error ? std::optional<nxf::error>(*get()->error) : std::nullopt;
+    }
+};
+
+/** nxf_connection: a connection, as it was when the listing was made. Its texts are valid as long as the listing. */
+struct connection {
+    std::uint64_t connection_id;         /**< Its number, which no other of this server has or had. */
+    std::string_view replica_name;       /**< The name of the replica; until it has one, its address. */
+    std::string_view peer;               /**< Its address and port. */
+    enum service service;                /**< What it is for. */
+    std::chrono::milliseconds connected; /**< For how long. */
+    std::uint64_t acked_vlsn;            /**< The highest VLSN that it has acknowledged; 0 for none. */
+    std::uint64_t restore_files;         /**< How many files a restore sends. */
+    std::uint64_t restore_files_done;    /**< How many of them it has read to their end. */
+    std::uint64_t restore_bytes;         /**< How many bytes they have. */
+    std::uint64_t restore_bytes_done;    /**< How many of them it has read. */
+    std::optional<runner_stats> stats;   /**< The figures of a stream. */
+
+    /** As C has it. */
+    explicit connection(const nxf_connection &from) noexcept
+        : connection_id(from.connection_id), replica_name(from.replica_name), peer(from.peer),
+          service(static_cast<enum service>(from.service)),
+          connected(static_cast<std::chrono::milliseconds::rep>(from.connected_ms)), acked_vlsn(from.acked_vlsn),
+          restore_files(from.restore_files), restore_files_done(from.restore_files_done),
+          restore_bytes(from.restore_bytes), restore_bytes_done(from.restore_bytes_done)
+    {
+        if (from.stats)
+            stats.emplace(*from.stats);
+    }
+};
+
+/** nxf_connection_list: the connections at one moment, in the order in which they came. */
+class connection_list : public handle<nxf_connection_list, nxf_connection_list_free> {
+public:
+    /** Takes over a listing of C; null stands for an empty one. */
+    explicit connection_list(nxf_connection_list *owned) : handle(owned)
+    {
+        const std::size_t count = nxf_connection_list_count(owned);
+        listed_.reserve(count);
+        for (std::size_t at = 0; at < count; at++)
+            listed_.emplace_back(*nxf_connection_list_at(owned, at));
+    }
+
+    /** How many. */
+    std::size_t size() const noexcept { return listed_.size(); }
+    /** Whether there is none. */
+    bool empty() const noexcept { return listed_.empty(); }
+    /** The one at that place, which must be there. */
+    const connection &operator[](std::size_t at) const noexcept { return listed_[at]; }
+    /** The first one. */
+    std::vector<connection>::const_iterator begin() const noexcept { return listed_.begin(); }
+    /** Behind the last one. */
+    std::vector<connection>::const_iterator end() const noexcept { return listed_.end(); }
+
+private:
+    std::vector<connection> listed_;
+};
+
+/**
+ * nxf_server: feeds any number of replicas from one log. Any number of threads may use it. Its destructor ends it and
+ * waits for that; inside a callback of this server it is std::terminate(), as for a runner.
+ */
+class server : public handle<nxf_server, detail::free_server> {
+public:
+    /** nxf_server_new(): over a log, which need not live as long. Reads the options server.*, channel.*, runner.*. */
+    explicit server(const log &over, const options &options = options::defaults()) : handle(make(over, options)) {}
+    /** Takes over a handle of C. */
+    explicit server(nxf_server *owned) noexcept : handle(owned) {}
+
+    /**
+     * nxf_server_set_identify_callback(): has function(const nxf::peer &) say the name of whoever has connected, as a
+     * std::optional<std::string> or what becomes one; none refuses it, and so does an exception, and a name of more
+     * than 255 bytes. Before the server begins only. Returns this server.
+     */
+    template <class Function>
+    server &on_identify(Function function)
+    {
+        static_assert(std::is_invocable_r_v<std::optional<std::string>, Function &, const peer &>,
+                      "an identify callback takes (const nxf::peer &), and returns a std::optional<std::string>");
+        auto owned = std::make_unique<Function>(std::move(function));
+        detail::call(nxf_server_set_identify_callback, get(), &server::identify<Function>,
+                     static_cast<void *>(owned.get()), &detail::drop<Function>);
+        static_cast<void>(owned.release());
+        return *this;
+    }
+    /**
+     * nxf_server_set_event_callback(): has every event handed to function(const nxf::event &), on a thread of the
+     * server's. Before the server begins only. An exception that leaves it is std::terminate(). Returns this server.
+     */
+    template <class Function>
+    server &on_event(Function function)
+    {
+        static_assert(std::is_invocable_v<Function &, const event &>, "an event callback takes (const nxf::event &)");
+        auto owned = std::make_unique<Function>(std::move(function));
+        detail::call(nxf_server_set_event_callback, get(), &server::happened<Function>,
+                     static_cast<void *>(owned.get()), &detail::drop<Function>);
+        static_cast<void>(owned.release());
+        return *this;
+    }
+    /** nxf_server_answer_elections(): read the warning that is there. Returns this server. */
+    server &answer_elections(std::string_view master_name)
+    {
+        detail::call(nxf_server_answer_elections, get(), detail::c_string(master_name, "master_name").get());
+        return *this;
+    }
+
+    /** nxf_server_listen(): at host and port; 0 for any. Returns the port that it is. */
+    std::uint16_t listen(std::string_view host = "127.0.0.1", std::uint16_t port = 0) const
+    {
+        std::uint16_t bound = 0;
+        detail::call(nxf_server_listen, get(), detail::c_string(host, "host").get(), port, &bound);
+        return bound;
+    }
+    /** nxf_server_adopt(): a connected stream socket, the server's on true. False: there is no room for it. */
+    [[nodiscard]] bool adopt(int fd) const { return detail::call(nxf_server_adopt, get(), fd) == NXF_OK; }
+    /** nxf_server_dial(): a replica that listens, again and again. */
+    void dial(std::string_view host, std::uint16_t port, std::string_view replica_name, std::uint64_t start_vlsn) const
+    {
+        detail::call(nxf_server_dial, get(), detail::c_string(host, "host").get(), port,
+                     detail::c_string(replica_name, "replica_name").get(), start_vlsn);
+    }
+    /** nxf_server_disconnect(). False: no replica of that name is fed or dialled. */
+    bool disconnect(std::string_view replica_name) const
+    {
+        return detail::call(nxf_server_disconnect, get(), detail::c_string(replica_name, "replica_name").get()) ==
+               NXF_OK;
+    }
+
+    /**
+     * nxf_server_next_event(). Empty: the server has ended, and all were taken. An event that holds none: none came in
+     * time. So this takes them all: while (auto event = server.next_event()) ...
+     */
+    [[nodiscard]] std::optional<event> next_event(timeout limit = forever) const
+    {
+        nxf_event *taken = nullptr;
+        if (detail::call(nxf_server_next_event, get(), limit.milliseconds(), &taken) == NXF_CLOSED)
+            return std::nullopt;
+        return event(taken);
+    }
+    /** nxf_server_event_fd(): readable while events wait, or the server has ended. The server's own. */
+    int event_fd() const
+    {
+        int fd = -1;
+        detail::call(nxf_server_event_fd, get(), &fd);
+        return fd;
+    }
+    /** nxf_server_connections(). */
+    connection_list connections() const
+    {
+        nxf_connection_list *list = nullptr;
+        detail::call(nxf_server_connections, get(), &list);
+        return connection_list(list);
+    }
+    /**
+     * nxf_server_stop(): ends it, and waits for that. True: it has ended, and no callback runs any more. False: it is
+     * still ending. With 0 it only begins it, which is allowed inside a callback.
+     */
+    bool stop(timeout limit = forever) const
+    {
+        return detail::call(nxf_server_stop, get(), limit.milliseconds()) == NXF_OK;
+    }
+    /**
+     * nxf_server_free(): what the destructor does, except that it throws an error with NXF_E_INSIDE_CALLBACK, and keeps
+     * the server, inside one of its callbacks.
+     */
+    void reset()
+    {
+        detail::check("nxf_server_free", nxf_server_free(get()));
+        static_cast<void>(release());
+    }
+
+private:
+    static nxf_server *make(const log &over, const options &options)
+    {
+        nxf_server *made = nullptr;
+        detail::call(nxf_server_new, over.get(), options.get(), &made);
+        return made;
+    }
+
+    template <class Function>
+    static nxf_status identify(void *context, const nxf_peer *who, char *name, std::size_t capacity) noexcept
+    {
+        try {
+            const std::optional<std::string> found = (*static_cast<Function *>(context))(peer(*who));
+            if (!found)
+                return NXF_CLOSED;
+            if (found->size() >= capacity || found->find('\0') != std::string::npos)
+                return NXF_E_INVALID_ARGUMENT;
+            found->copy(name, found->size());
+            name[found->size()] = '\0';
+            return NXF_OK;
+        } catch (...) {
+            return NXF_E_CALLBACK;
+        }
+    }
+
+    template <class Function>
+    static void happened(void *context, const nxf_event *told) noexcept
+    {
+        // Lent: it is the library's, and nothing changes it.
+        event lent(const_cast<nxf_event *>(told));
+        (*static_cast<Function *>(context))(static_cast<const event &>(lent));
+        static_cast<void>(lent.release());
+    }
 };
 
 // --- Trackers --------------------------------------------------------------------------------------------------------
