@@ -26,6 +26,7 @@ use noxu_feeder::server::refusal::Refusal;
 use noxu_feeder::session::service::ServiceError;
 use noxu_feeder::transport::socket::transport;
 use noxu_feeder::wire::frame::Frame;
+use noxu_feeder::wire::service::syncup::Message;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -415,6 +416,23 @@ fn who_asks_without_reading_the_answers_costs_little_and_ends() {
     let refusal = served.wait_refused();
     let is_it = matches!(refusal, Refusal::Service(ServiceError::NotTaken { .. }));
     assert!(is_it, "{refusal}");
+    served.server.dispose().unwrap();
+}
+
+#[test]
+fn what_was_answered_before_something_wrong_is_sent() {
+    let log = LogDir::with(1..=10);
+    let mut served = Served::over(&log, &[("log.settle_ms", "50")]);
+    let mut bad = served.dial();
+    bad.say(b"REP_SYNCUP");
+    let mut bytes = Vec::new();
+    Message::EntryRequest { vlsn: 7 }.append_to(&mut bytes);
+    Message::RestoreResponse.append_to(&mut bytes);
+    bad.0.write_all(&bytes).unwrap();
+    let answer = Message::decode(&bad.hear()).unwrap();
+    assert!(matches!(answer, Message::Entry(record) if record.vlsn == 7), "{answer:?}");
+    assert!(bad.is_closed());
+    assert!(matches!(served.wait_refused(), Refusal::Service(ServiceError::Fault { .. })));
     served.server.dispose().unwrap();
 }
 

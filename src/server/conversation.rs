@@ -263,7 +263,18 @@ impl Conversation {
 
     fn serve(&mut self, now: Instant) -> Result<Round, Over> {
         let Stage::Serving(machine) = &mut self.stage else { return Ok(Round::Waits) };
-        let turn = machine.turn(now)?;
+        let transport = self.transport.as_mut().expect("the stream has it only when this is over");
+        let turn = match machine.turn(now) {
+            Ok(turn) => turn,
+            Err(error) => {
+                // What was answered before that is right all the same. It is little, so the system has room for it.
+                let answered = machine.exchange().output();
+                if !answered.is_empty() {
+                    transport.send(&[IoSlice::new(answered)]);
+                }
+                return Err(error.into());
+            }
+        };
         if let Some(progress) = machine.progress() {
             let is_first = self.connection.restored().files == 0 && progress.files > 0;
             self.connection.note_restored(progress);
@@ -277,7 +288,6 @@ impl Conversation {
             self.has_joined = true;
         }
         let mut moved = turn == Turn::Busy;
-        let transport = self.transport.as_mut().expect("the stream has it only when this is over");
         while !machine.exchange().output().is_empty() {
             match transport.send(&[IoSlice::new(machine.exchange().output())]) {
                 Transfer::Moved(count) => {
