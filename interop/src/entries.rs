@@ -120,7 +120,8 @@ fn pick(kinds: &[LogEntryType], turn: u64) -> LogEntryType {
     kinds[index]
 }
 
-fn record_payload(transaction: Option<i64>, key: Vec<u8>, data: Option<Vec<u8>>) -> Vec<u8> {
+/// The payload of a record of [`DATABASE_ID`]: one that is put, or, without data, one that is deleted.
+pub fn record_payload(transaction: Option<i64>, key: Vec<u8>, data: Option<Vec<u8>>) -> Vec<u8> {
     let record = LnLogEntry::new(
         DATABASE_ID,
         transaction,
@@ -141,7 +142,8 @@ fn record_payload(transaction: Option<i64>, key: Vec<u8>, data: Option<Vec<u8>>)
     payload.into()
 }
 
-fn commit(vlsn: u64, transaction: i64) -> MadeEntry {
+/// The commit of a transaction, at this VLSN.
+pub fn commit(vlsn: u64, transaction: i64) -> MadeEntry {
     let time = FIRST_COMMIT_MS + vlsn;
     let commit = TxnEndEntry::new_commit(transaction, NULL_LSN, time, 0, Vlsn::new(vlsn.cast_signed()));
     let mut payload = BytesMut::with_capacity(commit.log_size());

@@ -12,6 +12,7 @@ pub mod bench;
 pub mod commit;
 pub mod compare;
 pub mod entries;
+pub mod environment;
 pub mod error;
 pub mod generation;
 pub mod list;

@@ -3,14 +3,14 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::server::{Manner, Server};
+use common::node::{MASTER, restore};
+use common::served::{QUIET, Served};
 use common::{Scratch, newest_file};
 use noxu_dbi::{DbiEnvConfig, EnvironmentImpl};
 use noxu_feeder::wire::service::syncup::Message;
@@ -21,9 +21,6 @@ use noxu_feeder_interop::writer::Writer;
 use noxu_rep::net::channel::Channel;
 use noxu_rep::net::service_dispatcher::{TcpServiceDispatcher, connect_to_service};
 use noxu_rep::stream::syncup_protocol::{SYNCUP_SERVICE_NAME, SyncupService};
-use noxu_rep::{NetworkRestore, NetworkRestoreConfig};
-
-const MANNER: Manner = Manner { streams_to: u64::MAX, rate: None };
 
 const RECORD: u8 = 10;
 const COMMIT: u8 = 30;
@@ -39,8 +36,8 @@ fn write(dir: &Path, file_max: u64, entries: impl IntoIterator<Item = (u64, u8)>
     writer.close().unwrap();
 }
 
-/// All that a service answers to these bytes, until it closes.
-fn answers(address: SocketAddr, requests: &[u8]) -> Vec<u8> {
+/// All that a service answers to these bytes, until it closes; and whether it has reset the connection then.
+fn answers(address: SocketAddr, requests: &[u8]) -> (Vec<u8>, bool) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut bytes = Vec::new();
@@ -50,10 +47,16 @@ fn answers(address: SocketAddr, requests: &[u8]) -> Vec<u8> {
     // It may have closed already.
     let _ = stream.shutdown(Shutdown::Write);
     let (mut answers, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(read @ 1..) = stream.read(&mut piece) {
-        answers.extend_from_slice(&piece[..read]);
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return (answers, false),
+            Ok(read) => answers.extend_from_slice(&piece[..read]),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                return (answers, true);
+            }
+        }
     }
-    answers
 }
 
 /// Sequences of requests around VLSNs that matter for a log.
@@ -96,16 +99,23 @@ fn compare_syncup(dir: &Path, vlsns: &[i64]) -> usize {
     let real = TcpServiceDispatcher::new("127.0.0.1:0".parse().unwrap()).unwrap();
     real.register(SYNCUP_SERVICE_NAME, Arc::new(SyncupService::new(dir.to_path_buf())));
     let real_address = real.start().unwrap();
-    let own = Server::start(dir, MANNER);
-    let sequences = sequences(vlsns);
-    for sequence in &sequences {
-        let (expected, found) = (answers(real_address, sequence), answers(own.address, sequence));
+    let own = Served::over(dir, &[QUIET]);
+    let mut equal = 0;
+    for sequence in &sequences(vlsns) {
+        let ((expected, is_reset), (found, _)) = (answers(real_address, sequence), answers(own.address, sequence));
+        if is_reset {
+            // The real service leaves what comes behind the end unread, and its system may throw the last answer away.
+            assert!(found.starts_with(&expected), "{} to {sequence:?}: {found:?} {expected:?}", dir.display());
+            continue;
+        }
         assert_eq!(found, expected, "{} to {sequence:?}", dir.display());
         let questions = sequence.chunks(13).take_while(|message| message.starts_with(&[9, 0, 0, 0, 1])).count();
         assert!(expected.len() >= questions * 5, "{questions} questions have {} bytes of answers", expected.len());
+        equal += 1;
     }
     real.stop_and_join();
-    sequences.len()
+    own.end();
+    equal
 }
 
 #[test]
@@ -174,18 +184,7 @@ fn rep_syncup_answers_byte_for_byte_what_the_real_service_answers() {
     // What a real environment leaves whose threads commit at once.
     scratch.must("commit --dir @threads --threads 4 --commits 4000 --file-max 64K");
     equal += compare_syncup(&scratch.path("threads"), &[1, 2, 1000, 2001, 3999, 4000, 4001]);
-    assert!(equal >= 24, "{equal} sequences");
-}
-
-fn restore(address: SocketAddr, into: &Path) -> NetworkRestore {
-    fs::create_dir(into).unwrap();
-    let config = NetworkRestoreConfig {
-        source_node: "the-feeder".into(),
-        source_host: address.ip().to_string(),
-        source_port: address.port(),
-        retain_log_files: false,
-    };
-    NetworkRestore::new(config).with_local_dir(into)
+    assert!(equal > 200, "{equal} sequences");
 }
 
 /// Each file of the copy is the beginning of the log's.
@@ -220,10 +219,10 @@ fn the_real_client_restores_what_is_sent_and_the_environment_opens_and_reads_equ
     let number = log_files(&scratch.path("log")).unwrap().pop().unwrap().number + 1;
     fs::write(scratch.path("log").join(format!("{number:08x}.ndb")), b"NOXUDB").unwrap();
 
-    let server = Server::start(&scratch.path("log"), MANNER);
-    let raw = restore(server.address, &scratch.path("raw"));
+    let served = Served::over(&scratch.path("log"), &[QUIET]);
+    let raw = restore(served.address, &scratch.path("raw"));
     raw.execute().unwrap();
-    let framed = restore(server.address, &scratch.path("framed"));
+    let framed = restore(served.address, &scratch.path("framed"));
     framed.execute_via_dispatcher().unwrap();
     for name in ["raw", "framed"] {
         assert_copied(&scratch.path("log"), &scratch.path(name));
@@ -236,27 +235,29 @@ fn the_real_client_restores_what_is_sent_and_the_environment_opens_and_reads_equ
         environment.close().unwrap();
         assert_eq!(listed(name), whole, "{name}, opened and closed");
     }
-    assert_eq!(*server.errors.lock().unwrap(), []);
+    assert_eq!(served.refused(), 0);
+    served.end();
 }
 
 #[test]
 fn a_restore_is_as_slow_as_it_is_told_and_one_that_is_too_large_for_a_message_is_refused() {
     let scratch = Scratch::new();
     scratch.must("make-log --dir @small --entries 4000 --payload 1K");
-    let rate = NonZeroU64::new(4_000_000);
-    let server = Server::start(&scratch.path("small"), Manner { rate, ..MANNER });
+    let served = Served::over(&scratch.path("small"), &[QUIET, ("server.restore_bytes_per_s", "4000000")]);
     let began = Instant::now();
-    restore(server.address, &scratch.path("slow")).execute().unwrap();
+    restore(served.address, &scratch.path("slow")).execute().unwrap();
     assert!(began.elapsed() > Duration::from_millis(800), "{:?}", began.elapsed());
     assert_copied(&scratch.path("small"), &scratch.path("slow"));
+    served.end();
 
     scratch.must("make-log --dir @large --entries 70 --payload 1M --commit-every 0");
-    let server = Server::start(&scratch.path("large"), MANNER);
-    restore(server.address, &scratch.path("framed")).execute_via_dispatcher().unwrap_err();
-    let error = server.first_error();
+    let mut served = Served::over(&scratch.path("large"), &[QUIET]);
+    restore(served.address, &scratch.path("framed")).execute_via_dispatcher().unwrap_err();
+    let error = served.wait_refused();
     assert!(error.starts_with("RESTORE: 8 files make a message of 73"), "{error}");
-    restore(server.address, &scratch.path("raw")).execute().unwrap();
+    restore(served.address, &scratch.path("raw")).execute().unwrap();
     assert_copied(&scratch.path("large"), &scratch.path("raw"));
+    served.end();
 }
 
 /// Notes the VLSNs that a real receiver hands over.
@@ -295,26 +296,28 @@ fn real_clients_of_peer_feeder_get_the_stream_or_are_told_to_restore() {
     let scratch = Scratch::new();
     let all = |first: u64, last: u64| Ok(Some((first..=last).collect::<Vec<u64>>()));
     scratch.must("make-log --dir @log --entries 600 --file-max 32K");
-    let server = Server::start(&scratch.path("log"), Manner { streams_to: 600, ..MANNER });
+    let mut served = Served::over(&scratch.path("log"), &[QUIET]);
     for start in [0, 1] {
-        assert_eq!(catch_up_7(server.address, start), all(1, 600));
+        assert_eq!(served.feed(600, |address| catch_up_7(address, start)), all(1, 600));
     }
     for start in [0, 1, 2, 300, 600] {
-        assert_eq!(catch_up_6(server.address, start), all(start.max(1), 600));
+        assert_eq!(served.feed(600, |address| catch_up_6(address, start)), all(start.max(1), 600));
     }
-    assert!(catch_up_7(server.address, 602).is_err(), "it is closed without an answer");
-    let ahead = server.first_error();
+    assert!(catch_up_7(served.address, 602).is_err(), "it is closed without an answer");
+    let ahead = served.wait_refused();
     assert_eq!(
         ahead,
         "PEER_FEEDER: VLSN 602 was asked for, and the log ends with 600: the replica is ahead of this log"
     );
+    served.end();
 
     scratch.must("make-log --dir @later --entries 100 --first-vlsn 500");
-    let server = Server::start(&scratch.path("later"), Manner { streams_to: 599, ..MANNER });
+    let mut served = Served::over(&scratch.path("later"), &[QUIET]);
     for start in [0, 1, 499] {
-        assert_eq!((catch_up_7(server.address, start), catch_up_6(server.address, start)), (Ok(None), Ok(None)));
+        assert_eq!((catch_up_7(served.address, start), catch_up_6(served.address, start)), (Ok(None), Ok(None)));
     }
-    assert_eq!(catch_up_6(server.address, 500), all(500, 599));
+    assert_eq!(served.feed(599, |address| catch_up_6(address, 500)), all(500, 599));
+    served.end();
 }
 
 /// Neither is told to restore: upstream's own master does that to both.
@@ -322,35 +325,41 @@ fn real_clients_of_peer_feeder_get_the_stream_or_are_told_to_restore() {
 fn who_has_all_and_who_asks_an_empty_log_are_served_and_get_what_is_written_then() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("log")).unwrap();
-    let server = Server::start(&scratch.path("log"), Manner { streams_to: 50, ..MANNER });
-    let address = server.address;
+    let mut served = Served::over(&scratch.path("log"), &[QUIET]);
+    let address = served.address;
     let empty = [0, 1].map(|start| std::thread::spawn(move || catch_up_7(address, start)));
-    std::thread::sleep(Duration::from_millis(300));
+    for _ in &empty {
+        assert_eq!(served.wait_joined(), 1);
+    }
     scratch.must("append --dir @log --entries 50");
+    for _ in &empty {
+        served.end_stream_at(50);
+    }
     for client in empty {
         assert_eq!(client.join().unwrap(), Ok(Some((1..=50).collect())));
     }
-    let server = Server::start(&scratch.path("log"), Manner { streams_to: 60, ..MANNER });
-    let address = server.address;
     let behind_the_last = std::thread::spawn(move || catch_up_6(address, 51));
-    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(served.wait_joined(), 51);
     scratch.must("append --dir @log --entries 10");
+    served.end_stream_at(60);
     assert_eq!(behind_the_last.join().unwrap(), Ok(Some((51..=60).collect())));
+    served.end();
 }
 
 #[test]
 fn a_real_proposer_elects_the_one_that_answers_as_master() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("log")).unwrap();
-    let server = Server::start(&scratch.path("log"), MANNER);
+    let served = Served::with(&scratch.path("log"), &[QUIET], |server| server.answer_elections(MASTER).unwrap());
     let mut group = noxu_rep::RepGroup::new("group".into(), 1);
-    for (name, id) in [("node", 1), ("the-feeder", 2)] {
+    for (name, id) in [("node", 1), (MASTER, 2)] {
         group.add_node(noxu_rep::RepNode::new(name.into(), noxu_rep::NodeType::Electable, "127.0.0.1".into(), 1, id));
     }
     for (vlsn, term) in [(0, 1), (1_000_000, 2)] {
-        let channel: Arc<dyn Channel> = Arc::new(connect_to_service(server.address, "ELECTION").unwrap());
+        let channel: Arc<dyn Channel> = Arc::new(connect_to_service(served.address, "ELECTION").unwrap());
         let elected = noxu_rep::elections::run_election(1, "node", &group, &[channel], vlsn, 1, term);
         assert_eq!(elected, Some(2), "proposing VLSN {vlsn}");
     }
-    assert_eq!(*server.errors.lock().unwrap(), []);
+    assert_eq!(served.refused(), 0);
+    served.end();
 }

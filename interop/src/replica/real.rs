@@ -5,14 +5,15 @@
 //! 7.11.2 replica keeps the VLSN of an entry in its log, a 6.2.0 one only in its VLSN index (`vlsn.idx`).
 
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use noxu_dbi::{DatabaseConfig, DbiEnvConfig, EnvironmentImpl, ReplicaReplay};
+use noxu_dbi::{EnvironmentImpl, ReplicaReplay};
 
 use super::blocking::{self, Store};
 use super::progress::Progress;
 use super::{AckMode, Holds, Replica};
+use crate::environment::open_environment;
 use crate::generation::Generation;
 use crate::summary::Summary;
 use crate::writer::{open_6, open_7};
@@ -180,24 +181,6 @@ impl Seven {
             None => EnvironmentLogWriter::new(log, index),
         }
     }
-}
-
-/// A live environment that leaves its log to the replica: no cleaner, no checkpoints but the closing one.
-fn open_environment(dir: &Path, file_max: u64) -> Result<Arc<EnvironmentImpl>> {
-    let config = DbiEnvConfig {
-        transactional: true,
-        log_file_max_bytes: file_max,
-        run_cleaner: false,
-        run_checkpointer: false,
-        free_disk: 0,
-        ..DbiEnvConfig::default()
-    };
-    let environment = EnvironmentImpl::from_dbi_config(dir, &config).map_err(|e| Error::at(dir, e))?;
-    let mut database = DatabaseConfig::new();
-    database.set_allow_create(true).set_transactional(true);
-    // The first database of an environment has the id that made records carry.
-    environment.open_database("replicated", &database).map_err(|e| Error::at(dir, e))?;
-    Ok(Arc::new(environment))
 }
 
 /// The 6.2.0 replica's log and VLSN index.

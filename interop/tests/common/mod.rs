@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 pub(crate) mod feeder;
-pub(crate) mod server;
+pub(crate) mod history;
+pub(crate) mod node;
+pub(crate) mod served;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
