@@ -93,7 +93,8 @@ fn a_real_node_joins_again_and_another_takes_its_place_by_name() {
     append_all(&writer, 1..=last);
     let mut served = Served::with(&dir, &[], |server| {
         // It is known by the address of its machine, whatever the port.
-        let identify = |peer: &Peer, _| peer.address.and_then(|address| CString::new(address.ip().to_string()).ok());
+        let identify =
+            |peer: &Peer, _| Ok(peer.address.and_then(|address| CString::new(address.ip().to_string()).ok()));
         server.set_functions("test", |functions| functions.identify = Some(Box::new(identify))).unwrap();
     });
     let node = Node::open(&scratch.path("node"), "node", served.address);
