@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the library (through its C interface), the original sender and the machine's limit side by side, and says
-# which goals are met. Results: target/bench/results.json and performance.svg. The logs, some 7 GiB, stay in
-# target/bench/logs for the next time; the first run makes them.
+# which goals are met; also a server against as many runners, as Rust uses them. Results: target/bench/results.json and
+# performance.svg. The logs, some 7 GiB, stay in target/bench/logs for the next time; the first run makes them.
 #   --quick        two rounds instead of five, and shorter ones
 #   --only A,B     only cases whose names begin so
 #   --publish      writes the plot to docs/performance.svg as well

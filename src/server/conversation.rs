@@ -15,7 +15,6 @@ use super::refusal::Refusal;
 use super::shared::Shared;
 use crate::acks::End;
 use crate::log::copy::Copy;
-use crate::log::lookup::{Lookup, LookupOptions};
 use crate::runtime::task::{Step, Task};
 use crate::session::service::greeting::Greeted;
 use crate::session::service::machine::Machine;
@@ -246,11 +245,12 @@ impl Conversation {
         let (log, options) = (&self.shared.log, &self.shared.options);
         let (limit, rate) = (options.step_limit, options.restore_rate);
         let arrived = std::mem::take(&mut self.ahead);
-        let lookup = || Lookup::new(Arc::clone(log), LookupOptions::from(log.scanner_options()));
         let copy = || Copy::new(Arc::clone(log));
         let machine: Box<dyn Machine> = match greeted {
-            Greeted::Service(Service::PeerFeeder) => Box::new((PeerFeeder::new(limit, arrived, now), lookup())),
-            Greeted::Service(Service::RepSyncup) => Box::new((Syncup::new(limit, arrived, now), lookup())),
+            Greeted::Service(Service::PeerFeeder) => {
+                Box::new((PeerFeeder::new(limit, arrived, now), self.shared.range()))
+            }
+            Greeted::Service(Service::RepSyncup) => Box::new((Syncup::new(limit, arrived, now), self.shared.lookup())),
             Greeted::Service(Service::Restore) => Box::new((Restore::framed(limit, rate, arrived, now), copy())),
             Greeted::RawRestore => Box::new((Restore::raw(limit, rate), copy())),
             Greeted::Service(Service::Election) => {

@@ -31,6 +31,7 @@ use std::time::Instant;
 use crate::acks::Deadline;
 use crate::diagnostics::Level;
 use crate::error::{Error, Result};
+use crate::feed::shared::SharedCounts;
 use crate::log::Log;
 use crate::runtime::driver::Driver;
 use crate::runtime::inbox::Handle;
@@ -261,6 +262,11 @@ impl Server {
     fn with_link(&self, name: &CStr, change: impl FnOnce(&Link)) -> bool {
         let connection = self.replica(name);
         connection.as_ref().and_then(|connection| connection.link()).map(|link| change(link)).is_some()
+    }
+
+    /// What was read of the log, for all replicas together.
+    pub fn read_counts(&self) -> SharedCounts {
+        self.shared.feeds.counts()
     }
 
     /// What has happened how often.

@@ -18,9 +18,11 @@ use crate::diagnostics::{Level, Replica, say};
 use crate::error::Error;
 use crate::feed::shared::SharedFeeds;
 use crate::log::Log;
+use crate::log::lookup::{Lookup, LookupOptions};
 use crate::runtime::inbox::Handle;
 use crate::runtime::task::Task;
-use crate::session::service::Offers;
+use crate::session::service::shared_range::KnownRange;
+use crate::session::service::{Offers, SharedRange};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork::{Inherited, close_inherited};
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) options: ServerOptions,
     /// What is read for one replica serves all that want the same.
     pub(super) feeds: Arc<SharedFeeds>,
+    /// How far the log goes, as those know who ask, or asked a moment ago.
+    range: Mutex<KnownRange<Lookup>>,
     pub(super) register: Register,
     pub(super) events: Events,
     pub(super) dispatcher: Arc<Dispatcher>,
@@ -67,6 +71,7 @@ impl Shared {
         Shared {
             feeds: SharedFeeds::over(&log, options.chunks, options.shared_bytes_max),
             log,
+            range: Mutex::default(),
             register: Register::new(options.limits, options.same_name),
             events: Events::new(options.events_max, Some(taker)),
             dispatcher,
@@ -86,6 +91,16 @@ impl Shared {
     /// The services offered.
     pub(super) fn offers(&self) -> Offers {
         Offers { election: self.master_name.get().is_some(), ..self.options.offers }
+    }
+
+    /// Who looks into the log, and has seen nothing yet.
+    pub(super) fn lookup(&self) -> Lookup {
+        Lookup::new(Arc::clone(&self.log), LookupOptions::from(self.log.scanner_options()))
+    }
+
+    /// How far the log goes, for one more who asks.
+    pub(super) fn range(&self) -> SharedRange<Lookup> {
+        self.range.lock().share(|| self.lookup())
     }
 
     /// The name that elections are answered with.

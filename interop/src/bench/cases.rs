@@ -1,7 +1,8 @@
 //! What is measured, how a result is read from it, and what it has to reach.
 
 use super::Figures;
-use super::Peer::{self, Limit, Nodelay, Original, Ours, Patient, Told};
+use super::Peer::{self, Alone, Limit, Nodelay, Original, Ours, Patient, Runners, Server, Told};
+use super::fanout::Work;
 use super::latency::Pace;
 
 /// What one measurement does.
@@ -19,6 +20,15 @@ pub enum Task {
     Idle,
     /// Feeds so many replicas that are slow.
     Slow(usize),
+    /// Feeds many replicas from one log.
+    Fanout {
+        /// What is done.
+        work: Work,
+        /// For how many.
+        replicas: usize,
+        /// How many connections there are besides that say nothing.
+        silent: usize,
+    },
 }
 
 /// Something that is measured in each round for each peer.
@@ -43,6 +53,10 @@ const OURS_AND_ORIGINAL: &[Peer] = &[Ours, Original];
 const OURS_AND_LIMIT: &[Peer] = &[Ours, Limit];
 const LATENCY: &[Peer] = &[Ours, Told, Original, Nodelay, Limit];
 const REAL: &[Peer] = &[Ours, Patient, Original];
+const MANY: &[Peer] = &[Server, Runners];
+
+/// How many replicas are many.
+const REPLICAS: usize = 64;
 
 /// What most cases have in common.
 const CASE: Case = Case { name: "", task: Task::Idle, log: None, short: None, peers: ALL, is_real: false };
@@ -51,10 +65,20 @@ const fn feed(name: &'static str, log: &'static str, short: Option<&'static str>
     Case { name, task: Task::Feed, log: Some(log), short, peers, ..CASE }
 }
 
+const fn fanout(
+    name: &'static str,
+    work: Work,
+    (replicas, silent): (usize, usize),
+    log: Option<&'static str>,
+    peers: &'static [Peer],
+) -> Case {
+    Case { name, task: Task::Fanout { work, replicas, silent }, log, peers, ..CASE }
+}
+
 impl Case {
     /// How many times a round does it with those for whom that takes no time to speak of; with the original, once.
     pub fn passes(&self) -> usize {
-        if matches!(self.task, Task::Feed) { 3 } else { 1 }
+        if matches!(self.task, Task::Feed | Task::Fanout { work: Work::CatchUp, .. }) { 3 } else { 1 }
     }
 }
 
@@ -78,6 +102,10 @@ pub const CASES: &[Case] = &[
     Case { name: "idle", task: Task::Idle, log: Some("1k-files-short"), peers: OURS_AND_ORIGINAL, ..CASE },
     Case { name: "slow-1m", task: Task::Slow(8), log: Some("1m"), peers: OURS_AND_ORIGINAL, ..CASE },
     Case { name: "slow-mixed", task: Task::Slow(8), log: Some("mixed"), peers: OURS_AND_ORIGINAL, ..CASE },
+    fanout("many-bulk", Work::CatchUp, (REPLICAS, 0), Some("1k-many"), &[Server, Limit, Runners]),
+    fanout("many-live", Work::Live, (REPLICAS, 0), None, MANY),
+    fanout("many-idle", Work::Rest, (REPLICAS, 0), Some("1k-files-short"), MANY),
+    fanout("many-quiet", Work::Live, (1, 1000), None, &[Server, Alone]),
 ];
 
 /// Which of two values is the better one.
@@ -173,7 +201,20 @@ const fn cost(
     Row { name, title, unit, case, better: Better::Lower, subject: Ours, original: Original, value, goals }
 }
 
+/// A server, against runners.
+const fn many(row: Row) -> Row {
+    Row { subject: Server, original: Runners, ..row }
+}
+
+/// A server with many who are quiet, against one without.
+const fn quiet(row: Row) -> Row {
+    Row { subject: Server, original: Alone, ..row }
+}
+
+const CPU: fn(&Figures) -> Option<f64> = |figures| figures.get("cpu");
 const P50: fn(&Figures) -> Option<f64> = |figures| figures.get("p50");
+const TIMES_READ: fn(&Figures) -> Option<f64> = |figures| figures.get("times_read");
+const TIMES_LAID_OUT: fn(&Figures) -> Option<f64> = |figures| figures.get("times_laid_out");
 const P99: fn(&Figures) -> Option<f64> = |figures| figures.get("p99");
 
 /// The limit with its two threads on two cores; the others as they are.
@@ -295,4 +336,47 @@ pub const ROWS: &[Row] = &[
         &[AtMost(4.0)],
     ),
     cost("cpu", "CPU per entry, 100 B", "stream-100", cpu_per_entry, "ns", &[TimesOriginal(60.0)]),
+    many(rate(
+        "many",
+        "64 replicas, stream, 1 KiB",
+        "many-bulk",
+        |figures| Some(figures.get("bytes")? / figures.get("seconds")? / 1e6),
+        BYTES,
+        &[TimesOriginal(2.0), OfLimit(0.8)],
+    )),
+    many(cost("many-cpu", "CPU for a frame", "many-bulk", cpu_per_entry, "ns", &[])),
+    many(cost("many-read", "how often the log is read", "many-bulk", TIMES_READ, "times", &[AtMost(1.1)])),
+    many(cost("many-laid-out", "how often a frame is laid out", "many-bulk", TIMES_LAID_OUT, "times", &[AtMost(1.01)])),
+    many(cost("many-live-cpu", "64 replicas, an append, CPU", "many-live", CPU, MICROS, &[TimesOriginal(7.0)])),
+    many(cost("many-live", "to the last of 64 acks, p50", "many-live", P50, MICROS, &[TimesOriginal(4.0)])),
+    many(cost("many-live-p99", "p99", "many-live", P99, MICROS, &[])),
+    many(cost(
+        "many-live-laid-out",
+        "how often a frame is laid out",
+        "many-live",
+        TIMES_LAID_OUT,
+        "times",
+        &[AtMost(1.0)],
+    )),
+    many(cost(
+        "many-idle-memory",
+        "64 replicas, idle, memory",
+        "many-idle",
+        |figures| Some(figures.get("resident")? / 1e6),
+        "MB",
+        &[AtMost(10.0)],
+    )),
+    many(cost("many-idle-threads", "threads", "many-idle", |figures| figures.get("threads"), "", &[AtMost(8.0)])),
+    many(cost(
+        "many-idle-descriptors",
+        "descriptors",
+        "many-idle",
+        |figures| figures.get("descriptors"),
+        "",
+        &[AtMost(2.0 * REPLICAS as f64 + 8.0)],
+    )),
+    many(cost("many-idle", "wake-ups", "many-idle", |figures| figures.get("wakeups"), "1/s", &[AtMost(1.0)])),
+    many(cost("many-idle-cpu", "CPU", "many-idle", |figures| figures.get("cpu_ms"), "ms/s", &[AtMost(0.1)])),
+    quiet(cost("many-quiet-cpu", "1000 are silent, an append, CPU", "many-quiet", CPU, MICROS, &[TimesOriginal(0.9)])),
+    quiet(cost("many-quiet", "to the ack, p50", "many-quiet", P50, MICROS, &[TimesOriginal(0.9)])),
 ];

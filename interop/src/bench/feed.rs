@@ -123,6 +123,7 @@ impl Feed {
             Peer::Ours | Peer::Told | Peer::Patient => self.run_ours(),
             Peer::Original | Peer::Nodelay => self.run_original(),
             Peer::Limit => self.run_limit(),
+            other => Err(Error::new(format_args!("{} has a benchmark of its own", other.name()))),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
@@ -27,11 +27,11 @@ use crate::{Error, Result};
 const PING: usize = 121;
 const PONG: usize = 12;
 /// What a log begins with, and what is not counted after that.
-const BEFORE: u64 = 100;
-const WARM: usize = 20;
+pub(super) const BEFORE: u64 = 100;
+pub(super) const WARM: usize = 20;
 /// No more than so many samples are taken.
-const SAMPLES_MAX: usize = 50_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const SAMPLES_MAX: usize = 50_000;
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const FILE_MAX: u64 = 64 << 20;
 const APART: Duration = Duration::from_millis(20);
 
@@ -135,12 +135,13 @@ impl Latency {
             Peer::Ours | Peer::Told | Peer::Patient => self.run_ours(),
             Peer::Original | Peer::Nodelay => self.run_original(),
             Peer::Limit => self.run_limit(),
+            other => Err(Error::new(format_args!("{} has a benchmark of its own", other.name()))),
         }
     }
 
     fn run_ours(&self) -> Result<Figures> {
         let library = Library::load(&self.library)?;
-        let (place, writer, mix) = self.begin()?;
+        let (place, writer, mix) = begin(&self.dir)?;
         let times = Times::new();
         let options = library.options(self.peer.options().iter().copied())?;
         let mut runner = library.runner(&self.connect, &options)?;
@@ -159,7 +160,7 @@ impl Latency {
     }
 
     fn run_original(&self) -> Result<Figures> {
-        let (place, writer, mix) = self.begin()?;
+        let (place, writer, mix) = begin(&self.dir)?;
         let stream = TcpStream::connect(&self.connect).map_err(Error::new)?;
         stream.set_nodelay(self.peer == Peer::Nodelay).map_err(Error::new)?;
         let times = Times::new();
@@ -176,18 +177,6 @@ impl Latency {
         // How it takes the broken connection is not of interest.
         let _ = sender.join();
         figures
-    }
-
-    /// A log with some entries, and its writer.
-    fn begin(&self) -> Result<(TempDir, Writer, EntryMix)> {
-        let place = TempDir::new_in(&self.dir).map_err(|e| Error::at(&self.dir, e))?;
-        let writer = Writer::open(place.path(), Generation::Seven, FILE_MAX)?;
-        let mix = EntryMix { payload: PayloadSize::between(100, 100), untagged_every: 0, commit_every: 0, seed: 1 };
-        for vlsn in 1..=BEFORE {
-            append(&writer, &mix, vlsn)?;
-        }
-        writer.flush()?;
-        Ok((place, writer, mix))
     }
 
     fn append(&self, writer: &Writer, mix: &EntryMix, times: &Times, tell: impl Fn()) -> Result<Figures> {
@@ -271,7 +260,20 @@ fn pin(thread: libc::pid_t, core: usize) -> bool {
     }
 }
 
-fn append(writer: &Writer, mix: &EntryMix, vlsn: u64) -> Result<()> {
+/// A log with some entries in a new directory below `dir`, and its writer.
+pub(super) fn begin(dir: &Path) -> Result<(TempDir, Writer, EntryMix)> {
+    let place = TempDir::new_in(dir).map_err(|e| Error::at(dir, e))?;
+    let writer = Writer::open(place.path(), Generation::Seven, FILE_MAX)?;
+    let mix = EntryMix { payload: PayloadSize::between(100, 100), untagged_every: 0, commit_every: 0, seed: 1 };
+    for vlsn in 1..=BEFORE {
+        append(&writer, &mix, vlsn)?;
+    }
+    writer.flush()?;
+    Ok((place, writer, mix))
+}
+
+/// Appends an entry. Others see it with the next flush.
+pub(super) fn append(writer: &Writer, mix: &EntryMix, vlsn: u64) -> Result<()> {
     let made = mix.replicated(vlsn);
     writer.append(Some(vlsn), made.entry_type.type_num(), &made.payload)
 }
@@ -281,7 +283,8 @@ unsafe extern "C" fn acked(context: *mut c_void, _: *const c_char, vlsn: u64) {
     unsafe { &*context.cast::<Times>() }.note_ack(vlsn);
 }
 
-fn percentiles(figures: &mut Figures, prefix: &str, mut nanos: Vec<u64>) -> Result<()> {
+/// The figures of so many samples, in microseconds.
+pub(super) fn percentiles(figures: &mut Figures, prefix: &str, mut nanos: Vec<u64>) -> Result<()> {
     nanos.sort_unstable();
     let last = nanos.len().checked_sub(1).ok_or_else(|| Error::new("no time for a single sample"))?;
     for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {

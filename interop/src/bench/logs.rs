@@ -51,6 +51,7 @@ pub const SPECS: &[Spec] = &[
     spec("100-short", Content::Records(100), 60_000, ONE_FILE),
     spec("1k", Content::Records(1024), 900_000, ONE_FILE),
     spec("1k-short", Content::Records(1024), 50_000, ONE_FILE),
+    spec("1k-many", Content::Records(1024), 100_000, ONE_FILE),
     spec("1k-files", Content::Records(1024), 900_000, 9_000 * 1046 + 100),
     spec("1k-files-short", Content::Records(1024), 20_000, 200 * 1046 + 100),
     spec("16k", Content::Records(16 << 10), 131_072, 4_096 * 16_406 + 100),

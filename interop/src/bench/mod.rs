@@ -2,9 +2,11 @@
 //!
 //! `nxf-bench run` starts a process of its own for every single measurement, so that none inherits memory, threads or
 //! CPU time from another, and takes turns: each round measures everything once. The library is loaded by path and
-//! used through its C interface alone; the receiving end is a process of its own, too, and the same for all.
+//! used through its C interface alone; the receiving end is a process of its own, too, and the same for all. Only the
+//! cases of [many replicas](fanout) have the library linked in, and use it as Rust does.
 
 pub mod cases;
+pub mod fanout;
 pub mod feed;
 pub mod interface;
 pub mod latency;
@@ -12,6 +14,7 @@ pub mod logs;
 pub mod pages;
 pub mod plot;
 pub mod process;
+pub mod receivers;
 pub mod report;
 pub mod rest;
 pub mod run;
@@ -37,6 +40,12 @@ pub enum Peer {
     Nodelay,
     /// What the machine can do at all.
     Limit,
+    /// A server, which feeds all replicas.
+    Server,
+    /// A runner for each replica.
+    Runners,
+    /// A server with nobody connected but those that are fed.
+    Alone,
 }
 
 impl Peer {
@@ -49,6 +58,9 @@ impl Peer {
             Peer::Original => "original",
             Peer::Nodelay => "nodelay",
             Peer::Limit => "limit",
+            Peer::Server => "server",
+            Peer::Runners => "runners",
+            Peer::Alone => "alone",
         }
     }
 

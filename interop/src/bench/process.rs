@@ -52,10 +52,43 @@ fn duration(time: libc::timeval) -> Duration {
 
 /// CPU time of this process to the nanosecond, in seconds.
 pub fn cpu_seconds() -> f64 {
+    clock_seconds(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The same of the thread that asks alone.
+pub fn thread_cpu_seconds() -> f64 {
+    clock_seconds(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_seconds(clock: libc::clockid_t) -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writing during the call, and every system with this clock lets it be read.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Lets this process have as many descriptors as the system allows it.
+pub fn raise_descriptor_limit() -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing during the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for reading during the call.
+    if known && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+        return Ok(());
+    }
+    Err(Error::new(std::io::Error::last_os_error()))
+}
+
+/// How many threads this process has.
+pub fn threads() -> Result<usize> {
+    Ok(fs::read_dir("/proc/self/task").map_err(Error::new)?.count())
+}
+
+/// How many descriptors this process has open.
+pub fn descriptors() -> Result<usize> {
+    // One is that of this look.
+    Ok(fs::read_dir("/proc/self/fd").map_err(Error::new)?.count().saturating_sub(1))
 }
 
 /// CPU time that all processes of the machine have used since it was started, in seconds; nothing where the system

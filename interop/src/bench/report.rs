@@ -85,7 +85,12 @@ pub fn work_out(taken: &Taken, longest_file: u64) -> Vec<Outcome> {
         let judge = |goal: &Goal| {
             Some(match *goal {
                 Goal::TimesOriginal(wanted) => {
-                    let other = if row.original == Peer::Patient { "without" } else { "original" };
+                    let other = match row.original {
+                        Peer::Patient => "without",
+                        Peer::Runners => "runners",
+                        Peer::Alone => "alone",
+                        _ => "original",
+                    };
                     (format!("{wanted} x {other}"), times_original? >= wanted)
                 }
                 Goal::OfLimit(wanted) => match row.better {

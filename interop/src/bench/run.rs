@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::cases::{CASES, Case, Task};
-use super::logs::{SPECS, Spec, named};
+use super::fanout::Work;
+use super::logs::{Content, SPECS, Spec, named};
 use super::process::{Cpu, machine_cpu_seconds};
 use super::report::{Taken, json, table, work_out};
+use super::sink::PREFIX;
 use super::{Figures, Peer, plot};
 use crate::{Error, Result};
 
@@ -61,6 +63,8 @@ const SCAN_PASSES: &str = "20";
 const OTHERS_MAX: f64 = 0.1;
 /// How long a look at what others do takes.
 const LOOK: Duration = Duration::from_millis(200);
+/// How many bytes the entries have that are appended while it is measured.
+const APPENDED: usize = 100;
 /// A measurement that others disturbed is repeated so many times at most.
 const REPEATS_MAX: usize = 5;
 
@@ -180,6 +184,9 @@ impl Run {
     }
 
     fn measure(&self, case: &Case, peer: Peer) -> Result<Figures> {
+        if let Task::Fanout { work, replicas, silent } = case.task {
+            return self.measure_fanout(case, peer, work, replicas, silent);
+        }
         let is_original = is_original(peer);
         let log = log_of(case, peer);
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
@@ -201,6 +208,7 @@ impl Run {
             Task::Slow(replicas) => {
                 (Some("slow"), words(&["rest", "--seconds", &seconds(1.0, 2.0), "--slow", &replicas.to_string()]))
             }
+            Task::Fanout { .. } => unreachable!("measured apart"),
         };
         if !matches!(case.task, Task::Latency(_)) {
             line.extend(self.options.iter().map(|option| format!("--option={option}")));
@@ -213,11 +221,34 @@ impl Run {
         line.extend(words(&["--peer", peer.name(), "--library", &self.library.to_string_lossy()]));
         // The ping-pong of two threads has both ends itself.
         let sink = sink.filter(|_| !(matches!(case.task, Task::Latency(_)) && peer == Peer::Limit));
-        let mut figures = run_against(sink, line, matches!(case.task, Task::Latency(_)))?;
+        let mut figures = run_against(sink, &[], line, matches!(case.task, Task::Latency(_)))?;
         if let Some(log) = log {
             figures.set("log_bytes", log_bytes(log, &self.logs)?);
         }
         Ok(figures)
+    }
+
+    fn measure_fanout(&self, case: &Case, peer: Peer, work: Work, replicas: usize, silent: usize) -> Result<Figures> {
+        let log = log_of(case, peer);
+        let payload = match log.map(|log| log.content) {
+            Some(Content::Records(bytes)) => bytes,
+            _ => APPENDED,
+        };
+        let silent = if peer == Peer::Alone { 0 } else { silent };
+        let dir = log.map_or_else(|| self.logs.clone(), |log| log.dir(&self.logs));
+        let mut both = vec![format!("--replicas={replicas}"), format!("--silent={silent}")];
+        both.push(format!("--frame-bytes={}", PREFIX + payload));
+        both.extend(log.map(|log| format!("--last={}", log.entries)));
+        let mut line = vec!["fanout".to_owned(), format!("--work={}", work.name()), format!("--peer={}", peer.name())];
+        line.extend([format!("--dir={}", dir.display()), format!("--seconds={}", if self.quick { 2.0 } else { 4.0 })]);
+        line.extend(self.options.iter().map(|option| format!("--option={option}")));
+        line.extend_from_slice(&both);
+        // Who has far to go acknowledges now and then; who has all, each entry.
+        both.push(format!("--ack-every={}", if work == Work::Live { 1 } else { 1000 }));
+        if matches!(peer, Peer::Server | Peer::Alone) {
+            both.push("--greets".to_owned());
+        }
+        run_against(Some("many"), &both, line, true)
     }
 }
 
@@ -235,11 +266,12 @@ fn log_bytes(log: &Spec, logs: &std::path::Path) -> Result<f64> {
 }
 
 /// Runs one measurement, against a sink of this kind if it wants one.
-fn run_against(kind: Option<&str>, mut line: Vec<String>, connects: bool) -> Result<Figures> {
+fn run_against(kind: Option<&str>, about_sink: &[String], mut line: Vec<String>, connects: bool) -> Result<Figures> {
     let deadline = Instant::now() + PATIENCE;
     let mut sink = None;
     if let Some(kind) = kind {
-        let mut child = start(&["sink".to_owned(), "--kind".to_owned(), kind.to_owned()])?;
+        let words = ["sink", "--kind", kind].map(str::to_owned);
+        let mut child = start(&[&words[..], about_sink].concat())?;
         let mut out = BufReader::new(child.0.stdout.take().expect("a pipe"));
         let mut first = String::new();
         out.read_line(&mut first).map_err(Error::new)?;
@@ -259,7 +291,7 @@ fn run_against(kind: Option<&str>, mut line: Vec<String>, connects: bool) -> Res
         }
         let arrived = finish(&mut child, deadline, Some(out))?;
         let arrived = Figures::parse(arrived.trim().strip_prefix("arrived ").unwrap_or_default())?;
-        if matches!(kind, Some("frames" | "replica"))
+        if matches!(kind, Some("frames" | "replica" | "many"))
             && figures.get("entries").is_some_and(|sent| arrived.get("frames") != Some(sent))
         {
             return Err(Error::new(format_args!("not everything arrived: {arrived}")));

@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tempfile::TempDir;
 
 use super::pages::Pages;
+use super::receivers::Receivers;
 use crate::generation::Generation;
 use crate::replica::{AckMode, Holds, Replica};
 use crate::{Error, Result};
@@ -19,10 +20,10 @@ use crate::{Error, Result};
 /// How much is read at once: few system calls, and it stays in a core's cache. Not whole pages: who is behind, and so
 /// finds that much each time, would have the bytes at the same place in a page each time, and where that is a little
 /// before the place they are copied to, some processors take ten times as long, and it could never catch up.
-const READ_BYTES: usize = 256 * 1024 - 1000;
+pub(super) const READ_BYTES: usize = 256 * 1024 - 1000;
 /// A message's length and a frame's header.
-const PREFIX: usize = 4 + 17;
-const ACK: usize = 4 + 8;
+pub(super) const PREFIX: usize = 4 + 17;
+pub(super) const ACK: usize = 4 + 8;
 /// What a slow replica takes in a second: some 2 MB.
 const SLOW_READ_BYTES: usize = 64 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_millis(30);
@@ -41,6 +42,8 @@ pub enum Kind {
     Replica,
     /// Reads slowly and acks nothing, from any number of senders, until it is killed.
     Slow,
+    /// Is many replicas, which read as cheaply as can be, and look at nothing.
+    Many,
 }
 
 /// The receiving end of a measurement
@@ -49,6 +52,9 @@ pub struct Sink {
     /// What it does
     #[arg(long)]
     pub kind: Kind,
+    /// How it is many replicas
+    #[command(flatten)]
+    pub receivers: Receivers,
 }
 
 /// What arrived.
@@ -70,8 +76,10 @@ impl Sink {
         }
         let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(Error::new)?;
         listening(listener.local_addr().map_err(Error::new)?.port());
-        if self.kind == Kind::Slow {
-            return receive_slowly(&listener);
+        match self.kind {
+            Kind::Slow => return receive_slowly(&listener),
+            Kind::Many => return self.receivers.receive(&listener),
+            _ => {}
         }
         let (stream, _) = listener.accept().map_err(Error::new)?;
         stream.set_nodelay(true).map_err(Error::new)?;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use noxu_feeder_interop::Result;
+use noxu_feeder_interop::bench::fanout::Fanout;
 use noxu_feeder_interop::bench::feed::Feed;
 use noxu_feeder_interop::bench::latency::Latency;
 use noxu_feeder_interop::bench::rest::Rest;
@@ -32,6 +33,7 @@ enum Command {
     Scan(Scan),
     Latency(Latency),
     Rest(Rest),
+    Fanout(Fanout),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Scan(scan) => println!("{}", scan.run()?),
         Command::Latency(latency) => println!("{}", latency.run()?),
         Command::Rest(rest) => println!("{}", rest.run()?),
+        Command::Fanout(fanout) => println!("{}", fanout.run()?),
     }
     Ok(())
 }

@@ -6,8 +6,9 @@ use std::time::Instant;
 use super::election::Election;
 use super::error::ServiceError;
 use super::exchange::{Exchange, Turn};
-use super::peer_feeder::PeerFeeder;
+use super::peer_feeder::{LogRange, PeerFeeder};
 use super::restore::{Progress, Restore};
+use super::shared_range::SharedRange;
 use super::syncup::Syncup;
 use crate::log::Log;
 use crate::log::copy::Copy;
@@ -81,7 +82,7 @@ macro_rules! allowed {
     };
 }
 
-machine!(PeerFeeder, Lookup, allowed!(), |_| None, |machine| machine.into_rest().1);
+machine!(PeerFeeder, SharedRange<Lookup>, allowed!(), |_| None, |machine| machine.into_rest().1);
 machine!(Syncup, Lookup, allowed!(), |_| None, |_| Vec::new());
 machine!(Restore, Copy, allowed!(), |machine| Some(machine.progress()), |_| Vec::new());
 // What an election asks of the log is how far it goes, as far as anybody knows.

@@ -15,6 +15,7 @@ pub mod greeting;
 pub mod machine;
 pub mod peer_feeder;
 pub mod restore;
+pub mod shared_range;
 pub mod syncup;
 
 pub use election::Election;
@@ -23,4 +24,5 @@ pub use exchange::{Exchange, StepLimit, Turn};
 pub use greeting::{Greeting, Offers};
 pub use peer_feeder::PeerFeeder;
 pub use restore::Restore;
+pub use shared_range::SharedRange;
 pub use syncup::Syncup;

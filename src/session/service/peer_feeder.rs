@@ -27,8 +27,8 @@ pub trait LogRange {
     /// From now on, about `bytes` are read before a look is interrupted.
     fn allow(&mut self, bytes: u64);
 
-    /// See [`Lookup::range`].
-    fn range(&mut self, now: Instant) -> Searched<Known<Option<(u64, u64)>>>;
+    /// See [`Lookup::range`]. It may be as it was a moment ago, if the start lies within that or follows it.
+    fn range(&mut self, start: u64, now: Instant) -> Searched<Known<Option<(u64, u64)>>>;
 }
 
 impl LogRange for Lookup {
@@ -36,7 +36,7 @@ impl LogRange for Lookup {
         Lookup::allow(self, bytes);
     }
 
-    fn range(&mut self, now: Instant) -> Searched<Known<Option<(u64, u64)>>> {
+    fn range(&mut self, _: u64, now: Instant) -> Searched<Known<Option<(u64, u64)>>> {
         Lookup::range(self, now)
     }
 }
@@ -98,7 +98,7 @@ impl PeerFeeder {
                 },
                 Stage::Range(start, since) => {
                     self.look_again = None;
-                    let range = match log.range(now) {
+                    let range = match log.range(start, now) {
                         Ok(Known::Yes(range)) => range,
                         Ok(Known::NotYet { look_again }) => {
                             self.look_again = Some(look_again);
@@ -165,7 +165,7 @@ mod tests {
     impl LogRange for Told {
         fn allow(&mut self, _: u64) {}
 
-        fn range(&mut self, _: Instant) -> Answered {
+        fn range(&mut self, _: u64, _: Instant) -> Answered {
             if self.0.len() > 1 { self.0.pop_front().unwrap() } else { self.0[0].clone() }
         }
     }
