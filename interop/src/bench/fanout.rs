@@ -384,7 +384,7 @@ fn serve(log: Arc<Log>, sockets: Vec<TcpStream>, options: &Options, heard: &Arc<
     };
     // All of them have the address of the sink.
     let named = AtomicUsize::new(0);
-    let identify = move |_: &_, _| CString::new(format!("replica-{}", named.fetch_add(1, Ordering::Relaxed))).ok();
+    let identify = move |_: &_, _| Ok(CString::new(format!("replica-{}", named.fetch_add(1, Ordering::Relaxed))).ok());
     let set = |functions: &mut Functions| {
         functions.identify = Some(Box::new(identify));
         functions.event = Some(Box::new(event));
