@@ -11,7 +11,8 @@
 //!
 //! VLSNs are dense, so where one is missing, what stands before is of no use to a replica: the log begins above it. Two
 //! things look like that and are none. At the live end a VLSN is taken before it is written, and it comes a moment later:
-//! a VLSN that is missing there is waited for, once, until it has come or the patience is over. And a cleaner deletes
+//! a VLSN that is missing there is waited for, once, until it has come or the patience is over. In a newborn log that may
+//! be VLSN 1, and no lower one shows that it is missing. And a cleaner deletes
 //! files that hold no VLSN: so where a number is missing among the files, the VLSNs on both sides are looked at. What is
 //! missing within a file, far from the end, is noticed when it is looked at.
 
@@ -280,6 +281,13 @@ impl Reading {
             beginning.read(&mut self.seek, bounds.beginning, budget)?;
         }
         Ok(())
+    }
+
+    /// A log that has its first file has lost nothing at its beginning: if it does not begin with VLSN 1, that is as if it
+    /// were missing behind a VLSN 0 in that file, and the third is the one above.
+    fn late_beginning(&self) -> Option<(u64, u32, Record)> {
+        let is_whole = self.complete_from <= 1 && self.numbers.first() == Some(&0);
+        self.records.first().filter(|first| is_whole && first.vlsn > 1).map(|&first| (0, 0, first))
     }
 
     /// Where the end begins.
@@ -822,11 +830,12 @@ impl Lookup {
     /// the time since when it has been missed.
     fn missing_in(&self, reading: &Reading, now: Instant) -> (Option<u64>, Vec<(u64, Instant)>) {
         let (mut above_hole, mut gaps) = (None, Vec::new());
-        for (below, above) in reading.records.gaps() {
-            let missing = below.vlsn + 1;
+        let pairs = reading.records.gaps().map(|(below, above)| (below.vlsn, below.lsn.file(), above));
+        for (below, file, above) in reading.late_beginning().into_iter().chain(pairs) {
+            let missing = below + 1;
             let since = self.gaps.iter().find(|(gap, _)| *gap == missing).map_or(now, |&(_, since)| since);
             let is_over = now.saturating_duration_since(since) >= self.options.patience;
-            if is_over || is_any_missing(&reading.numbers, below.lsn.file(), above.lsn.file()) {
+            if is_over || is_any_missing(&reading.numbers, file, above.lsn.file()) {
                 above_hole = Some(above.vlsn);
                 gaps.clear();
             } else if gaps.len() < GAPS_MAX {
@@ -907,10 +916,11 @@ impl End {
     }
 }
 
-/// Whether a number is missing from `low` to `high`.
-fn is_any_missing(numbers: &[u32], low: u32, high: u32) -> bool {
+/// Whether a number is missing from one to the other, which comes first where an entry comes late.
+fn is_any_missing(numbers: &[u32], one: u32, other: u32) -> bool {
+    let (low, high) = (one.min(other), one.max(other));
     let there = numbers.iter().filter(|&number| (low..=high).contains(number)).count();
-    (there as u64) < u64::from(high.saturating_sub(low)) + 1
+    (there as u64) < u64::from(high - low) + 1
 }
 
 /// The numbers between which others are missing.

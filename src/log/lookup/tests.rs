@@ -303,6 +303,41 @@ fn what_is_missing_at_the_live_end_is_waited_for_once() {
     );
 }
 
+/// Of a newborn log VLSN 1 may be the one that comes late. A log whose first file is gone has its own beginning.
+#[test]
+fn a_newborn_log_without_vlsn_1_is_waited_for_and_does_not_begin_above_it() {
+    let mut generated = Generated { disk: Arc::default(), held: BTreeMap::new() };
+    whole(&mut generated, [2, 3], 0);
+    let mut asked = Asked::new(generated.log(), BOUNDS);
+    let again = asked.lookup.range(asked.now).unwrap();
+    assert!(matches!(again, Known::NotYet { look_again } if look_again > asked.now));
+    whole(&mut generated, [2, 3, 1, 5], 0);
+    assert_eq!(asked.lookup.range(asked.now), Ok(Known::Yes(Some((1, 3)))));
+
+    whole(&mut generated, [50, 51], 0);
+    let mut asked = Asked::new(generated.log(), BOUNDS);
+    let began = asked.now;
+    assert_eq!(asked.range(), Some((50, 51)), "it does not come");
+    assert!(asked.now - began >= asked.lookup.options.patience);
+
+    let mut generated = Generated { disk: Arc::default(), held: BTreeMap::new() };
+    whole(&mut generated, [50, 51], 3);
+    let mut asked = Asked::new(generated.log(), BOUNDS);
+    assert_eq!(asked.lookup.range(asked.now), Ok(Known::Yes(Some((50, 51)))));
+}
+
+/// What comes late may stand in a later file than what is above it: no file is missing between the two.
+#[test]
+fn a_vlsn_between_two_that_changed_places_over_files_is_waited_for() {
+    let mut generated = Generated { disk: Arc::default(), held: BTreeMap::new() };
+    whole(&mut generated, [1, 2, 5], 0);
+    whole(&mut generated, [3], 1);
+    let mut asked = Asked::new(generated.log(), BOUNDS);
+    assert!(matches!(asked.lookup.range(asked.now), Ok(Known::NotYet { .. })));
+    whole(&mut generated, [3, 4], 1);
+    assert_eq!(asked.lookup.range(asked.now), Ok(Known::Yes(Some((1, 5)))));
+}
+
 #[test]
 fn nothing_at_or_behind_the_send_limit_is_held() {
     let mut generated = Generated { disk: Arc::default(), held: BTreeMap::new() };
