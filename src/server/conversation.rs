@@ -262,14 +262,19 @@ impl Conversation {
     }
 
     fn serve(&mut self, now: Instant) -> Result<Round, Over> {
+        // What has moved meanwhile counts before the time does: the loop may be late.
+        let mut moved = false;
+        self.send(now, &mut moved)?;
+        self.give(&mut moved)?;
         let Stage::Serving(machine) = &mut self.stage else { return Ok(Round::Waits) };
-        let transport = self.transport.as_mut().expect("the stream has it only when this is over");
         let turn = match machine.turn(now) {
             Ok(turn) => turn,
             Err(error) => {
                 // What was answered before that is right all the same. It is little, so the system has room for it.
                 let answered = machine.exchange().output();
-                if !answered.is_empty() {
+                if !answered.is_empty()
+                    && let Some(transport) = &mut self.transport
+                {
                     transport.send(&[IoSlice::new(answered)]);
                 }
                 return Err(error.into());
@@ -287,14 +292,35 @@ impl Conversation {
             self.shared.register.join(&self.connection).map_err(Over::Refused)?;
             self.has_joined = true;
         }
-        let mut moved = turn == Turn::Busy;
+        moved |= turn == Turn::Busy;
+        if self.send(now, &mut moved)? {
+            match turn {
+                Turn::Streams(start) => return Ok(Round::Streams(start)),
+                Turn::Ends => {
+                    self.say_how_it_ended();
+                    self.transport().finish();
+                    self.stage = Stage::Closing { until: now + self.shared.options.session.linger };
+                    return Ok(Round::Moved);
+                }
+                Turn::Busy | Turn::Waits => {}
+            }
+            self.give(&mut moved)?;
+        }
+        Ok(if moved { Round::Moved } else { Round::Waits })
+    }
+
+    /// Sends what the machine has to say. True: all of it is taken.
+    fn send(&mut self, now: Instant, moved: &mut bool) -> Result<bool, Over> {
+        let (Stage::Serving(machine), Some(transport)) = (&mut self.stage, &mut self.transport) else {
+            return Ok(false);
+        };
         while !machine.exchange().output().is_empty() {
             match transport.send(&[IoSlice::new(machine.exchange().output())]) {
                 Transfer::Moved(count) => {
                     machine.exchange().note_sent(count, now);
-                    moved = true;
+                    *moved = true;
                 }
-                Transfer::Again => return Ok(if moved { Round::Moved } else { Round::Waits }),
+                Transfer::Again => return Ok(false),
                 Transfer::Closed(_) => {
                     machine.closed()?;
                     return Err(Over::Well);
@@ -302,27 +328,23 @@ impl Conversation {
                 Transfer::Failed(error) => return Err(Over::Refused(Refusal::Failed(error))),
             }
         }
-        match turn {
-            Turn::Streams(start) => return Ok(Round::Streams(start)),
-            Turn::Ends => {
-                self.say_how_it_ended();
-                self.transport().finish();
-                self.stage = Stage::Closing { until: now + self.shared.options.session.linger };
-                return Ok(Round::Moved);
-            }
-            Turn::Busy | Turn::Waits => {}
-        }
+        Ok(true)
+    }
+
+    /// Gives the machine what has arrived, if it wants that.
+    fn give(&mut self, moved: &mut bool) -> Result<(), Over> {
+        let Stage::Serving(machine) = &mut self.stage else { return Ok(()) };
         if machine.exchange().wants_bytes() {
             if !self.ahead.is_empty() {
                 machine.exchange().receive(&self.ahead)?;
                 self.ahead.clear();
-                moved = true;
+                *moved = true;
             } else if self.is_closed {
                 machine.closed()?;
                 return Err(Over::Well);
             }
         }
-        Ok(if moved { Round::Moved } else { Round::Waits })
+        Ok(())
     }
 
     /// A service has said all that it had to say.
@@ -331,7 +353,12 @@ impl Conversation {
             // It does not end when it is served.
             Purpose::Stream => self.shared.tell(Kind::NeedsRestore, &self.connection),
             Purpose::Restore | Purpose::RawRestore => {
-                self.shared.tell(Kind::Restored(self.connection.restored().bytes_read), &self.connection);
+                let progress = self.connection.restored();
+                if progress.files == 0 {
+                    // Of a log without files it was not told that they are fetched: nothing showed that they were known.
+                    self.shared.tell(Kind::Restoring, &self.connection);
+                }
+                self.shared.tell(Kind::Restored(progress.bytes_read), &self.connection);
             }
             Purpose::Unknown | Purpose::Syncup | Purpose::Election => {}
         }
