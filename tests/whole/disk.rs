@@ -1,7 +1,7 @@
 //! The log: files in memory, a writer that takes VLSNs out of order and writes entries in pieces, and the directory's
 //! notification, which is not to be relied on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -47,6 +47,11 @@ pub(crate) struct Writer {
     disorder: usize,
     torn_odds: u64,
     large_odds: u64,
+    /// The first VLSN of the log.
+    pub(crate) first: u64,
+    /// Where each entry begins, and those with a VLSN by that.
+    begins: BTreeSet<(u32, u32)>,
+    places: BTreeMap<u64, (u32, u32)>,
     /// Up to which VLSN every one is whole on disk.
     pub(crate) whole: u64,
     whole_beyond: Vec<u64>,
@@ -72,9 +77,77 @@ impl Writer {
             disorder: rng.pick(&[1, 1, 4]),
             torn_odds: rng.pick(&[0, 4]),
             large_odds: if capacity < 1000 { 0 } else { rng.pick(&[0, 8]) },
+            first: 1,
+            begins: BTreeSet::new(),
+            places: BTreeMap::new(),
             whole: 0,
             whole_beyond: Vec::new(),
         }
+    }
+
+    /// A log of which a cleaner has deleted the beginning: it begins with that file and that VLSN, and holds some entries.
+    pub(crate) fn begin_at(&mut self, number: u32, first: u64, held: u64) {
+        let header = FileHeader { version: 3, file_number: number, last_entry_in_previous: 100 };
+        let mut file = header.encode();
+        for vlsn in first..first + held {
+            let begin = file.len() as u32;
+            self.note_begun((number, begin), Some(vlsn));
+            let payload = self.payload_of(vlsn);
+            encode_entry(&mut file, Writer::entry_type(vlsn), 0, self.last, Some(vlsn as i64), &payload);
+            self.last = begin;
+        }
+        self.files = BTreeMap::from([(number, file)]);
+        (self.first, self.next_vlsn, self.whole) = (first, first + held, first + held - 1);
+        self.entries += self.whole;
+    }
+
+    fn note_begun(&mut self, place: (u32, u32), vlsn: Option<u64>) {
+        self.begins.insert(place);
+        if let Some(vlsn) = vlsn {
+            self.places.insert(vlsn, place);
+        }
+    }
+
+    /// Histories can be cut behind each third entry.
+    pub(crate) fn entry_type(vlsn: u64) -> u8 {
+        if vlsn.is_multiple_of(3) { 30 } else { 13 }
+    }
+
+    /// Where the entry of a VLSN is, if it is whole.
+    pub(crate) fn place_of(&self, vlsn: u64) -> Option<(u32, u32)> {
+        let is_whole = vlsn <= self.whole || self.whole_beyond.contains(&vlsn);
+        self.places.get(&vlsn).copied().filter(|_| is_whole)
+    }
+
+    /// The highest VLSN that is whole; one below the first if there is none.
+    pub(crate) fn highest(&self) -> u64 {
+        self.whole_beyond.iter().copied().max().unwrap_or(0).max(self.whole)
+    }
+
+    /// How much of each file is whole.
+    pub(crate) fn whole_lens(&self) -> BTreeMap<u32, usize> {
+        let mut lens: BTreeMap<u32, usize> = self.files.iter().map(|(number, file)| (*number, file.len())).collect();
+        if let Some(mut newest) = lens.last_entry()
+            && !self.rest.is_empty()
+        {
+            newest.insert(self.last as usize);
+        }
+        lens
+    }
+
+    /// Whether whole entries alone stand before that place.
+    pub(crate) fn is_whole_to(&self, number: u32, len: usize) -> bool {
+        self.begins.contains(&(number, len as u32)) || self.whole_lens().get(&number) == Some(&len)
+    }
+
+    /// Whether an entry of that file begins before that place.
+    pub(crate) fn has_entry_below(&self, number: u32, len: usize) -> bool {
+        self.begins.range((number, 0)..(number, len as u32)).next().is_some()
+    }
+
+    /// Whether VLSNs come in another order than they are taken.
+    pub(crate) fn is_disorderly(&self) -> bool {
+        self.disorder > 1
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -157,8 +230,10 @@ impl World {
         if payload.len() >= 20_000 {
             self.seen.note(Met::LargeEntry);
         }
-        encode_entry(&mut entry, 13, 0, self.logs[log].writer.last, vlsn.map(|vlsn| vlsn as i64), &payload);
+        let entry_type = vlsn.map_or(13, Writer::entry_type);
+        encode_entry(&mut entry, entry_type, 0, self.logs[log].writer.last, vlsn.map(|vlsn| vlsn as i64), &payload);
         self.logs[log].writer.last = len as u32;
+        self.logs[log].writer.note_begun((number, len as u32), vlsn);
         if self.rng.one_in(self.logs[log].writer.torn_odds) {
             let cut = 1 + self.rng.index(entry.len() - 1);
             self.logs[log].writer.rest = entry.split_off(cut);

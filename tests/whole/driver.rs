@@ -9,8 +9,10 @@ use noxu_feeder::sys::poll::{Interest, wait_for};
 
 use crate::disk::WATCH_FD;
 use crate::judge::Met;
-use crate::link::SOCKET_FD;
 use crate::world::{Shared, World};
+
+/// The number that stands for the first connection's descriptor; those of the others follow.
+pub(crate) const SOCKET_FD: RawFd = 2_000_000;
 
 /// So many sleeps in a row that end without anything having happened are a loop that never sleeps.
 const IDLE_SLEEPS_MAX: u32 = 10;
@@ -34,11 +36,7 @@ impl SimDriver {
     fn note_ready(&self, ready: &mut Vec<Key>) {
         for &(key, fd, interest) in &self.waits {
             let is_ready = match fd {
-                SOCKET_FD.. => {
-                    let world = self.world();
-                    let link = &world.feeds[(fd - SOCKET_FD) as usize].link;
-                    interest.read && link.can_receive() || interest.write && link.can_send()
-                }
+                SOCKET_FD.. => self.world().is_ready((fd - SOCKET_FD) as usize, interest),
                 WATCH_FD.. => {
                     let mut world = self.world();
                     let (log, now) = ((fd - WATCH_FD) as usize, world.now);
@@ -82,13 +80,11 @@ impl Driver for SimDriver {
         let deadline = {
             let mut world = self.world();
             world.note_sleep();
-            for feed in 0..world.feeds.len() {
-                let waits =
-                    |(_, fd, interest): &(Key, RawFd, Interest)| *fd == SOCKET_FD + feed as RawFd && interest.read;
-                if world.feeds[feed].is_fed() && !self.waits.iter().any(waits) {
-                    world.wrong(format!("it sleeps without waiting for the acks of replica {feed}"));
-                }
-            }
+            let reads = |connection| {
+                let fd = SOCKET_FD + connection as RawFd;
+                self.waits.iter().any(|(_, waited, interest)| *waited == fd && interest.read)
+            };
+            world.judge_waits(&reads);
             deadline.map(|at| at.saturating_duration_since(world.base))
         };
         loop {

@@ -12,12 +12,10 @@ use noxu_feeder::sys::thread::Threads;
 use noxu_feeder::transport::{Channel, Closing, Driven, Received, Transfer, Transport};
 use noxu_feeder::wire::frame::Frame;
 
+use crate::driver::SOCKET_FD;
 use crate::judge::Met;
 use crate::rng::Rng;
 use crate::world::{Shared, World};
-
-/// The number that stands for the first connection's descriptor; those of the others follow.
-pub(crate) const SOCKET_FD: RawFd = 2_000_000;
 
 /// What is between the two.
 #[derive(Debug)]

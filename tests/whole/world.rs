@@ -12,6 +12,7 @@ use noxu_feeder::runner::Runner;
 use noxu_feeder::session::link::Snapshot;
 use noxu_feeder::session::standing::{Place, Standing};
 use noxu_feeder::source::LogSource;
+use noxu_feeder::sys::poll::Interest;
 use noxu_feeder::transport::Closing;
 
 use crate::disk::{SimDisk, SimLog, WatchState, Writer};
@@ -452,6 +453,21 @@ impl World {
     /// It was not taken: the host has it again.
     pub(crate) fn take_back(&mut self, feed: usize) {
         self.feeds[feed].control = None;
+    }
+
+    /// Whether the connection of that feed is ready for what is waited for.
+    pub(crate) fn is_ready(&self, feed: usize, interest: Interest) -> bool {
+        let link = &self.feeds[feed].link;
+        interest.read && link.can_receive() || interest.write && link.can_send()
+    }
+
+    /// The loop goes to sleep: `reads` says of which connections it waits for bytes.
+    pub(crate) fn judge_waits(&mut self, reads: &dyn Fn(usize) -> bool) {
+        for feed in 0..self.feeds.len() {
+            if self.feeds[feed].is_fed() && !reads(feed) {
+                self.wrong(format!("it sleeps without waiting for the acks of replica {feed}"));
+            }
+        }
     }
 
     /// The loop sleeps and nothing wakes it: then there must be nothing that it could send.
