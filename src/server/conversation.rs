@@ -273,6 +273,7 @@ impl Conversation {
                 // What was answered before that is right all the same. It is little, so the system has room for it.
                 let answered = machine.exchange().output();
                 if !answered.is_empty()
+                    && !matches!(error, ServiceError::NotTaken { .. })
                     && let Some(transport) = &mut self.transport
                 {
                     transport.send(&[IoSlice::new(answered)]);

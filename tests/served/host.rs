@@ -18,7 +18,7 @@ use crate::judge::Met;
 use crate::peer::Want;
 use crate::pipe::SimTransport;
 use crate::rng::Rng;
-use crate::world::{Shared, World};
+use crate::world::{Conn, Shared, World};
 
 /// The port of the first peer.
 const PORT: u16 = 1000;
@@ -131,7 +131,7 @@ impl World {
         server.set_functions("test", |functions| {
             if identifies {
                 let named = Arc::clone(shared);
-                functions.identify = Some(Box::new(move |peer, purpose| World::identify(&named, peer, purpose)));
+                functions.identify = Some(Box::new(move |peer, purpose| Ok(World::identify(&named, peer, purpose))));
             }
             if hears == Hears::ByFunction {
                 let heard = Arc::clone(shared);
@@ -477,8 +477,9 @@ impl World {
     fn has_namesake(&self, at: usize) -> bool {
         let wants = |at: usize| self.host.identifies.then(|| self.conns[at].told.name.as_deref()).flatten();
         let is_one = |other: usize| {
-            let conn = &self.conns[other];
-            other != at && conn.pipe.is_stream() && wants(other).is_some() && wants(other) == wants(at)
+            let Conn { peer, pipe, .. } = &self.conns[other];
+            let has_asked = matches!(peer.want, Want::Stream(_)) && pipe.received_at(peer.request).is_some();
+            other != at && has_asked && wants(other).is_some() && wants(other) == wants(at)
         };
         (0..self.conns.len()).any(is_one)
     }
@@ -496,12 +497,14 @@ impl World {
             Refusal::ByHost => {
                 return conn.told.is_disconnected || conn.told.named_at.is_some() && conn.told.name.is_none();
             }
+            // Before it was answered.
+            Refusal::Replaced => return limits.replaces && self.has_namesake(at) && !pipe.is_stream(),
             Refusal::NameTaken => return !limits.replaces && self.has_namesake(at),
             Refusal::Crowded => return conn.is_crowded,
             Refusal::NotNamed => {
                 return self.host.identifies && conn.greeted_at().is_some_and(|at| ended_at >= at + limits.step);
             }
-            Refusal::Replaced | Refusal::Stopped | Refusal::TooMany | Refusal::Failed(_) => return false,
+            Refusal::Stopped | Refusal::TooMany | Refusal::Failed(_) => return false,
             Refusal::Service(service) => service,
         };
         match service {
