@@ -146,7 +146,7 @@ impl World {
 
     fn identify(shared: &Shared, peer: &Address, purpose: Purpose) -> Option<CString> {
         let mut world = shared.lock().expect("nobody panics with it");
-        let Some(at) = Host::conn_of(peer) else { return None };
+        let at = Host::conn_of(peer)?;
         let now = world.now;
         let conn = &mut world.conns[at];
         let (greeted_at, name) = (conn.greeted_at(), conn.told.name.clone());

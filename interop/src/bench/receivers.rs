@@ -156,7 +156,7 @@ mod tests {
         let mut greeting = [0; GREETING.len()];
         stream.read_exact(&mut greeting).unwrap();
         assert_eq!(greeting, *GREETING);
-        let mut acked = |stream: &mut TcpStream| {
+        let acked = |stream: &mut TcpStream| {
             let mut ack = [0; ACK];
             stream.read_exact(&mut ack).unwrap();
             (ack[..4] == [8, 0, 0, 0]).then_some(u64::from_le_bytes(ack[4..].try_into().unwrap()))
