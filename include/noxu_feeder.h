@@ -1089,7 +1089,8 @@ void nxf_connection_list_free(nxf_connection_list *list);
 #define NXF_EVENT_LOG_BROKEN 11
 /**
  * The host did not take events in time, and count of them found no room (server.events_max). nxf_server_connections()
- * says how things are now. Acknowledgements are never lost.
+ * says how things are now. Acknowledgements of replicas that are connected are never lost; with the end of a stream
+ * comes what was acknowledged last.
  */
 #define NXF_EVENT_LOST 12
 /** The log goes on, after an NXF_EVENT_STALLED. */

@@ -659,3 +659,16 @@ fn the_host_hears_how_a_replica_stands_and_can_hold_it_back() {
     assert!(!served.server.pause(&name));
     served.server.dispose().unwrap();
 }
+
+#[test]
+fn the_host_hears_of_those_for_whom_there_is_no_room() {
+    let log = LogDir::with(1..=10);
+    let mut served = Served::over(&log, &[("server.connections_max", "1")]);
+    let mut good = served.replica(0);
+    assert_eq!(good.hear(), [0]);
+    let mut late = served.dial();
+    assert!(late.is_closed());
+    assert_eq!(served.wait_refused(), Refusal::TooMany);
+    good.expect(1..=10);
+    served.server.dispose().unwrap();
+}

@@ -44,7 +44,8 @@ pub const NXF_EVENT_ENDED: u32 = 10;
 /// The log cannot be read on: error says why. Nobody can be fed beyond that place. It is told once for each such error.
 pub const NXF_EVENT_LOG_BROKEN: u32 = 11;
 /// The host did not take events in time, and count of them found no room (server.events_max). nxf_server_connections()
-/// says how things are now. Acknowledgements are never lost.
+/// says how things are now. Acknowledgements of replicas that are connected are never lost; with the end of a stream
+/// comes what was acknowledged last.
 pub const NXF_EVENT_LOST: u32 = 12;
 /// The log goes on, after an NXF_EVENT_STALLED.
 pub const NXF_EVENT_GOES_ON: u32 = 13;

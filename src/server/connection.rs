@@ -83,6 +83,7 @@ pub struct Connection {
     pub(super) socket: Inherited,
     changing: Mutex<Changing>,
     is_ending: AtomicBool,
+    is_over: AtomicBool,
     /// The highest VLSN acknowledged.
     acked: AtomicU64,
     /// Whether the host has still to be told of that.
@@ -105,6 +106,7 @@ impl Connection {
             socket: Inherited::default(),
             changing: Mutex::new(changing),
             is_ending: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             acked: AtomicU64::new(0),
             ack_waits: AtomicBool::new(false),
         }
@@ -198,6 +200,16 @@ impl Connection {
     /// Whether somebody wants it to end.
     pub(super) fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// It has ended.
+    pub(super) fn note_over(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     /// Why somebody wants it to end.

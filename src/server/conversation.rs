@@ -65,6 +65,8 @@ impl From<ServiceError> for Over {
 enum Round {
     /// It may go on at once.
     Moved,
+    /// The same, when others have had their turns: as much of the log was read as may be in one.
+    Busy,
     /// Nothing can move now.
     Waits,
     /// The stream follows, from there on.
@@ -293,7 +295,6 @@ impl Conversation {
             self.shared.register.join(&self.connection).map_err(Over::Refused)?;
             self.has_joined = true;
         }
-        moved |= turn == Turn::Busy;
         if self.send(now, &mut moved)? {
             match turn {
                 Turn::Streams(start) => return Ok(Round::Streams(start)),
@@ -307,7 +308,11 @@ impl Conversation {
             }
             self.give(&mut moved)?;
         }
-        Ok(if moved { Round::Moved } else { Round::Waits })
+        Ok(match turn {
+            Turn::Busy => Round::Busy,
+            _ if moved => Round::Moved,
+            _ => Round::Waits,
+        })
     }
 
     /// Sends what the machine has to say. True: all of it is taken.
@@ -421,7 +426,7 @@ impl Task for Conversation {
 
     fn turn(&mut self, now: Instant, scratch: &mut Scratch) -> Step {
         match self.move_on(now, scratch) {
-            Ok(Round::Moved) => Step::Progress,
+            Ok(Round::Moved | Round::Busy) => Step::Progress,
             Ok(Round::Streams(start)) => self.become_a_stream(start, now),
             Ok(Round::Waits) => {
                 let wants = self.wants();
@@ -449,6 +454,85 @@ impl Task for Conversation {
         self.shared.register.leave(&self.connection);
         if let Some(refusal) = refusal {
             self.shared.note_refused(refusal, &self.connection);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::log::Log;
+    use crate::options::Options;
+    use crate::session::service::exchange::{Exchange, StepLimit};
+    use crate::session::service::restore::Progress;
+    use crate::transport::Closing;
+
+    /// Has read as much as it may each time, and counts its turns.
+    struct Reading(Exchange, Arc<std::sync::atomic::AtomicU64>);
+
+    impl Machine for Reading {
+        fn exchange(&mut self) -> &mut Exchange {
+            &mut self.0
+        }
+
+        fn turn(&mut self, _: Instant) -> Result<Turn, ServiceError> {
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(Turn::Busy)
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn closed(&self) -> Result<(), ServiceError> {
+            Ok(())
+        }
+
+        fn progress(&self) -> Option<Progress> {
+            None
+        }
+
+        fn into_rest(self: Box<Self>) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// A connection on which nothing happens.
+    struct Quiet;
+
+    impl Transport for Quiet {
+        fn send(&mut self, _: &[IoSlice<'_>]) -> Transfer {
+            Transfer::Closed(Closing::Finished)
+        }
+
+        fn receive(&mut self, _: &mut [u8]) -> Transfer {
+            Transfer::Again
+        }
+
+        fn wait_on(&self, interest: Interest) -> (RawFd, Interest) {
+            (7, interest)
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    #[test]
+    fn what_may_be_read_in_a_turn_is_read_once_in_it() {
+        let (dir, options, now) = (tempfile::tempdir().unwrap(), Options::default(), Instant::now());
+        let log = Log::open(dir.path(), options.scanner(), None).unwrap();
+        let shared = Arc::new(Shared::new(log, options.server()));
+        let connection = Arc::new(Connection::new(1, Peer::of_tests("192.0.2.1:1000"), 0, now));
+        let waker = Arc::new(crate::sys::waker::Wakeups::new().unwrap().waker());
+        let mut conversation = Conversation::new(&shared, connection, waker, Box::new(Quiet), now);
+        let turns = Arc::default();
+        let exchange = Exchange::new("a service", StepLimit(Duration::from_secs(1)), Vec::new());
+        conversation.stage = Stage::Serving(Box::new(Reading(exchange, Arc::clone(&turns))));
+        for turn in 1..=3 {
+            let step = conversation.turn(now, &mut Scratch::default());
+            assert!(matches!(step, Step::Progress), "it has more to do");
+            assert_eq!(turns.load(std::sync::atomic::Ordering::Relaxed), turn);
         }
     }
 }

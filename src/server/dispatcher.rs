@@ -36,6 +36,11 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
+    /// Whether the connection still waits for it: then somebody has it besides the dispatcher.
+    fn is_waited_for(self: &Arc<Inquiry>) -> bool {
+        Arc::strong_count(self) > 1
+    }
+
     /// The host's answer, once there is one.
     pub(super) fn take_answer(&self) -> Option<Result<Option<CString>>> {
         self.answer.lock().take()
@@ -44,7 +49,10 @@ impl Inquiry {
 
 #[derive(Default)]
 struct Inner {
+    /// At most twice as many as are waited for, and some.
     inquiries: VecDeque<Arc<Inquiry>>,
+    /// With how many those are forgotten next for which nobody waits any more.
+    forgets_at: usize,
     has_events: bool,
     is_closed: bool,
 }
@@ -101,7 +109,14 @@ impl Dispatcher {
     pub(super) fn ask(&self, connection: &Arc<Connection>, purpose: Purpose) -> Arc<Inquiry> {
         let inquiry = Inquiry { connection: Arc::clone(connection), purpose, answer: Mutex::new(None) };
         let inquiry = Arc::new(inquiry);
-        self.inner.lock().inquiries.push_back(Arc::clone(&inquiry));
+        let mut inner = self.inner.lock();
+        if inner.inquiries.len() >= inner.forgets_at {
+            // Connections come and go while the host thinks about one of them.
+            inner.inquiries.retain(|inquiry| inquiry.is_waited_for());
+            inner.forgets_at = BATCH.max(2 * inner.inquiries.len());
+        }
+        inner.inquiries.push_back(Arc::clone(&inquiry));
+        drop(inner);
         self.changed.notify_all();
         inquiry
     }
@@ -137,7 +152,7 @@ impl Dispatcher {
         let (has_events, is_closed) = (std::mem::take(&mut inner.has_events), inner.is_closed);
         drop(inner);
         let Some(functions) = self.functions.lock().clone() else { return !is_closed };
-        if let Some(inquiry) = inquiry {
+        if let Some(inquiry) = inquiry.filter(|inquiry| inquiry.is_waited_for()) {
             identify(&functions, &inquiry);
         }
         if !self.takes_events() {
@@ -177,5 +192,35 @@ impl Taker for Dispatcher {
         if self.takes_events() && !std::mem::replace(&mut self.inner.lock().has_events, true) {
             self.changed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn those_who_have_gone_are_not_named_and_not_kept() {
+        let (dispatcher, asked) = (Dispatcher::default(), Arc::new(AtomicUsize::new(0)));
+        let counts = Arc::clone(&asked);
+        let identify: IdentifyFunction = Box::new(move |_, _| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            Ok(None)
+        });
+        let functions = Functions { identify: Some(identify), event: None };
+        dispatcher.note_functions(&functions);
+        dispatcher.set_functions(functions);
+        let connection = || Arc::new(Connection::new(1, Peer::of_tests("192.0.2.1:1000"), 0, Instant::now()));
+        let stays = dispatcher.ask(&connection(), Purpose::Stream);
+        for _ in 0..10_000 {
+            drop(dispatcher.ask(&connection(), Purpose::Stream));
+            assert!(dispatcher.inner.lock().inquiries.len() <= BATCH);
+        }
+        let events = Events::new(1, 1, None);
+        while !dispatcher.inner.lock().inquiries.is_empty() {
+            assert!(dispatcher.call(&events, &mut Vec::new(), Deadline::At(Instant::now())));
+        }
+        assert_eq!((asked.load(Ordering::Relaxed), stays.take_answer()), (1, Some(Ok(None))));
     }
 }

@@ -1,7 +1,7 @@
 //! What a server tells its host: events in their order, and acks, of which only the last of each replica counts.
 //!
-//! A host polls, or has a thread of the server's call it; either way what waits is here. It has a bound: acks are as many as
-//! there are replicas, and of anything else the number is limited. What finds no room is counted, and an event says how much
+//! A host polls, or has a thread of the server's call it; either way what waits is here. It has a bound: acks are about as
+//! many as there are replicas, and of anything else the number is limited. What finds no room is counted, and an event says how much
 //! was lost, in the place where it was: then the host asks for the listing, and knows all again.
 
 use std::collections::VecDeque;
@@ -66,8 +66,9 @@ enum Waiting {
 
 struct Inner {
     waiting: VecDeque<Waiting>,
-    /// How many of these are events.
+    /// How many of these are events, and how many acks.
     events: usize,
+    acks: usize,
     /// How many have found no room since the last that did, and in all.
     lost: u64,
     lost_in_all: u64,
@@ -79,6 +80,14 @@ struct Inner {
 impl Inner {
     fn is_signalled(&self) -> bool {
         !self.waiting.is_empty() || self.lost > 0 || self.is_closed
+    }
+
+    /// Replicas come, acknowledge and go while the host takes nothing. What one has acknowledged that has ended is told with
+    /// its end, or counted as lost with that.
+    fn forget_acks_of_ended(&mut self) {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| !matches!(waiting, Waiting::Ack(connection) if connection.is_over()));
+        self.acks -= before - self.waiting.len();
     }
 
     /// Makes the descriptor say what is true. Under the lock, so that two threads cannot do it in the wrong order.
@@ -102,6 +111,8 @@ pub(super) trait Taker: Send + Sync {
 /// See the module's comment. Any thread.
 pub struct Events {
     max: usize,
+    /// With how many acks those of connections are forgotten that have ended.
+    acks_max: usize,
     /// Who takes the events, if not the host.
     taker: Option<Arc<dyn Taker>>,
     inner: Mutex<Inner>,
@@ -120,11 +131,25 @@ pub enum Polled {
 }
 
 impl Events {
-    /// None so far. At most `max` wait at once, acks not counted. `taker` is told of each.
-    pub(super) fn new(max: usize, taker: Option<Arc<dyn Taker>>) -> Events {
-        let inner =
-            Inner { waiting: VecDeque::new(), events: 0, lost: 0, lost_in_all: 0, is_closed: false, signal: None };
-        Events { max: max.max(1), taker, inner: Mutex::new(inner), changed: Condvar::new() }
+    /// None so far. At most `max` wait at once, acks not counted; of these twice as many as there may be `connections`.
+    /// `taker` is told of each.
+    pub(super) fn new(max: usize, connections: usize, taker: Option<Arc<dyn Taker>>) -> Events {
+        let inner = Inner {
+            waiting: VecDeque::new(),
+            events: 0,
+            acks: 0,
+            lost: 0,
+            lost_in_all: 0,
+            is_closed: false,
+            signal: None,
+        };
+        Events {
+            max: max.max(1),
+            acks_max: connections.saturating_mul(2).max(1),
+            taker,
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+        }
     }
 
     /// Something has happened.
@@ -149,7 +174,13 @@ impl Events {
     #[inline]
     pub(super) fn push_ack(&self, connection: &Arc<Connection>) {
         if connection.note_ack_waits() {
-            self.put(|inner, _| inner.waiting.push_back(Waiting::Ack(Arc::clone(connection))));
+            self.put(|inner, _| {
+                if inner.acks >= self.acks_max {
+                    inner.forget_acks_of_ended();
+                }
+                inner.waiting.push_back(Waiting::Ack(Arc::clone(connection)));
+                inner.acks += 1;
+            });
         }
     }
 
@@ -232,6 +263,7 @@ fn take(inner: &mut Inner, into: &mut Vec<Event>, most: usize) -> usize {
             }
             // What is acknowledged from here on is told anew.
             Some(Waiting::Ack(connection)) => {
+                inner.acks -= 1;
                 let vlsn = connection.take_ack();
                 Event { kind: Kind::Acked(vlsn), connection: Some(connection) }
             }
@@ -261,7 +293,7 @@ mod tests {
 
     #[test]
     fn events_come_in_order_and_of_acks_the_last_of_each_replica() {
-        let (events, [a, b]) = (Events::new(10, None), [connection(), connection()]);
+        let (events, [a, b]) = (Events::new(10, 10, None), [connection(), connection()]);
         events.push(Kind::Joined(1), Some(&a));
         a.note_acked(3);
         events.push_ack(&a);
@@ -282,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted_where_it_was() {
-        let events = Events::new(2, None);
+        let events = Events::new(2, 2, None);
         (1..=5).for_each(|vlsn| events.push(Kind::Joined(vlsn), None));
         assert_eq!(polled(&events, 2).0, [Kind::Joined(1), Kind::Joined(2)]);
         events.push(Kind::Joined(6), None);
@@ -292,11 +324,28 @@ mod tests {
         assert_eq!(polled(&events, 9), (vec![], Polled::TimedOut));
     }
 
+    #[test]
+    fn acks_of_those_who_have_gone_do_not_pile_up() {
+        let (events, stays) = (Events::new(4, 3, None), connection());
+        stays.note_acked(7);
+        events.push_ack(&stays);
+        for _ in 0..1000 {
+            let gone = connection();
+            gone.note_acked(5);
+            events.push_ack(&gone);
+            gone.note_over();
+            assert!(events.inner.lock().waiting.len() <= 6);
+        }
+        let (kinds, _) = polled(&events, 10);
+        assert_eq!(kinds[0], Kind::Acked(7), "of one that is there it is told");
+        assert_eq!(polled(&events, 10).1, Polled::TimedOut);
+    }
+
     #[cfg(not(miri))]
     #[test]
     fn the_descriptor_is_readable_while_there_is_something() {
         use crate::sys::poll::{Interest, wait_for};
-        let (events, a) = (Events::new(2, None), connection());
+        let (events, a) = (Events::new(2, 2, None), connection());
         let fd = events.event_fd().unwrap();
         let is_readable = || wait_for(fd, Interest { read: true, write: false }, Some(Instant::now())).unwrap();
         assert!(!is_readable());

@@ -6,10 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::Peer;
+use super::connection::{Connection, Peer};
 use super::conversation::take_in;
 use super::dialing::doubled;
-use super::refusal::Refusal;
 use super::shared::{Other, Shared};
 use crate::acks::End;
 use crate::diagnostics::Level;
@@ -20,6 +19,7 @@ use crate::sync::atomic::Ordering;
 use crate::sys::off_standard;
 use crate::sys::poll::Interest;
 use crate::sys::waker::Waker;
+use crate::transport::connect::address_text;
 
 /// How many connections it takes in a turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -29,8 +29,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 
 /// Listens at an address of this machine, a name or an address and a port; 0 for any.
 pub(super) fn bind(host: &str, port: u16) -> Result<(TcpListener, SocketAddr)> {
-    let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let failed = |error: io::Error| Error::os("listen at", place.clone(), error);
+    let failed = |error: io::Error| Error::os("listen at", address_text(host, port), error);
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(failed)?.collect();
     let listener = TcpListener::bind(&addresses[..]).map_err(failed)?;
     let listener = TcpListener::from(off_standard(OwnedFd::from(listener)).map_err(failed)?);
@@ -64,7 +63,8 @@ impl Listener {
                     Err(error) => return self.rest(&error, now),
                 };
                 if let Err((_, refusal)) = take_in(&self.shared, socket, Peer::new(Some(address)), now) {
-                    self.note_refused(&refusal, address);
+                    let nobody = Connection::new(0, Peer::new(Some(address)), 0, now);
+                    self.shared.note_refused(refusal, &Arc::new(nobody));
                 }
                 true
             }
@@ -75,11 +75,6 @@ impl Listener {
                 _ => self.rest(&error, now),
             },
         }
-    }
-
-    fn note_refused(&self, refusal: &Refusal, address: SocketAddr) {
-        self.shared.figures.refused.fetch_add(1, Ordering::Relaxed);
-        self.shared.say(Level::Warn, format_args!("the connection from {address} came to nothing: {refusal}"));
     }
 
     /// The system has no more of something. Who connects meanwhile waits in its queue.

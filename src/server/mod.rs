@@ -21,7 +21,7 @@ pub mod register;
 mod shared;
 
 use std::ffi::CStr;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +46,7 @@ use crate::sys::socket;
 use crate::sys::thread::{is_inside, panic_text, spawn_quiet, while_inside};
 use crate::sys::waker::Wakeups;
 use crate::transport::Transport;
+use crate::transport::connect::look_up;
 use connection::{Connection, Peer};
 use conversation::{take_in, take_in_over};
 use dialer::Dialer;
@@ -188,10 +189,7 @@ impl Server {
     /// Dials out to a replica that listens, and feeds it from `start` on; again and again, until it is cancelled. The name of
     /// the host is looked up once, now.
     pub fn dial(&self, host: &str, port: u16, name: &CStr, start: u64) -> Result<()> {
-        let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let looked_up = (host, port).to_socket_addrs();
-        let not_found = |error: std::io::Error| Error::NameNotFound { address: place, reason: error.to_string() };
-        let addresses: Vec<SocketAddr> = looked_up.map_err(not_found)?.collect();
+        let addresses = look_up(host, port)?;
         if addresses.is_empty() {
             return Err(Error::invalid("host", "the name has no address"));
         }

@@ -120,6 +120,7 @@ impl Register {
 
     /// It has ended.
     pub(super) fn leave(&self, connection: &Connection) {
+        connection.note_over();
         let mut inner = self.inner.lock();
         inner.connections.remove(&connection.id);
         inner.greetings.remove(&connection.id);

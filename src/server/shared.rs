@@ -73,7 +73,7 @@ impl Shared {
             log,
             range: Mutex::default(),
             register: Register::new(options.limits, options.same_name),
-            events: Events::new(options.events_max, Some(taker)),
+            events: Events::new(options.events_max, options.limits.connections, Some(taker)),
             dispatcher,
             options,
             figures: Figures::default(),

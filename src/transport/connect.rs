@@ -12,14 +12,21 @@ use crate::sys::socket;
 /// turn, with what is left of the time shared among them. The system looks the name up. The lookup takes part of the
 /// timeout, but cannot be cut short by it.
 pub fn tcp_connect(host: &str, port: u16, timeout: Duration) -> Result<OwnedFd> {
-    let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    let failed = |error: io::Error| Error::Connect { address: address.clone(), os: error.into() };
     let deadline = Instant::now() + timeout;
-    let addresses: Vec<_> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| Error::NameNotFound { address: address.clone(), reason: error.to_string() })?
-        .collect();
-    first_that(&addresses, deadline, socket::connect).map_err(failed)
+    let failed = |error: io::Error| Error::Connect { address: address_text(host, port), os: error.into() };
+    first_that(&look_up(host, port)?, deadline, socket::connect).map_err(failed)
+}
+
+/// The addresses of `host`, a name or an address. The system looks a name up, and takes its time.
+pub fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    let not_found =
+        |error: io::Error| Error::NameNotFound { address: address_text(host, port), reason: error.to_string() };
+    Ok((host, port).to_socket_addrs().map_err(not_found)?.collect())
+}
+
+/// Host and port as people write them: an IPv6 address stands in brackets.
+pub fn address_text(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Tries the addresses in turn, until one connects or `deadline` has come. Each gets its share of what is left of the time.
