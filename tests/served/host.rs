@@ -18,7 +18,7 @@ use crate::judge::Met;
 use crate::peer::Want;
 use crate::pipe::SimTransport;
 use crate::rng::Rng;
-use crate::world::{Conn, Shared, World};
+use crate::world::{Conn, DAY, Shared, World};
 
 /// The port of the first peer.
 const PORT: u16 = 1000;
@@ -403,7 +403,7 @@ impl World {
                 let is_stalled = *kind != Kind::GoesOn;
                 let was_stalled = std::mem::replace(&mut told.is_stalled, is_stalled);
                 self.seen.note(Met::Stalled);
-                let is_possible = if is_stalled { self.can_stall } else { was_stalled || has_lost };
+                let is_possible = if is_stalled { self.settle < DAY } else { was_stalled || has_lost };
                 if !is_possible || told.joined == 0 && !has_lost {
                     return Some("it cannot be");
                 }

@@ -37,7 +37,7 @@ const CALLS_AWAKE_MAX: u64 = 100_000;
 /// How many of the last events are told of when something is wrong.
 const TRACE_MAX: usize = 80;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// See the module's comment.
 pub(crate) struct World {
@@ -52,8 +52,8 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     /// Whether a VLSN that comes late may count as missing meanwhile.
     pub(crate) can_miss: bool,
-    /// Whether what stands still may count as a stall.
-    pub(crate) can_stall: bool,
+    /// After which time what stands still may count as a stall.
+    pub(crate) settle: Duration,
     pub(crate) seen: Seen,
     /// Whether anything moved since the loop slept last.
     pub(crate) moved: bool,
@@ -386,11 +386,14 @@ impl World {
             return;
         }
         let next = has + 1;
-        if watch.is_reliable() && !watch.was_lost {
+        // What may stand before the place where reading began is looked for once in a settle time.
+        let may_be_before = writer.is_disorderly() && start > writer.first;
+        if watch.is_reliable() && !watch.was_lost && !may_be_before {
             return self.wrong(format!("it sleeps, and VLSN {next} is in the log for {at}"));
         }
         let since = *conn.untold_since.get_or_insert(now);
-        if now > since + SAFETY_LOOK + SLACK {
+        let look = if may_be_before { SAFETY_LOOK.max(self.settle) } else { SAFETY_LOOK };
+        if now > since + look + SLACK {
             let waited = now - since;
             self.wrong(format!("VLSN {next} is in the log for {at}, and for {waited:?} nobody has looked"));
         }
@@ -431,7 +434,7 @@ pub(crate) fn run(seed: u64) -> Result<Seen, String> {
     let options = limits.options(&mut rng, settle)?;
     let world = World {
         can_miss: settle < DAY && writer.is_disorderly(),
-        can_stall: settle < DAY,
+        settle,
         logs: vec![SimLog { writer, watch }],
         conns,
         host: Host::draw(&mut rng),
